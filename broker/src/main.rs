@@ -1,0 +1,2 @@
+//! The `firstwake` command.
+fn main() {}
