@@ -6,11 +6,10 @@
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Milliseconds since the Unix epoch, UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
@@ -58,6 +57,18 @@ impl Serialize for Timestamp {
     }
 }
 
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return u64::deserialize(deserializer).map(Self);
+        }
+        let text = String::deserialize(deserializer)?;
+        let time = humantime::parse_rfc3339(&text).map_err(de::Error::custom)?;
+        let since = time.duration_since(UNIX_EPOCH).map_err(de::Error::custom)?;
+        Ok(Self(0).plus(since))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +81,22 @@ mod tests {
         check(0, "1970-01-01T00:00:00.000Z");
         check(1_767_225_600_123, "2026-01-01T00:00:00.123Z");
         check(u64::MAX, "9999-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn reads_what_it_writes() {
+        let time = Timestamp::from_millis(1_767_225_600_123);
+        let json = serde_json::to_string(&time).expect("text");
+        assert_eq!(json, "\"2026-01-01T00:00:00.123Z\"");
+        assert_eq!(
+            serde_json::from_str::<Timestamp>(&json).expect("own text"),
+            time
+        );
+        let row = postcard::to_extend(&time, Vec::new()).expect("bytes");
+        assert_eq!(
+            postcard::from_bytes::<Timestamp>(&row).expect("own bytes"),
+            time
+        );
     }
 
     #[test]

@@ -165,7 +165,10 @@ mod tests {
         let vectors: Vectors =
             serde_json::from_str(include_str!("../tests/vectors/activation-codes.json"))
                 .expect("vectors");
-        assert_eq!((vectors.matching.len(), vectors.must_not_match.len()), (5, 1));
+        assert_eq!(
+            (vectors.matching.len(), vectors.must_not_match.len()),
+            (5, 1)
+        );
         for vector in &vectors.matching {
             vector.check(CodeMatch::Right);
         }
@@ -189,7 +192,13 @@ mod tests {
 
     #[test]
     fn a_code_is_forty_hex_characters() {
-        for wrong in ["", "b8b6", &"g".repeat(40), &"a".repeat(39), &"a".repeat(41)] {
+        for wrong in [
+            "",
+            "b8b6",
+            &"g".repeat(40),
+            &"a".repeat(39),
+            &"a".repeat(41),
+        ] {
             assert!(ActivationCode::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,13 +1,46 @@
 //! Who gets in, and what they may do once they are in.
+//!
+//! This library holds every decision Firstwake makes: what an activation code
+//! is, which lifecycle step a device may take, which topics are its own, and
+//! what is written down about it. It opens no socket, reads no clock and draws
+//! no randomness: time ([`Timestamp`]) and randomness ([`Entropy`]) are
+//! arguments, so each decision can be repeated in a test.
+//!
+//! The way through it, in the order a connection takes:
+//! [`Attempt`] → [`Provisioner::admit`] → [`Admission`] → [`Provisioner::issue`].
 
 mod clock;
 mod code;
+mod credential;
+mod device;
 mod entropy;
+mod event;
 mod identity;
+mod operator;
+mod product;
+mod provision;
+mod refusal;
+pub mod registry;
+mod sealing;
 mod secret;
+pub mod topic;
 
 pub use clock::Timestamp;
 pub use code::{ActivationCode, CodeMatch, DeviceKey};
+pub use credential::{Credential, Shape};
+pub use device::{Device, Keys, Lifecycle, Standing, Transition, TransitionError};
 pub use entropy::Entropy;
+pub use event::{Event, EventKind, KeySlot, NewEvent, Subject};
 pub use identity::{DeviceName, FeedId, InvalidName, ProductId, Serial};
+pub use operator::{InvalidOperator, Operator, OperatorName, PasswordHash, Role};
+pub use product::{DatastreamId, InvalidDatastream, Product, ProductSecretSlot, Reactivation};
+pub use provision::{
+    Activation, Admission, Answer, Attempt, Counts, Detail, DeviceError, DeviceLogin, Explanation,
+    InvalidRequest, NewOperator, NewProduct, NotAdmitted, NotIssued, OpenProduct, OperatorError,
+    OperatorLogin, ProductError, ProvisionRequest, Provisioner, RefusedAttempt, Source, StartError,
+    Tally, TallyEntry,
+};
+pub use refusal::{Proof, Refusal};
+pub use registry::{Registry, RegistryError};
+pub use sealing::{SealedSecret, SealingKey, UnsealError};
 pub use secret::{ApiKey, CodeDigest, InvalidSecret, KeyDigest, ProductSecret};

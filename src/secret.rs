@@ -112,6 +112,10 @@ impl fmt::Debug for ApiKey {
 /// SHA-256 of an [`ApiKey`]. The key has 288 random bits, so its bare hash
 /// tells nothing.
 #[derive(Clone, Copy, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[expect(
+    clippy::derived_hash_with_manual_eq,
+    reason = "equality is the derived one, in constant time"
+)]
 pub struct KeyDigest([u8; 32]);
 
 impl KeyDigest {
@@ -120,10 +124,6 @@ impl KeyDigest {
     }
 }
 
-#[expect(
-    clippy::derived_hash_with_manual_eq,
-    reason = "equality is the derived one, in constant time"
-)]
 impl PartialEq for KeyDigest {
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()

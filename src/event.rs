@@ -1,0 +1,307 @@
+//! What changed a device, a product or an operator: the audit log.
+//!
+//! An event is committed together with its change and carries no secret. The
+//! list is closed and versioned; topics, log lines and counts derive from it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::clock::Timestamp;
+use crate::identity::{FeedId, ProductId, Serial};
+use crate::operator::{OperatorName, Role};
+use crate::refusal::Refusal;
+use crate::topic::{TopicName, encode_level};
+
+/// Stands where an event has no product or no serial: `~` is in neither
+/// alphabet.
+const NONE: &str = "~";
+
+/// The shape of [`Event::to_json`]; raised when a field changes its meaning.
+const VERSION: u32 = 1;
+
+/// What happened, and with what. Devices, products and operators are named by
+/// the [`Subject`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventKind {
+    /// A product was made.
+    ProductCreated {
+        /// Its name for people.
+        name: String,
+    },
+    /// A product's name, datastreams or policy changed.
+    ProductChanged,
+    /// A product got a new secret.
+    SecretRotated {
+        /// Of the new secret.
+        generation: u32,
+    },
+    /// No device of the product gets in any more.
+    ProductBlocked,
+    /// Devices of the product get in again.
+    ProductUnblocked,
+    /// A serial was registered.
+    DeviceRegistered,
+    /// A file of serials was taken in.
+    ImportFinished {
+        /// Newly registered.
+        registered: u64,
+        /// Rejected or known before.
+        skipped: u64,
+    },
+    /// A pending key was made for a device that proved its code.
+    ActivationIssued {
+        /// Of the product secret that its code was made with.
+        generation: u32,
+    },
+    /// A device used its pending key for the first time.
+    ActivationConfirmed,
+    /// A key stopped working because a newer one was confirmed or issued.
+    KeyEnded {
+        /// Which of the two.
+        slot: KeySlot,
+    },
+    /// An operator suspended a device.
+    DeviceSuspended,
+    /// An operator resumed it.
+    DeviceResumed,
+    /// A device was quarantined.
+    DeviceQuarantined,
+    /// An operator released it.
+    DeviceReleased,
+    /// An operator revoked a device.
+    DeviceRevoked,
+    /// An operator reset a device: it activates anew, on the same feed.
+    DeviceReset,
+    /// An operator lets an active device use its code again for a while.
+    ReactivationOpened {
+        /// Until then.
+        until: Timestamp,
+    },
+    /// Somebody with a proved secret was refused.
+    ActivationRefused {
+        /// Why.
+        refusal: Refusal,
+        /// How often since the last such event; these are folded to one a minute.
+        count: u64,
+    },
+    /// One identity seems to be used by two.
+    CloneSuspected,
+    /// A device's lease was renewed.
+    LeaseRenewed,
+    /// An operator was added or its rights changed.
+    OperatorAdded {
+        /// Its role.
+        role: Role,
+    },
+    /// An operator was removed.
+    OperatorRemoved,
+    /// An operator's login failed.
+    OperatorRefused {
+        /// How often since the last such event; these are folded to one a minute.
+        count: u64,
+    },
+}
+
+/// Which of a device's two key slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeySlot {
+    /// Issued, not yet used.
+    Pending,
+    /// Used.
+    Confirmed,
+}
+
+impl EventKind {
+    /// The last level of the event's topic.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::ProductCreated { .. } => "product_created",
+            Self::ProductChanged => "product_changed",
+            Self::SecretRotated { .. } => "secret_rotated",
+            Self::ProductBlocked => "product_blocked",
+            Self::ProductUnblocked => "product_unblocked",
+            Self::DeviceRegistered => "device_registered",
+            Self::ImportFinished { .. } => "import_finished",
+            Self::ActivationIssued { .. } => "activation_issued",
+            Self::ActivationConfirmed => "activation_confirmed",
+            Self::KeyEnded { .. } => "key_ended",
+            Self::DeviceSuspended => "device_suspended",
+            Self::DeviceResumed => "device_resumed",
+            Self::DeviceQuarantined => "device_quarantined",
+            Self::DeviceReleased => "device_released",
+            Self::DeviceRevoked => "device_revoked",
+            Self::DeviceReset => "device_reset",
+            Self::ReactivationOpened { .. } => "reactivation_opened",
+            Self::ActivationRefused { .. } => "activation_refused",
+            Self::CloneSuspected => "clone_suspected",
+            Self::LeaseRenewed => "lease_renewed",
+            Self::OperatorAdded { .. } => "operator_added",
+            Self::OperatorRemoved => "operator_removed",
+            Self::OperatorRefused { .. } => "operator_refused",
+        }
+    }
+
+    /// The fields that this kind of event adds.
+    fn detail(&self) -> Vec<(&'static str, Value)> {
+        match self {
+            Self::ProductCreated { name } => vec![("name", json!(name))],
+            Self::SecretRotated { generation } | Self::ActivationIssued { generation } => {
+                vec![("secret_generation", json!(generation))]
+            }
+            Self::ImportFinished {
+                registered,
+                skipped,
+            } => vec![
+                ("registered", json!(registered)),
+                ("skipped", json!(skipped)),
+            ],
+            Self::KeyEnded { slot } => vec![("slot", json!(slot))],
+            Self::ReactivationOpened { until } => vec![("until", json!(until))],
+            Self::ActivationRefused { refusal, count } => {
+                vec![("refusal", json!(refusal)), ("count", json!(count))]
+            }
+            Self::OperatorAdded { role } => vec![("role", json!(role))],
+            Self::OperatorRefused { count } => vec![("count", json!(count))],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Whom an event is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Subject {
+    /// A device.
+    Device {
+        /// Its product.
+        product: ProductId,
+        /// Its serial.
+        serial: Serial,
+        /// Its feed.
+        feed: FeedId,
+    },
+    /// A product.
+    Product(ProductId),
+    /// An operator.
+    Operator(OperatorName),
+}
+
+/// An event that has not been committed: it has no number yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewEvent {
+    /// When it happened.
+    pub at: Timestamp,
+    /// Whom it is about.
+    pub subject: Subject,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// A committed event. Numbers start at 1, follow the order of commits and have
+/// no gaps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its number.
+    pub seq: u64,
+    /// What was committed.
+    pub body: NewEvent,
+}
+
+impl Event {
+    /// `provisioning/events/<product_id>/<serial>/<event>`, with `~` where
+    /// there is no product or no serial.
+    pub fn topic(&self) -> TopicName {
+        let (product, serial) = match &self.body.subject {
+            Subject::Device {
+                product, serial, ..
+            } => (product.as_str(), encode_level(serial.as_str())),
+            Subject::Product(product) => (product.as_str(), NONE.into()),
+            Subject::Operator(_) => (NONE, NONE.into()),
+        };
+        let event = self.body.kind.as_str();
+        TopicName::from_valid(format!("provisioning/events/{product}/{serial}/{event}"))
+    }
+
+    /// The event as one JSON object; `docs/events.md` lists its fields.
+    pub fn to_json(&self) -> Value {
+        let mut object = serde_json::Map::new();
+        let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
+        put("seq", json!(self.seq));
+        put("v", json!(VERSION));
+        put("at", json!(self.body.at));
+        put("event", json!(self.body.kind.as_str()));
+        match &self.body.subject {
+            Subject::Device {
+                product,
+                serial,
+                feed,
+            } => {
+                put("product_id", json!(product));
+                put("serial", json!(serial));
+                put("feed_id", json!(feed));
+            }
+            Subject::Product(product) => {
+                put("product_id", json!(product));
+            }
+            Subject::Operator(name) => {
+                put("operator", json!(name));
+            }
+        }
+        for (name, value) in self.body.kind.detail() {
+            put(name, value);
+        }
+        Value::Object(object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(subject: Subject, kind: EventKind) -> Event {
+        Event {
+            seq: 7,
+            body: NewEvent {
+                at: Timestamp::from_millis(0),
+                subject,
+                kind,
+            },
+        }
+    }
+
+    #[test]
+    fn topics_and_json() {
+        let product = ProductId::parse("abcdefghijklmnopqrst").expect("valid");
+        let device = Subject::Device {
+            product: product.clone(),
+            serial: Serial::parse("a+1").expect("valid"),
+            feed: FeedId::new(5).expect("valid"),
+        };
+        let issued = event(device, EventKind::ActivationIssued { generation: 1 });
+        assert_eq!(
+            issued.topic().as_str(),
+            "provisioning/events/abcdefghijklmnopqrst/a%2B1/activation_issued"
+        );
+        assert_eq!(
+            issued.to_json(),
+            json!({
+                "seq": 7, "v": 1, "at": "1970-01-01T00:00:00.000Z", "event": "activation_issued",
+                "product_id": "abcdefghijklmnopqrst", "serial": "a+1", "feed_id": 5,
+                "secret_generation": 1,
+            })
+        );
+
+        let blocked = event(Subject::Product(product), EventKind::ProductBlocked);
+        assert_eq!(
+            blocked.topic().as_str(),
+            "provisioning/events/abcdefghijklmnopqrst/~/product_blocked"
+        );
+        let ops = Subject::Operator(OperatorName::parse("ops").expect("valid"));
+        let removed = event(ops, EventKind::OperatorRemoved);
+        assert_eq!(
+            removed.topic().as_str(),
+            "provisioning/events/~/~/operator_removed"
+        );
+        assert_eq!(removed.to_json()["operator"], "ops");
+    }
+}

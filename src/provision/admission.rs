@@ -1,0 +1,135 @@
+//! The proof that somebody was let in.
+//!
+//! Fields are private and only this folder makes one: a session that holds an
+//! admission needs to check nothing again.
+
+use crate::identity::{FeedId, ProductId, Serial};
+use crate::operator::{Operator, OperatorName, Role};
+use crate::refusal::Refusal;
+use crate::registry::RegistryError;
+use crate::secret::{ApiKey, KeyDigest};
+use crate::topic::operator::Rights;
+
+/// Who was let in, and as what.
+#[derive(Debug)]
+pub enum Admission {
+    /// A device that proved its code: it may fetch its credentials.
+    Activation(Activation),
+    /// A device that showed its key.
+    Device(DeviceLogin),
+    /// An operator or a service.
+    Operator(OperatorLogin),
+}
+
+/// The right to be told one device's feed id and key, for one session.
+#[derive(Debug)]
+pub struct Activation {
+    pub(super) product: ProductId,
+    pub(super) serial: Serial,
+    pub(super) feed: FeedId,
+    /// Of the product secret that the code was made with.
+    pub(super) generation: u32,
+    /// Made when it is first asked for, and repeated for as long as the
+    /// session lasts.
+    pub(super) key: Option<ApiKey>,
+}
+
+impl Activation {
+    /// The device's serial.
+    pub fn serial(&self) -> &Serial {
+        &self.serial
+    }
+
+    /// The device's product.
+    pub fn product(&self) -> &ProductId {
+        &self.product
+    }
+
+    /// The device's feed.
+    pub fn feed(&self) -> FeedId {
+        self.feed
+    }
+}
+
+/// A device that is in with its own key.
+#[derive(Clone, Debug)]
+pub struct DeviceLogin {
+    pub(super) product: ProductId,
+    pub(super) serial: Serial,
+    pub(super) feed: FeedId,
+    pub(super) key: KeyDigest,
+}
+
+impl DeviceLogin {
+    /// The device's serial.
+    pub fn serial(&self) -> &Serial {
+        &self.serial
+    }
+
+    /// The device's product.
+    pub fn product(&self) -> &ProductId {
+        &self.product
+    }
+
+    /// The device's feed.
+    pub fn feed(&self) -> FeedId {
+        self.feed
+    }
+}
+
+/// An operator that is in, with its rights.
+#[derive(Clone, Debug)]
+pub struct OperatorLogin {
+    name: OperatorName,
+    role: Role,
+    rights: Rights,
+    version: u64,
+}
+
+impl OperatorLogin {
+    pub(super) fn of(operator: &Operator) -> Self {
+        Self {
+            name: operator.name.clone(),
+            role: operator.role,
+            rights: Rights::of(operator),
+            version: operator.version,
+        }
+    }
+
+    /// Whom.
+    pub fn name(&self) -> &OperatorName {
+        &self.name
+    }
+
+    /// As what.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// What it may publish and subscribe.
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+/// Why somebody was not let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// It was decided so.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// It could not be decided: the registry is in trouble, which never admits
+    /// and never refuses.
+    #[error(transparent)]
+    Unavailable(#[from] RegistryError),
+}
+
+impl From<Refusal> for NotAdmitted {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}

@@ -1,0 +1,309 @@
+//! From what a peer showed to an admission, or a refusal.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::admission::{Activation, Admission, DeviceLogin, NotAdmitted, OperatorLogin};
+use super::decide::{self, Claim, CodeVerdict, KeyLogin};
+use super::tally::Folding;
+use super::{OpenProduct, Provisioner};
+use crate::clock::Timestamp;
+use crate::code::ActivationCode;
+use crate::credential::Credential;
+use crate::device::Device;
+use crate::event::{EventKind, NewEvent, Subject};
+use crate::identity::{DeviceName, FeedId};
+use crate::operator::OperatorName;
+use crate::refusal::{Proof, Refusal};
+use crate::registry::{Commit, RegistryError, Write};
+use crate::secret::ApiKey;
+
+/// What a peer showed when it connected.
+#[derive(Clone, Copy)]
+pub struct Attempt<'a> {
+    /// The name it gave, if any.
+    pub username: Option<&'a str>,
+    /// What it proves the name with, if anything.
+    pub password: Option<&'a [u8]>,
+    /// Where it comes from.
+    pub source: IpAddr,
+}
+
+impl Provisioner {
+    /// Decides whether somebody gets in, and as what. The only way in.
+    ///
+    /// A login with a pending key confirms it; that is durable before this
+    /// returns.
+    pub async fn admit(
+        &self,
+        attempt: Attempt<'_>,
+        now: Timestamp,
+    ) -> Result<Admission, NotAdmitted> {
+        let admitted = match Credential::classify(attempt.username, attempt.password) {
+            Credential::Code { username, code } => {
+                self.admit_code(username, &code, attempt.source, now).await
+            }
+            Credential::Key { username, key } => {
+                self.admit_key(username, &key, attempt.source, now).await
+            }
+            Credential::Password { username, password } => {
+                self.admit_operator(username, password, now).await
+            }
+            // No product takes signed logins yet, so none can hold.
+            Credential::Token { .. } => Err(Refusal::TokenInvalid.into()),
+            Credential::Nothing => Err(Refusal::NoCredentials.into()),
+            Credential::Malformed => Err(Refusal::Malformed.into()),
+        };
+        if let Err(NotAdmitted::Refused(refusal)) = admitted {
+            self.totals.refused.fetch_add(1, Ordering::Relaxed);
+            if refusal.proof() == Proof::Unproved {
+                self.refusals.count(attempt.source, refusal);
+            }
+        }
+        admitted
+    }
+
+    /// Whether an admission still holds. A session asks once more after it can
+    /// be found by whoever would end it, so that none slips through.
+    pub async fn recheck(&self, admission: &Admission) -> Result<(), NotAdmitted> {
+        match admission {
+            Admission::Activation(activation) => {
+                let (device, product) = self.load(activation.feed).await?;
+                device.put_aside().map_or(Ok(()), Err)?;
+                if product.record.blocked {
+                    return Err(Refusal::ProductBlocked.into());
+                }
+                Ok(())
+            }
+            Admission::Device(login) => {
+                let (device, product) = self.load(login.feed).await?;
+                Ok(decide::stays(&device, &product.record, &login.key)?)
+            }
+            Admission::Operator(login) => match self.registry.operator(login.name()).await? {
+                Some(operator) if operator.version == login.version() => Ok(()),
+                _ => Err(Refusal::WrongOperator.into()),
+            },
+        }
+    }
+
+    async fn admit_code(
+        &self,
+        username: &str,
+        code: &ActivationCode,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Admission, NotAdmitted> {
+        let name = DeviceName::parse(username).map_err(|_| Refusal::Malformed)?;
+        let candidates = self.candidates(&name).await?;
+        if candidates.is_empty() {
+            decide::code_against(code, &name.serial, None, &self.decoy, now);
+            return Err(Refusal::UnknownDevice.into());
+        }
+        let mut refusal = Refusal::WrongCode;
+        let mut proved = None;
+        for (device, product) in &candidates {
+            match decide::code_against(code, &name.serial, Some(product), &self.decoy, now) {
+                CodeVerdict::Right(generation) => proved = Some((device, product, generation)),
+                CodeVerdict::SecretAsText => refusal = Refusal::CodeFromTextSecret,
+                CodeVerdict::Wrong => {}
+            }
+        }
+        let Some((device, product, generation)) = proved else {
+            for (device, _) in &candidates {
+                self.attempts.keep(device.feed, source, refusal, now);
+            }
+            return Err(refusal.into());
+        };
+        if let Err(refusal) = decide::activation(device, &product.record, now) {
+            self.refuse_proved(device, source, refusal, now).await;
+            return Err(refusal.into());
+        }
+        Ok(Admission::Activation(Activation {
+            product: device.product.clone(),
+            serial: device.serial.clone(),
+            feed: device.feed,
+            generation,
+            key: None,
+        }))
+    }
+
+    async fn admit_key(
+        &self,
+        username: Option<&str>,
+        key: &ApiKey,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Admission, NotAdmitted> {
+        let key = key.digest();
+        loop {
+            let Some(device) = self.registry.by_key(&key).await? else {
+                self.keep_for_named(username, source, Refusal::WrongKey, now)
+                    .await?;
+                return Err(Refusal::WrongKey.into());
+            };
+            if self.names_another(&device, username).await? {
+                self.keep_for_named(username, source, Refusal::WrongKey, now)
+                    .await?;
+                return Err(Refusal::WrongKey.into());
+            }
+            let product = self.product_of(&device).await?;
+            let login = DeviceLogin {
+                product: device.product.clone(),
+                serial: device.serial.clone(),
+                feed: device.feed,
+                key,
+            };
+            match decide::key_login(&device, &product.record, &key) {
+                Ok(KeyLogin::Open) => return Ok(Admission::Device(login)),
+                Ok(KeyLogin::Confirm) => {
+                    let Some(changed) = device.confirm(now) else {
+                        continue;
+                    };
+                    let write = Write::Device(changed.device);
+                    if self.registry.commit(write, changed.events).await? == Commit::Done {
+                        self.totals.confirmed.fetch_add(1, Ordering::Relaxed);
+                        return Ok(Admission::Device(login));
+                    }
+                }
+                Err(refusal) => {
+                    self.refuse_proved(&device, source, refusal, now).await;
+                    return Err(refusal.into());
+                }
+            }
+        }
+    }
+
+    async fn admit_operator(
+        &self,
+        username: &str,
+        password: &[u8],
+        now: Timestamp,
+    ) -> Result<Admission, NotAdmitted> {
+        let name = OperatorName::parse(username).map_err(|_| Refusal::Malformed)?;
+        let Some(operator) = self.registry.operator(&name).await? else {
+            return Err(Refusal::Malformed.into());
+        };
+        let ended = |reason: &str| RegistryError::Unavailable(reason.to_owned());
+        let permit = Arc::clone(&self.passwords)
+            .acquire_owned()
+            .await
+            .map_err(|_| ended("the server is stopping"))?;
+        let (hash, password) = (
+            operator.password.clone(),
+            zeroize::Zeroizing::new(password.to_vec()),
+        );
+        let right = tokio::task::spawn_blocking(move || {
+            let right = hash.verify(&password);
+            drop(permit);
+            right
+        })
+        .await
+        .map_err(|_| ended("the server is stopping"))?;
+        if right {
+            return Ok(Admission::Operator(OperatorLogin::of(&operator)));
+        }
+        if let Some(count) = self.folded.due(Folding::Operator(name.clone()), now) {
+            self.note(NewEvent {
+                at: now,
+                subject: Subject::Operator(name),
+                kind: EventKind::OperatorRefused { count },
+            })
+            .await;
+        }
+        Err(Refusal::WrongOperator.into())
+    }
+
+    /// Devices that a name may mean, with their products.
+    async fn candidates(
+        &self,
+        name: &DeviceName,
+    ) -> Result<Vec<(Device, Arc<OpenProduct>)>, RegistryError> {
+        let mut candidates = Vec::new();
+        for device in self.registry.by_serial(&name.serial).await? {
+            if name.fits(&device) {
+                let product = self.product_of(&device).await?;
+                candidates.push((device, product));
+            }
+        }
+        Ok(candidates)
+    }
+
+    /// Whether the username that came with a device's key names another device.
+    async fn names_another(
+        &self,
+        device: &Device,
+        username: Option<&str>,
+    ) -> Result<bool, RegistryError> {
+        let Claim::Foreign { feed, name } = decide::claim(device, username) else {
+            return Ok(false);
+        };
+        if let Some(feed) = feed
+            && self.registry.device(feed).await?.is_some()
+        {
+            return Ok(true);
+        }
+        let Some(name) = name else {
+            return Ok(false);
+        };
+        let named = self.registry.by_serial(&name.serial).await?;
+        Ok(named.iter().any(|other| name.fits(other)))
+    }
+
+    /// Remembers an unproved refusal for the devices that the username named.
+    async fn keep_for_named(
+        &self,
+        username: Option<&str>,
+        source: IpAddr,
+        refusal: Refusal,
+        now: Timestamp,
+    ) -> Result<(), RegistryError> {
+        let Some(Ok(name)) = username.map(DeviceName::parse) else {
+            return Ok(());
+        };
+        for device in self.registry.by_serial(&name.serial).await? {
+            if name.fits(&device) {
+                self.attempts.keep(device.feed, source, refusal, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers a refusal of a device that showed a secret of its own, and
+    /// writes it down, folded.
+    pub(super) async fn refuse_proved(
+        &self,
+        device: &Device,
+        source: IpAddr,
+        refusal: Refusal,
+        now: Timestamp,
+    ) {
+        self.attempts.keep(device.feed, source, refusal, now);
+        if refusal.proof() == Proof::Unproved {
+            return;
+        }
+        let subject = Folding::Device(device.feed, refusal);
+        if let Some(count) = self.folded.due(subject, now) {
+            let kind = EventKind::ActivationRefused { refusal, count };
+            self.note(device.event(kind, now)).await;
+        }
+    }
+
+    pub(super) async fn product_of(
+        &self,
+        device: &Device,
+    ) -> Result<Arc<OpenProduct>, RegistryError> {
+        self.catalogue.find(&device.product, &*self.registry).await
+    }
+
+    /// A device that was there a moment ago, with its product.
+    pub(super) async fn load(
+        &self,
+        feed: FeedId,
+    ) -> Result<(Device, Arc<OpenProduct>), NotAdmitted> {
+        let device = self.registry.device(feed).await?;
+        let device = device.ok_or(Refusal::UnknownDevice)?;
+        let product = self.product_of(&device).await?;
+        Ok((device, product))
+    }
+}

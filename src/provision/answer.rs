@@ -1,0 +1,223 @@
+//! What an activating device asks and is told, as bytes on the wire.
+//!
+//! The answer is Xively's: compact JSON, three fields in one order, `feed_id`
+//! never last. Shipped firmware tokenises it on `: , "` and has room for 256
+//! bytes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::identity::{FeedId, ProductId, Serial};
+use crate::product::DatastreamId;
+use crate::secret::ApiKey;
+
+/// A request that is not JSON of the expected shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a request is empty or one JSON object of at most 4096 bytes, such as {{\"details\":true,\"nonce\":\"…\"}} with a nonce of at most 128 characters"
+)]
+pub struct InvalidRequest;
+
+/// How much the answer says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// Xively's three fields.
+    #[default]
+    Brief,
+    /// Also serial, product, status and the server's time.
+    Full,
+}
+
+/// What a device may ask with its request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProvisionRequest {
+    /// How much the answer should say.
+    pub detail: Detail,
+    /// Echoed in the answer.
+    pub nonce: Option<String>,
+}
+
+impl ProvisionRequest {
+    /// Reads the payload of a request. Fields that are not known are ignored.
+    pub fn parse(payload: &[u8]) -> Result<Self, InvalidRequest> {
+        #[derive(Deserialize)]
+        struct Wire {
+            #[serde(default)]
+            details: bool,
+            nonce: Option<String>,
+        }
+        if payload.is_empty() {
+            return Ok(Self::default());
+        }
+        if payload.len() > 4096 {
+            return Err(InvalidRequest);
+        }
+        let wire: Wire = serde_json::from_slice(payload).map_err(|_| InvalidRequest)?;
+        if wire
+            .nonce
+            .as_ref()
+            .is_some_and(|nonce| nonce.chars().count() > 128)
+        {
+            return Err(InvalidRequest);
+        }
+        Ok(Self {
+            detail: if wire.details {
+                Detail::Full
+            } else {
+                Detail::Brief
+            },
+            nonce: wire.nonce,
+        })
+    }
+}
+
+/// What an activating device is told. Its bytes hold a secret or an error.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Answer(Vec<u8>);
+
+impl Answer {
+    /// The answer that hands over credentials.
+    pub(super) fn handover(handover: &Handover<'_>, request: &ProvisionRequest) -> Self {
+        #[derive(Serialize)]
+        struct Wire<'a> {
+            apikey: &'a str,
+            feed_id: FeedId,
+            datastreams: &'a [DatastreamId],
+            #[serde(flatten)]
+            details: Option<Details<'a>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            nonce: Option<&'a str>,
+        }
+        #[derive(Serialize)]
+        struct Details<'a> {
+            serial: &'a Serial,
+            product_id: &'a ProductId,
+            status: &'a str,
+            server_time: Timestamp,
+        }
+        let details = (request.detail == Detail::Full).then_some(Details {
+            serial: handover.serial,
+            product_id: handover.product,
+            status: "issued",
+            server_time: handover.now,
+        });
+        Self::of(&Wire {
+            apikey: handover.key.expose(),
+            feed_id: handover.feed,
+            datastreams: handover.datastreams,
+            details,
+            nonce: request.nonce.as_deref(),
+        })
+    }
+
+    /// The answer to what cannot be served.
+    pub fn error(code: &str, message: &str) -> Self {
+        #[derive(Serialize)]
+        struct Wire<'a> {
+            error: Error<'a>,
+        }
+        #[derive(Serialize)]
+        struct Error<'a> {
+            code: &'a str,
+            message: &'a str,
+        }
+        Self::of(&Wire {
+            error: Error { code, message },
+        })
+    }
+
+    /// The payload.
+    pub fn expose_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn of(wire: &impl Serialize) -> Self {
+        #[expect(clippy::expect_used, reason = "texts and numbers always serialise")]
+        Self(serde_json::to_vec(wire).expect("texts and numbers serialise"))
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Answer(…)")
+    }
+}
+
+/// What is handed over.
+pub(super) struct Handover<'a> {
+    pub(super) key: &'a ApiKey,
+    pub(super) feed: FeedId,
+    pub(super) datastreams: &'a [DatastreamId],
+    pub(super) serial: &'a Serial,
+    pub(super) product: &'a ProductId,
+    pub(super) now: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST_-";
+
+    fn answer(request: &ProvisionRequest) -> String {
+        let answer = Answer::handover(
+            &Handover {
+                key: &ApiKey::parse(KEY).expect("valid"),
+                feed: FeedId::new(123_456).expect("valid"),
+                datastreams: &[DatastreamId::parse("temperature").expect("valid")],
+                serial: &Serial::parse("S1").expect("valid"),
+                product: &ProductId::parse("abcdefghijklmnopqrst").expect("valid"),
+                now: Timestamp::from_millis(0),
+            },
+            request,
+        );
+        String::from_utf8(answer.0).expect("JSON is text")
+    }
+
+    #[test]
+    fn the_brief_answer_is_xivelys_to_the_byte() {
+        assert_eq!(
+            answer(&ProvisionRequest::default()),
+            format!(r#"{{"apikey":"{KEY}","feed_id":123456,"datastreams":["temperature"]}}"#)
+        );
+    }
+
+    #[test]
+    fn details_and_nonce_come_behind() {
+        let request = ProvisionRequest::parse(br#"{"details":true,"nonce":"n1"}"#).expect("valid");
+        assert_eq!(
+            answer(&request),
+            format!(
+                r#"{{"apikey":"{KEY}","feed_id":123456,"datastreams":["temperature"],"serial":"S1","product_id":"abcdefghijklmnopqrst","status":"issued","server_time":"1970-01-01T00:00:00.000Z","nonce":"n1"}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn requests() {
+        let check = |payload: &[u8], valid| {
+            assert_eq!(ProvisionRequest::parse(payload).is_ok(), valid);
+        };
+        check(b"", true);
+        check(b"{}", true);
+        check(br#"{"later":[1,2]}"#, true);
+        check(br#"{"details":"yes"}"#, false);
+        check(b"[]x", false);
+        check(&[b' '; 4097], false);
+        check(&[0xff], false);
+        let long = format!(r#"{{"nonce":"{}"}}"#, "n".repeat(129));
+        check(long.as_bytes(), false);
+    }
+
+    #[test]
+    fn errors_name_code_and_message() {
+        let error = Answer::error("code_spent", "already active");
+        assert_eq!(
+            error.expose_bytes(),
+            br#"{"error":{"code":"code_spent","message":"already active"}}"#
+        );
+        assert_eq!(format!("{error:?}"), "Answer(…)");
+    }
+}

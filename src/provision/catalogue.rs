@@ -1,0 +1,97 @@
+//! Products with their secrets opened, kept in memory.
+//!
+//! A CONNECT must not unseal anything: that is done once, when a product is
+//! loaded or written. Nothing else holds an opened secret.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+
+use super::StartError;
+use crate::clock::Timestamp;
+use crate::identity::ProductId;
+use crate::product::Product;
+use crate::registry::{Registry, RegistryError};
+use crate::sealing::{SealingKey, UnsealError};
+use crate::secret::ProductSecret;
+
+/// A product and its opened secrets.
+#[derive(Debug)]
+pub struct OpenProduct {
+    /// The product as the registry keeps it.
+    pub record: Product,
+    /// In the order of the record's slots.
+    secrets: Vec<ProductSecret>,
+}
+
+impl OpenProduct {
+    /// The secrets that are accepted now, each with its generation.
+    pub(super) fn live(&self, now: Timestamp) -> impl Iterator<Item = (u32, &ProductSecret)> {
+        self.record
+            .secrets
+            .iter()
+            .zip(&self.secrets)
+            .filter(move |(slot, _)| slot.is_live(now))
+            .map(|(slot, secret)| (slot.generation, secret))
+    }
+}
+
+/// All products, opened.
+#[derive(Debug)]
+pub(super) struct Catalogue {
+    products: DashMap<ProductId, Arc<OpenProduct>>,
+    sealing: SealingKey,
+}
+
+impl Catalogue {
+    pub(super) async fn load(
+        registry: &dyn Registry,
+        sealing: SealingKey,
+    ) -> Result<Self, StartError> {
+        let catalogue = Self {
+            products: DashMap::new(),
+            sealing,
+        };
+        for product in registry.products().await? {
+            catalogue.put(product)?;
+        }
+        Ok(catalogue)
+    }
+
+    pub(super) fn sealing(&self) -> &SealingKey {
+        &self.sealing
+    }
+
+    /// Opens a product that was read or written, replacing what was known of it.
+    pub(super) fn put(&self, record: Product) -> Result<Arc<OpenProduct>, UnsealError> {
+        let secrets = record
+            .secrets
+            .iter()
+            .map(|slot| {
+                self.sealing
+                    .unseal(&slot.sealed, &record.id, slot.generation)
+            })
+            .collect::<Result<_, _>>()?;
+        let product = Arc::new(OpenProduct { record, secrets });
+        self.products
+            .insert(product.record.id.clone(), Arc::clone(&product));
+        Ok(product)
+    }
+
+    /// A product that some device belongs to.
+    pub(super) async fn find(
+        &self,
+        id: &ProductId,
+        registry: &dyn Registry,
+    ) -> Result<Arc<OpenProduct>, RegistryError> {
+        if let Some(found) = self.products.get(id) {
+            return Ok(Arc::clone(&found));
+        }
+        let record = registry
+            .product(id)
+            .await?
+            .ok_or_else(|| RegistryError::Damaged(format!("product {id} is missing")))?;
+        self.put(record)
+            .map_err(|error| RegistryError::Damaged(error.to_string()))
+    }
+}

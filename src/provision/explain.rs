@@ -1,0 +1,80 @@
+//! What happened to a device, and what to do next, in words.
+
+use serde::{Deserialize, Serialize};
+
+use super::attempts::RefusedAttempt;
+use super::{DeviceError, Provisioner};
+use crate::clock::Timestamp;
+use crate::device::{Device, Lifecycle};
+use crate::identity::DeviceName;
+use crate::product::Reactivation;
+
+/// What is known of a device's way in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The device.
+    pub device: Device,
+    /// What the product is called.
+    pub product_name: String,
+    /// Whether the whole product is blocked.
+    pub product_blocked: bool,
+    /// Its last refusals since the server started, the oldest first.
+    pub attempts: Vec<RefusedAttempt>,
+    /// One sentence: what to do next.
+    pub advice: String,
+}
+
+impl Provisioner {
+    /// Tells what happened to a device and what to do about it.
+    pub async fn explain(
+        &self,
+        name: &DeviceName,
+        now: Timestamp,
+    ) -> Result<Explanation, DeviceError> {
+        let device = self.find_device(name).await?;
+        let product = self.product_of(&device).await?;
+        let attempts = self.attempts.of(device.feed);
+        let advice = advice(&device, product.record.reactivation, &attempts, now);
+        Ok(Explanation {
+            product_name: product.record.name.clone(),
+            product_blocked: product.record.blocked,
+            device,
+            attempts,
+            advice,
+        })
+    }
+}
+
+/// The last refusal says most, unless the device got further since.
+fn advice(
+    device: &Device,
+    policy: Reactivation,
+    attempts: &[RefusedAttempt],
+    now: Timestamp,
+) -> String {
+    let progress = device.confirmed_at.max(device.issued_at);
+    if let Some(last) = attempts.last()
+        && progress.is_none_or(|progress| progress <= last.at)
+    {
+        return format!("{}.", last.refusal.advice());
+    }
+    if let Some(refusal) = device.put_aside() {
+        return format!("{}.", refusal.advice());
+    }
+    let words = match device.lifecycle() {
+        Lifecycle::Registered => {
+            "It has never been seen: check that it is powered, reaches this server, and sends its serial as username and its activation code as password."
+        }
+        Lifecycle::Issued if policy == Reactivation::Never => {
+            "It was sent a key that it has not used, and its code works only once: if it lost the answer, `device reset` or `device reopen` lets it activate again."
+        }
+        Lifecycle::Issued => {
+            "It was sent a key that it has not used yet: it may log in with that, or activate again."
+        }
+        _ if device.reactivation_until.is_some_and(|until| now < until) => {
+            "It is active, and its code works again until the window closes."
+        }
+        _ => "Nothing needs to be done: it is active.",
+    };
+    words.to_owned()
+}

@@ -1,0 +1,217 @@
+//! What operators do to products and devices.
+
+use super::Provisioner;
+use crate::clock::Timestamp;
+use crate::code::ActivationCode;
+use crate::device::{Device, Transition, TransitionError};
+use crate::event::{EventKind, NewEvent, Subject};
+use crate::identity::{DeviceName, ProductId, Serial};
+use crate::product::{DatastreamId, Product, ProductSecretSlot, Reactivation};
+use crate::registry::{Batch, Commit, Registration, RegistryError, Write};
+use crate::secret::ProductSecret;
+
+/// Serials registered in one write: large enough to be fast, small enough that
+/// an activation waits behind one for a moment only.
+const CHUNK: usize = 1000;
+
+/// A product to be made.
+#[derive(Debug)]
+pub struct NewProduct {
+    /// Its name for people.
+    pub name: String,
+    /// Its secret, if the factory has one already; otherwise it is drawn.
+    pub secret: Option<ProductSecret>,
+    /// What its devices are told they may send.
+    pub datastreams: Vec<DatastreamId>,
+    /// Whether a code works again.
+    pub reactivation: Reactivation,
+}
+
+/// Why something cannot be done with a product.
+#[derive(Debug, thiserror::Error)]
+pub enum ProductError {
+    /// No such product.
+    #[error("no product has the id {0}; `firstwake product list` shows those there are")]
+    Unknown(ProductId),
+    /// A name for people is 1 to 128 characters, none of them a control character.
+    #[error("a product's name is 1 to 128 characters on one line")]
+    Name,
+    /// The registry is in trouble.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Why something cannot be done with a device.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// No such device.
+    #[error("no device is called {name}{}", hint(.similar))]
+    Unknown {
+        /// What was asked for.
+        name: DeviceName,
+        /// The same letters in another case, if such a device exists.
+        similar: Option<Serial>,
+    },
+    /// Several products have a device of this serial.
+    #[error("serial {serial} is in {} products; name one: {}", .products.len(), choices(.serial, .products))]
+    Ambiguous {
+        /// What was asked for.
+        serial: Serial,
+        /// Where it is.
+        products: Vec<ProductId>,
+    },
+    /// Not from where the device is in its life.
+    #[error(transparent)]
+    Transition(#[from] TransitionError),
+    /// The registry is in trouble.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+fn hint(similar: &Option<Serial>) -> String {
+    match similar {
+        Some(serial) => format!("; case matters: did you mean {serial}?"),
+        None => String::new(),
+    }
+}
+
+fn choices(serial: &Serial, products: &[ProductId]) -> String {
+    let names: Vec<String> = products.iter().map(|id| format!("{id}/{serial}")).collect();
+    names.join(", ")
+}
+
+impl Provisioner {
+    /// Makes a product. Its secret is in the return value and nowhere else in
+    /// the clear.
+    pub async fn create_product(
+        &self,
+        new: NewProduct,
+        now: Timestamp,
+    ) -> Result<(Product, ProductSecret), ProductError> {
+        let length = new.name.chars().count();
+        if !(1..=128).contains(&length) || new.name.contains(char::is_control) {
+            return Err(ProductError::Name);
+        }
+        let secret = new
+            .secret
+            .unwrap_or_else(|| ProductSecret::generate(&*self.entropy));
+        loop {
+            let id = ProductId::generate(&*self.entropy);
+            let generation = 1;
+            let sealed = self
+                .catalogue
+                .sealing()
+                .seal(&secret, &id, generation, &*self.entropy);
+            let product = Product {
+                id: id.clone(),
+                version: 0,
+                name: new.name.clone(),
+                secrets: vec![ProductSecretSlot {
+                    generation,
+                    sealed,
+                    expires_at: None,
+                }],
+                datastreams: new.datastreams.clone(),
+                reactivation: new.reactivation,
+                blocked: false,
+                created_at: now,
+            };
+            let event = NewEvent {
+                at: now,
+                subject: Subject::Product(id),
+                kind: EventKind::ProductCreated {
+                    name: new.name.clone(),
+                },
+            };
+            let write = Write::Product(product.clone());
+            if self.registry.commit(write, vec![event]).await? == Commit::Done {
+                return Ok((product, secret));
+            }
+        }
+    }
+
+    /// Registers serials with a product, and says of each whether it is new.
+    /// Each chunk of a thousand is written whole or not at all.
+    pub async fn register(
+        &self,
+        product: &ProductId,
+        serials: Vec<Serial>,
+        now: Timestamp,
+    ) -> Result<Vec<Registration>, ProductError> {
+        if self.registry.product(product).await?.is_none() {
+            return Err(ProductError::Unknown(product.clone()));
+        }
+        let open = self.catalogue.find(product, &*self.registry).await?;
+        let mut outcome = Vec::with_capacity(serials.len());
+        for chunk in serials.chunks(CHUNK) {
+            let with_codes = |serial: &Serial| {
+                let codes = open
+                    .live(now)
+                    .map(|(_, secret)| ActivationCode::compute(secret, serial).digest());
+                (serial.clone(), codes.collect())
+            };
+            let batch = Batch {
+                product: product.clone(),
+                serials: chunk.iter().map(with_codes).collect(),
+                at: now,
+            };
+            outcome.extend(self.registry.register(batch).await?);
+        }
+        Ok(outcome)
+    }
+
+    /// The one device that a name means.
+    pub async fn find_device(&self, name: &DeviceName) -> Result<Device, DeviceError> {
+        let mut found = self.registry.by_serial(&name.serial).await?;
+        if let Some(product) = &name.product {
+            found.retain(|device| device.product == *product);
+        }
+        match (found.pop(), found.is_empty()) {
+            (Some(device), true) => Ok(device),
+            (None, _) => Err(DeviceError::Unknown {
+                name: name.clone(),
+                similar: self.similar(&name.serial).await?,
+            }),
+            (Some(last), false) => Err(DeviceError::Ambiguous {
+                serial: name.serial.clone(),
+                products: found
+                    .into_iter()
+                    .chain([last])
+                    .map(|device| device.product)
+                    .collect(),
+            }),
+        }
+    }
+
+    /// Carries out an operator's act on a device.
+    pub async fn change_device(
+        &self,
+        name: &DeviceName,
+        transition: Transition,
+        now: Timestamp,
+    ) -> Result<Device, DeviceError> {
+        loop {
+            let device = self.find_device(name).await?;
+            let changed = device.apply(transition, now)?;
+            let write = Write::Device(changed.device.clone());
+            if self.registry.commit(write, changed.events).await? == Commit::Done {
+                return Ok(changed.device);
+            }
+        }
+    }
+
+    /// The same letters all in upper or all in lower case: what people type
+    /// when they read a label.
+    async fn similar(&self, serial: &Serial) -> Result<Option<Serial>, RegistryError> {
+        let text = serial.as_str();
+        for variant in [text.to_ascii_uppercase(), text.to_ascii_lowercase()] {
+            let Ok(variant) = Serial::parse(&variant) else {
+                continue;
+            };
+            if !self.registry.by_serial(&variant).await?.is_empty() {
+                return Ok(Some(variant));
+            }
+        }
+        Ok(None)
+    }
+}

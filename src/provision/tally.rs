@@ -1,0 +1,185 @@
+//! Refusals that cost nothing to cause, counted instead of stored.
+//!
+//! A stranger must not be able to fill the disk or an operator's screen. So
+//! what was not proved is only counted, by source and reason, in bounded
+//! memory; what was proved is written down, but folded to one event a minute
+//! for each device and reason.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+use crate::identity::FeedId;
+use crate::operator::OperatorName;
+use crate::refusal::Refusal;
+
+/// Pairs of source and reason that are told apart between two reports.
+const PAIRS: usize = 1024;
+/// Subjects whose repeated refusals are being folded.
+const FOLDED: usize = 65_536;
+/// One durable event for each subject and reason in this time.
+const FOLD: Duration = Duration::from_secs(60);
+
+/// Where refused peers come from: an IPv4 address or an IPv6 /64, since one
+/// peer may have a whole one to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Source(IpAddr);
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let network = u128::from(address) & !u128::from(u64::MAX);
+                Self(Ipv6Addr::from(network).into())
+            }
+            four => Self(four),
+        }
+    }
+}
+
+/// Refusals since the last report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Counts by source and reason, the most frequent first.
+    pub refusals: Vec<TallyEntry>,
+    /// Refusals from sources that there was no room to tell apart.
+    pub other: u64,
+}
+
+/// One line of a [`Tally`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TallyEntry {
+    /// From where.
+    pub source: Source,
+    /// Why.
+    pub refusal: Refusal,
+    /// How often.
+    pub count: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Refusals(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    pairs: HashMap<(Source, Refusal), u64>,
+    other: u64,
+}
+
+impl Refusals {
+    pub(super) fn count(&self, source: IpAddr, refusal: Refusal) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = counts.pairs.len() < PAIRS;
+        let pair = (Source::from(source), refusal);
+        match counts.pairs.get_mut(&pair) {
+            Some(count) => *count += 1,
+            None if room => {
+                counts.pairs.insert(pair, 1);
+            }
+            None => counts.other += 1,
+        }
+    }
+
+    pub(super) fn take(&self) -> Tally {
+        let counts = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut refusals: Vec<TallyEntry> = counts
+            .pairs
+            .into_iter()
+            .map(|((source, refusal), count)| TallyEntry {
+                source,
+                refusal,
+                count,
+            })
+            .collect();
+        refusals.sort_by_key(|entry| (std::cmp::Reverse(entry.count), entry.source, entry.refusal));
+        Tally {
+            refusals,
+            other: counts.other,
+        }
+    }
+}
+
+/// Whom a folded event is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Folding {
+    Device(FeedId, Refusal),
+    Operator(OperatorName),
+}
+
+/// When each subject last had a durable event, and how many were held back
+/// since.
+#[derive(Debug, Default)]
+pub(super) struct Folded(Mutex<HashMap<Folding, (Timestamp, u64)>>);
+
+impl Folded {
+    /// How many refusals the next event stands for, if it is time for one.
+    /// Where there is no room to remember, there is no event either.
+    pub(super) fn due(&self, subject: Folding, now: Timestamp) -> Option<u64> {
+        let mut folded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if folded.len() >= FOLDED && !folded.contains_key(&subject) {
+            folded.retain(|_, (last, held)| *held > 0 || now.since(*last) < FOLD);
+            if folded.len() >= FOLDED {
+                return None;
+            }
+        }
+        match folded.get_mut(&subject) {
+            Some((last, held)) if now.since(*last) < FOLD => {
+                *held += 1;
+                None
+            }
+            Some(entry) => Some(std::mem::replace(entry, (now, 0)).1 + 1),
+            None => {
+                folded.insert(subject, (now, 0));
+                Some(1)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_fold_ipv6_networks() {
+        let source = |text: &str| Source::from(text.parse::<IpAddr>().expect("an address"));
+        assert_eq!(source("2001:db8::1"), source("2001:db8::2"));
+        assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
+        assert_ne!(source("10.0.0.1"), source("10.0.0.2"));
+        assert_eq!(source("::ffff:10.0.0.1"), source("10.0.0.1"));
+    }
+
+    #[test]
+    fn counts_are_bounded_and_taken_once() {
+        let refusals = Refusals::default();
+        let total = PAIRS as u32 + 10;
+        for n in 0..total {
+            refusals.count(IpAddr::from(n.to_be_bytes()), Refusal::WrongCode);
+        }
+        refusals.count(IpAddr::from([0, 0, 0, 0]), Refusal::WrongCode);
+        let tally = refusals.take();
+        assert_eq!((tally.refusals.len(), tally.other), (PAIRS, 10));
+        assert_eq!(tally.refusals[0].count, 2, "the most frequent first");
+        assert_eq!(refusals.take(), Tally::default());
+    }
+
+    #[test]
+    fn one_event_a_minute_counts_the_rest() {
+        let folded = Folded::default();
+        let subject = Folding::Device(FeedId::new(1).expect("valid"), Refusal::Revoked);
+        let at = |seconds: u64| Timestamp::from_millis(seconds * 1000);
+        assert_eq!(folded.due(subject.clone(), at(0)), Some(1));
+        for second in 1..60 {
+            assert_eq!(folded.due(subject.clone(), at(second)), None);
+        }
+        assert_eq!(folded.due(subject.clone(), at(60)), Some(60));
+        let other = Folding::Device(FeedId::new(1).expect("valid"), Refusal::Suspended);
+        assert_eq!(folded.due(other, at(60)), Some(1));
+    }
+}

@@ -1,0 +1,167 @@
+//! What the server knows, kept where it survives a crash.
+//!
+//! The trait is small and honest: look-ups, one conditional write, ordered
+//! paging. A change and its events commit together; absence is `Ok(None)`; a
+//! lost race is a value, not an error. What it promises is written down in
+//! [`conformance`] and holds for every store.
+
+#[cfg(test)]
+mod conformance;
+mod embedded;
+mod memory;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::clock::Timestamp;
+use crate::device::{Device, Lifecycle};
+use crate::event::{Event, NewEvent};
+use crate::identity::{FeedId, ProductId, Serial};
+use crate::operator::{Operator, OperatorName};
+use crate::product::Product;
+use crate::secret::{CodeDigest, KeyDigest};
+
+pub use embedded::{Embedded, OpenError};
+pub use memory::Memory;
+
+/// Why the registry could not answer. It never means "no".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// It may work again later; nothing that was asked for has happened, or,
+    /// if the failure came during a write, it is not known whether it has.
+    #[error("the registry is unavailable: {0}")]
+    Unavailable(String),
+    /// A row cannot be read.
+    #[error("the registry is damaged: {0}")]
+    Damaged(String),
+    /// All 2³¹ − 1 feed ids have been given out.
+    #[error("all feed ids have been given out")]
+    FeedsExhausted,
+}
+
+/// A write that happens only if nobody was faster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Replaces a device; its `version` is the one that was read.
+    Device(Device),
+    /// Adds a product (version 0) or replaces it; its `version` is the one
+    /// that was read.
+    Product(Product),
+    /// Adds an operator (version 0) or replaces it; its `version` is the one
+    /// that was read.
+    Operator(Operator),
+    /// Removes an operator, if it is there.
+    RemoveOperator(OperatorName),
+    /// Nothing but the events.
+    Note,
+}
+
+/// What became of a [`Write`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// It is durable, and so are its events.
+    Done,
+    /// Somebody else wrote first: load again and decide again.
+    Lost,
+}
+
+/// Serials to be registered, all of one product.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The product, which exists.
+    pub product: ProductId,
+    /// Each serial with the digest of each live code of its own.
+    pub serials: Vec<(Serial, Vec<CodeDigest>)>,
+    /// When they were registered.
+    pub at: Timestamp,
+}
+
+/// What became of one serial of a [`Batch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// It is new and has this feed.
+    New(FeedId),
+    /// It was registered before, with this feed.
+    Known(FeedId),
+}
+
+/// How many devices are in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Census {
+    counts: [u64; 6],
+}
+
+impl Census {
+    /// How many devices are in this state.
+    pub fn of(&self, lifecycle: Lifecycle) -> u64 {
+        self.counts[lifecycle as usize]
+    }
+
+    /// How many devices there are.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    fn add(&mut self, lifecycle: Lifecycle) {
+        self.counts[lifecycle as usize] += 1;
+    }
+
+    fn remove(&mut self, lifecycle: Lifecycle) {
+        self.counts[lifecycle as usize] = self.counts[lifecycle as usize].saturating_sub(1);
+    }
+}
+
+/// A store of products, devices, operators and events.
+#[async_trait]
+pub trait Registry: Send + Sync {
+    /// A device by its feed.
+    async fn device(&self, feed: FeedId) -> Result<Option<Device>, RegistryError>;
+
+    /// Every device with this serial: at most one a product.
+    async fn by_serial(&self, serial: &Serial) -> Result<Vec<Device>, RegistryError>;
+
+    /// Every device with this activation code: one, unless two products share
+    /// a secret.
+    async fn by_code(&self, code: &CodeDigest) -> Result<Vec<Device>, RegistryError>;
+
+    /// The device that has, or last had, this key.
+    async fn by_key(&self, key: &KeyDigest) -> Result<Option<Device>, RegistryError>;
+
+    /// A product's devices in the order of their serials, after one of them.
+    async fn devices(
+        &self,
+        product: &ProductId,
+        after: Option<&Serial>,
+        limit: usize,
+    ) -> Result<Vec<Device>, RegistryError>;
+
+    /// A product by its id.
+    async fn product(&self, id: &ProductId) -> Result<Option<Product>, RegistryError>;
+
+    /// All products, in the order of their ids.
+    async fn products(&self) -> Result<Vec<Product>, RegistryError>;
+
+    /// An operator by name.
+    async fn operator(&self, name: &OperatorName) -> Result<Option<Operator>, RegistryError>;
+
+    /// All operators, in the order of their names.
+    async fn operators(&self) -> Result<Vec<Operator>, RegistryError>;
+
+    /// Events with a number above `after`, in order.
+    async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, RegistryError>;
+
+    /// How many devices are in each state.
+    async fn census(&self) -> Result<Census, RegistryError>;
+
+    /// Writes, if the version is still the one that was read; durable when it
+    /// returns.
+    async fn commit(&self, write: Write, events: Vec<NewEvent>) -> Result<Commit, RegistryError>;
+
+    /// Registers what is new, with an event for each, and says which feed each
+    /// serial has; durable when it returns. All or nothing.
+    async fn register(&self, batch: Batch) -> Result<Vec<Registration>, RegistryError>;
+
+    /// The number of the newest event, for whoever follows the log.
+    fn newest(&self) -> watch::Receiver<u64>;
+}

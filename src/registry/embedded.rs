@@ -1,0 +1,193 @@
+//! The default store: one `fjall` database in the data directory.
+//!
+//! Reads come from any task. Writes go to one thread that gathers whoever is
+//! waiting into one batch and syncs it once; nothing is visible before it is
+//! on disk, because durability is asked for in the batch itself.
+
+mod rows;
+mod staging;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use tokio::sync::{oneshot, watch};
+
+use self::rows::{Rows, Table};
+use self::writer::{Request, Writer};
+use super::{Batch, Census, Commit, Registration, Registry, RegistryError, Write};
+use crate::device::Device;
+use crate::event::{Event, NewEvent};
+use crate::identity::{FeedId, ProductId, Serial};
+use crate::operator::{Operator, OperatorName};
+use crate::product::Product;
+use crate::secret::{CodeDigest, KeyDigest};
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Written by a newer program.
+    #[error(
+        "{path} was written in format {found}, this program knows format {known}: use the newer program"
+    )]
+    NewerFormat {
+        /// Where the store is.
+        path: PathBuf,
+        /// What is written there.
+        found: u32,
+        /// What this program reads.
+        known: u32,
+    },
+    /// Anything else.
+    #[error("{path} cannot be opened: {reason}")]
+    Store {
+        /// Where the store is.
+        path: PathBuf,
+        /// What the store says.
+        reason: String,
+    },
+}
+
+/// The registry in a directory of its own.
+///
+/// Whoever opens it has made sure that nobody else does; the store's own lock
+/// stands behind that.
+#[derive(Debug)]
+pub struct Embedded {
+    shared: Arc<Shared>,
+    writer: Writer,
+}
+
+/// What readers and the writer share. Empty while the writer reopens the store
+/// after an I/O error: readers answer "unavailable" until then.
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    rows: RwLock<Option<Rows>>,
+    newest: watch::Sender<u64>,
+}
+
+impl Shared {
+    fn rows(&self) -> Result<Rows, RegistryError> {
+        self.rows
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+            .ok_or_else(|| RegistryError::Unavailable("it is being reopened".to_owned()))
+    }
+
+    fn replace(&self, rows: Option<Rows>) {
+        *self.rows.write().unwrap_or_else(PoisonError::into_inner) = rows;
+    }
+}
+
+impl Embedded {
+    /// Opens the store in `path`, making it if it is not there.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let (rows, counters) = Rows::open(path)?;
+        let shared = Arc::new(Shared {
+            path: path.to_owned(),
+            rows: RwLock::new(Some(rows)),
+            newest: watch::Sender::new(counters.newest_event),
+        });
+        let writer =
+            Writer::spawn(Arc::clone(&shared), counters).map_err(|error| OpenError::Store {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            })?;
+        Ok(Self { shared, writer })
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, RegistryError>>) -> Request,
+    ) -> Result<T, RegistryError> {
+        let (answer, asked) = oneshot::channel();
+        let gone = || RegistryError::Unavailable("its writer has ended".to_owned());
+        self.writer
+            .send(request(answer))
+            .await
+            .map_err(|()| gone())?;
+        asked.await.map_err(|_| gone())?
+    }
+}
+
+#[async_trait]
+impl Registry for Embedded {
+    async fn device(&self, feed: FeedId) -> Result<Option<Device>, RegistryError> {
+        self.shared.rows()?.device(feed)
+    }
+
+    async fn by_serial(&self, serial: &Serial) -> Result<Vec<Device>, RegistryError> {
+        let rows = self.shared.rows()?;
+        rows.devices_at(&rows::serial_key(serial))
+    }
+
+    async fn by_code(&self, code: &CodeDigest) -> Result<Vec<Device>, RegistryError> {
+        let rows = self.shared.rows()?;
+        rows.devices_at(&rows::code_key(code))
+    }
+
+    async fn by_key(&self, key: &KeyDigest) -> Result<Option<Device>, RegistryError> {
+        let rows = self.shared.rows()?;
+        Ok(rows.devices_at(&rows::api_key_key(key))?.pop())
+    }
+
+    async fn devices(
+        &self,
+        product: &ProductId,
+        after: Option<&Serial>,
+        limit: usize,
+    ) -> Result<Vec<Device>, RegistryError> {
+        self.shared.rows()?.page(product, after, limit)
+    }
+
+    async fn product(&self, id: &ProductId) -> Result<Option<Product>, RegistryError> {
+        self.shared
+            .rows()?
+            .read(Table::Meta, &rows::product_key(id))
+    }
+
+    async fn products(&self) -> Result<Vec<Product>, RegistryError> {
+        self.shared.rows()?.all(rows::PRODUCTS)
+    }
+
+    async fn operator(&self, name: &OperatorName) -> Result<Option<Operator>, RegistryError> {
+        self.shared
+            .rows()?
+            .read(Table::Meta, &rows::operator_key(name))
+    }
+
+    async fn operators(&self) -> Result<Vec<Operator>, RegistryError> {
+        self.shared.rows()?.all(rows::OPERATORS)
+    }
+
+    async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, RegistryError> {
+        self.shared.rows()?.events(after, limit)
+    }
+
+    async fn census(&self) -> Result<Census, RegistryError> {
+        Ok(self.shared.rows()?.counters()?.census)
+    }
+
+    async fn commit(&self, write: Write, events: Vec<NewEvent>) -> Result<Commit, RegistryError> {
+        self.ask(|answer| Request::Commit {
+            write,
+            events,
+            answer,
+        })
+        .await
+    }
+
+    async fn register(&self, batch: Batch) -> Result<Vec<Registration>, RegistryError> {
+        self.ask(|answer| Request::Register { batch, answer }).await
+    }
+
+    fn newest(&self) -> watch::Receiver<u64> {
+        self.shared.newest.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests;

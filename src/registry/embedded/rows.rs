@@ -1,0 +1,302 @@
+//! How things lie in the store: tables, keys and the encoding of a row.
+//!
+//! Four keyspaces, because each costs memory and a file set of its own. A row
+//! is one format byte and then `postcard`; a reader of a later format can tell
+//! the old rows from the new.
+
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::super::{Census, RegistryError};
+use super::OpenError;
+use crate::device::Device;
+use crate::event::{Event, NewEvent};
+use crate::identity::{FeedId, ProductId, Serial};
+use crate::operator::OperatorName;
+use crate::secret::{CodeDigest, KeyDigest};
+
+/// The layout of the whole store.
+const FORMAT: u32 = 1;
+/// The layout of one row.
+const ROW: u8 = 1;
+
+const FORMAT_KEY: &[u8] = b"format";
+pub(super) const COUNTERS_KEY: &[u8] = b"counters";
+pub(super) const PRODUCTS: u8 = b'P';
+pub(super) const OPERATORS: u8 = b'O';
+
+/// A keyspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Table {
+    /// Format, counters, products and operators.
+    Meta,
+    /// Feed → device.
+    Devices,
+    /// Serial, code and key → feeds; product and serial → feed.
+    Index,
+    /// Number → event.
+    Events,
+}
+
+/// What must never go backwards, written with every batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Counters {
+    pub(super) newest_event: u64,
+    pub(super) newest_feed: u32,
+    pub(super) census: Census,
+}
+
+/// An open store.
+#[derive(Clone)]
+pub(super) struct Rows {
+    database: Database,
+    meta: Keyspace,
+    devices: Keyspace,
+    index: Keyspace,
+    events: Keyspace,
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rows(…)")
+    }
+}
+
+impl Rows {
+    pub(super) fn open(path: &Path) -> Result<(Self, Counters), OpenError> {
+        let store = |reason: String| OpenError::Store {
+            path: path.to_owned(),
+            reason,
+        };
+        let rows = Self::open_tables(path).map_err(|error| store(error.to_string()))?;
+        let damaged = |error: RegistryError| store(error.to_string());
+        match rows.read::<u32>(Table::Meta, FORMAT_KEY).map_err(damaged)? {
+            Some(FORMAT) => {}
+            Some(found) => {
+                return Err(OpenError::NewerFormat {
+                    path: path.to_owned(),
+                    found,
+                    known: FORMAT,
+                });
+            }
+            None => {
+                let mut batch = rows.batch();
+                rows.insert(&mut batch, Table::Meta, FORMAT_KEY, encode(&FORMAT));
+                let fresh = encode(&Counters::default());
+                rows.insert(&mut batch, Table::Meta, COUNTERS_KEY, fresh);
+                batch.commit().map_err(|error| store(error.to_string()))?;
+            }
+        }
+        let counters = rows.counters().map_err(damaged)?;
+        Ok((rows, counters))
+    }
+
+    fn open_tables(path: &Path) -> fjall::Result<Self> {
+        let database = Database::builder(path)
+            .max_journaling_size(128 * 1024 * 1024)
+            .cache_size(64 * 1024 * 1024)
+            .open()?;
+        let table = |name: &str| {
+            database.keyspace(name, || {
+                KeyspaceCreateOptions::default().max_memtable_size(16 * 1024 * 1024)
+            })
+        };
+        Ok(Self {
+            meta: table("meta")?,
+            devices: table("devices")?,
+            index: table("index")?,
+            events: table("events")?,
+            database,
+        })
+    }
+
+    fn keyspace(&self, table: Table) -> &Keyspace {
+        match table {
+            Table::Meta => &self.meta,
+            Table::Devices => &self.devices,
+            Table::Index => &self.index,
+            Table::Events => &self.events,
+        }
+    }
+
+    /// A batch that is on disk when its commit returns.
+    pub(super) fn batch(&self) -> fjall::OwnedWriteBatch {
+        self.database
+            .batch()
+            .durability(Some(PersistMode::SyncData))
+    }
+
+    pub(super) fn insert(
+        &self,
+        batch: &mut fjall::OwnedWriteBatch,
+        table: Table,
+        key: &[u8],
+        value: Vec<u8>,
+    ) {
+        batch.insert(self.keyspace(table), key, value);
+    }
+
+    pub(super) fn remove(&self, batch: &mut fjall::OwnedWriteBatch, table: Table, key: &[u8]) {
+        batch.remove(self.keyspace(table), key);
+    }
+
+    /// One row's bytes.
+    pub(super) fn bytes(
+        &self,
+        table: Table,
+        key: &[u8],
+    ) -> Result<Option<fjall::Slice>, RegistryError> {
+        self.keyspace(table).get(key).map_err(unavailable)
+    }
+
+    /// One row.
+    pub(super) fn read<T: DeserializeOwned>(
+        &self,
+        table: Table,
+        key: &[u8],
+    ) -> Result<Option<T>, RegistryError> {
+        self.bytes(table, key)?.map(|row| decode(&row)).transpose()
+    }
+
+    pub(super) fn counters(&self) -> Result<Counters, RegistryError> {
+        self.read(Table::Meta, COUNTERS_KEY)?
+            .ok_or_else(|| RegistryError::Damaged("its counters are missing".to_owned()))
+    }
+
+    pub(super) fn device(&self, feed: FeedId) -> Result<Option<Device>, RegistryError> {
+        self.read(Table::Devices, &device_key(feed))
+    }
+
+    /// The devices that an index row names.
+    pub(super) fn devices_at(&self, key: &[u8]) -> Result<Vec<Device>, RegistryError> {
+        let feeds: Vec<FeedId> = self.read(Table::Index, key)?.unwrap_or_default();
+        feeds
+            .into_iter()
+            .filter_map(|feed| self.device(feed).transpose())
+            .collect()
+    }
+
+    /// A product's devices in the order of their serials.
+    pub(super) fn page(
+        &self,
+        product: &ProductId,
+        after: Option<&Serial>,
+        limit: usize,
+    ) -> Result<Vec<Device>, RegistryError> {
+        let prefix = member_key(product, "");
+        let start = after.map_or_else(
+            || prefix.clone(),
+            |serial| {
+                // The smallest key behind this one: no serial holds a NUL.
+                let mut key = member_key(product, serial.as_str());
+                key.push(0);
+                key
+            },
+        );
+        let mut devices = Vec::new();
+        for item in self.index.range(start..) {
+            let (key, row) = item.into_inner().map_err(unavailable)?;
+            if devices.len() == limit || !key.starts_with(&prefix) {
+                break;
+            }
+            devices.extend(self.device(decode(&row)?)?);
+        }
+        Ok(devices)
+    }
+
+    /// All rows of one kind in the meta table.
+    pub(super) fn all<T: DeserializeOwned>(&self, kind: u8) -> Result<Vec<T>, RegistryError> {
+        self.meta
+            .prefix([kind])
+            .map(|item| decode(&item.value().map_err(unavailable)?))
+            .collect()
+    }
+
+    pub(super) fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, RegistryError> {
+        let mut events = Vec::new();
+        for item in self.events.range(event_key(after.saturating_add(1))..) {
+            if events.len() == limit {
+                break;
+            }
+            let (key, row) = item.into_inner().map_err(unavailable)?;
+            let number = <[u8; 8]>::try_from(&*key)
+                .map_err(|_| RegistryError::Damaged("an event's number".to_owned()))?;
+            events.push(Event {
+                seq: u64::from_be_bytes(number),
+                body: decode::<NewEvent>(&row)?,
+            });
+        }
+        Ok(events)
+    }
+}
+
+pub(super) fn device_key(feed: FeedId) -> [u8; 4] {
+    feed.as_u32().to_be_bytes()
+}
+
+pub(super) fn event_key(seq: u64) -> [u8; 8] {
+    seq.to_be_bytes()
+}
+
+pub(super) fn serial_key(serial: &Serial) -> Vec<u8> {
+    tagged(b's', serial.as_str().as_bytes())
+}
+
+pub(super) fn code_key(code: &CodeDigest) -> Vec<u8> {
+    tagged(b'c', code.as_bytes())
+}
+
+pub(super) fn api_key_key(key: &KeyDigest) -> Vec<u8> {
+    tagged(b'k', key.as_bytes())
+}
+
+/// Product ids have one length, so what follows is the serial.
+pub(super) fn member_key(product: &ProductId, serial: &str) -> Vec<u8> {
+    let mut key = tagged(b'p', product.as_str().as_bytes());
+    key.extend_from_slice(serial.as_bytes());
+    key
+}
+
+pub(super) fn product_key(id: &ProductId) -> Vec<u8> {
+    tagged(PRODUCTS, id.as_str().as_bytes())
+}
+
+pub(super) fn operator_key(name: &OperatorName) -> Vec<u8> {
+    tagged(OPERATORS, name.as_str().as_bytes())
+}
+
+fn tagged(tag: u8, name: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + name.len());
+    key.push(tag);
+    key.extend_from_slice(name);
+    key
+}
+
+pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    #[expect(
+        clippy::expect_used,
+        reason = "our rows hold nothing that postcard cannot write to memory"
+    )]
+    postcard::to_extend(value, vec![ROW]).expect("a row can be encoded")
+}
+
+pub(super) fn decode<T: DeserializeOwned>(row: &[u8]) -> Result<T, RegistryError> {
+    match row.split_first() {
+        Some((&ROW, body)) => postcard::from_bytes(body)
+            .map_err(|error| RegistryError::Damaged(format!("a row does not decode: {error}"))),
+        _ => Err(RegistryError::Damaged(
+            "a row of an unknown layout".to_owned(),
+        )),
+    }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function in map_err"
+)]
+pub(super) fn unavailable(error: fjall::Error) -> RegistryError {
+    RegistryError::Unavailable(error.to_string())
+}

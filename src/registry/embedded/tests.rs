@@ -1,0 +1,54 @@
+//! What only a store on disk can show: that it is there after it was closed.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+use crate::registry::conformance;
+
+#[tokio::test]
+async fn conforms() {
+    let home = tempfile::tempdir().expect("a directory");
+    let count = AtomicU32::new(0);
+    conformance::check(|| async {
+        let n = count.fetch_add(1, Ordering::Relaxed);
+        Embedded::open(&home.path().join(n.to_string())).expect("opens")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn everything_is_there_after_closing() {
+    let home = tempfile::tempdir().expect("a directory");
+    let first = Embedded::open(home.path()).expect("opens");
+    let feeds = conformance::register(&first, 0, &["a", "b"]).await;
+    let events = first.events(0, 10).await;
+    let census = first.census().await;
+    drop(first);
+
+    let second = Embedded::open(home.path()).expect("opens");
+    assert_eq!(*second.newest().borrow(), 2);
+    assert_eq!(second.events(0, 10).await, events);
+    assert_eq!(second.census().await, census);
+    let more = conformance::register(&second, 0, &["b", "c"]).await;
+    assert_eq!(more[0], feeds[1]);
+    assert!(!feeds.contains(&more[1]), "feeds are never given out twice");
+}
+
+#[tokio::test]
+async fn a_newer_format_is_refused() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (rows, _) = Rows::open(home.path()).expect("opens");
+    let mut batch = rows.batch();
+    rows.insert(&mut batch, Table::Meta, b"format", rows::encode(&2u32));
+    batch.commit().expect("written");
+    drop(rows);
+    let refused = Embedded::open(home.path()).expect_err("a newer format");
+    assert!(matches!(
+        refused,
+        OpenError::NewerFormat {
+            found: 2,
+            known: 1,
+            ..
+        }
+    ));
+}

@@ -1,0 +1,169 @@
+//! The one thread that writes.
+//!
+//! It takes whoever is waiting, stages their writes in order, syncs once, and
+//! only then answers. After an I/O error the store refuses further writes
+//! until it is opened anew: the thread drops it, answers "unavailable", and
+//! opens it again, reading the counters from disk, before the next batch.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::{Batch, Commit, Registration, RegistryError, Write};
+use super::Shared;
+use super::rows::{Counters, Rows};
+use super::staging::Staging;
+use crate::event::NewEvent;
+
+/// How many requests may wait before further senders do.
+const QUEUE: usize = 8192;
+/// How many requests share one sync at most.
+const GROUP: usize = 1024;
+
+/// Where an outcome goes.
+type Answer<T> = oneshot::Sender<Result<T, RegistryError>>;
+
+/// What is asked of the writer.
+pub(super) enum Request {
+    Commit {
+        write: Write,
+        events: Vec<NewEvent>,
+        answer: Answer<Commit>,
+    },
+    Register {
+        batch: Batch,
+        answer: Answer<Vec<Registration>>,
+    },
+}
+
+/// The thread's handle. Dropping it writes what was accepted, then joins.
+#[derive(Debug)]
+pub(super) struct Writer {
+    requests: Option<mpsc::Sender<Request>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    pub(super) fn spawn(shared: Arc<Shared>, counters: Counters) -> io::Result<Self> {
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let thread = thread::Builder::new()
+            .name("registry-writer".to_owned())
+            .spawn(move || run(&shared, counters, queue))?;
+        Ok(Self {
+            requests: Some(requests),
+            thread: Some(thread),
+        })
+    }
+
+    pub(super) async fn send(&self, request: Request) -> Result<(), ()> {
+        match &self.requests {
+            Some(requests) => requests.send(request).await.map_err(|_| ()),
+            None => Err(()),
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the registry's writer ended with a panic");
+        }
+    }
+}
+
+fn run(shared: &Shared, mut counters: Counters, mut queue: mpsc::Receiver<Request>) {
+    let mut group = Vec::with_capacity(GROUP);
+    while queue.blocking_recv_many(&mut group, GROUP) > 0 {
+        match shared.rows().or_else(|_| reopen(shared, &mut counters)) {
+            Ok(rows) => counters = write_group(shared, &rows, counters, &mut group),
+            Err(error) => group.drain(..).for_each(|request| request.refuse(&error)),
+        }
+    }
+}
+
+/// Opens the store again after an error; what it says is on disk is the truth.
+fn reopen(shared: &Shared, counters: &mut Counters) -> Result<Rows, RegistryError> {
+    let (rows, found) =
+        Rows::open(&shared.path).map_err(|error| RegistryError::Unavailable(error.to_string()))?;
+    *counters = found;
+    shared.replace(Some(rows.clone()));
+    tracing::info!("the registry is open again");
+    Ok(rows)
+}
+
+/// Stages the whole group, syncs once, then answers everybody. Returns the
+/// counters as they are on disk.
+fn write_group(
+    shared: &Shared,
+    rows: &Rows,
+    before: Counters,
+    group: &mut Vec<Request>,
+) -> Counters {
+    let mut staging = Staging::new(rows, before);
+    let staged: Vec<Staged> = group
+        .drain(..)
+        .map(|request| request.stage(&mut staging))
+        .collect();
+    match staging.commit() {
+        Ok(after) => {
+            if after.newest_event != before.newest_event {
+                shared.newest.send_replace(after.newest_event);
+            }
+            staged.into_iter().for_each(|one| one.settle(Ok(())));
+            after
+        }
+        Err(error) => {
+            tracing::error!(%error, "the registry could not write");
+            if matches!(error, RegistryError::Unavailable(_)) {
+                shared.replace(None);
+            }
+            staged.into_iter().for_each(|one| one.settle(Err(&error)));
+            before
+        }
+    }
+}
+
+impl Request {
+    fn stage(self, staging: &mut Staging<'_>) -> Staged {
+        match self {
+            Self::Commit {
+                write,
+                events,
+                answer,
+            } => Staged::Commit(staging.write(write, &events), answer),
+            Self::Register { batch, answer } => Staged::Register(staging.register(&batch), answer),
+        }
+    }
+
+    fn refuse(self, error: &RegistryError) {
+        match self {
+            Self::Commit { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Self::Register { answer, .. } => drop(answer.send(Err(error.clone()))),
+        }
+    }
+}
+
+/// A request that waits for the sync to be answered.
+enum Staged {
+    Commit(Result<Commit, RegistryError>, Answer<Commit>),
+    Register(
+        Result<Vec<Registration>, RegistryError>,
+        Answer<Vec<Registration>>,
+    ),
+}
+
+impl Staged {
+    /// Tells whoever asked, unless it has gone; the write stands either way.
+    fn settle(self, synced: Result<(), &RegistryError>) {
+        let synced = synced.map_err(RegistryError::clone);
+        match self {
+            Self::Commit(outcome, answer) => drop(answer.send(synced.and(outcome))),
+            Self::Register(outcome, answer) => drop(answer.send(synced.and(outcome))),
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The reference store: plain maps behind a lock, written to be obviously
+//! right rather than fast, and able to fail on demand.
+//!
+//! It keeps two copies, what is visible and what was synced, so that a test
+//! can crash it: everything that was not synced is forgotten.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::{Batch, Census, Commit, Registration, Registry, RegistryError, Write};
+use crate::device::Device;
+use crate::event::{Event, EventKind, NewEvent};
+use crate::identity::{FeedId, ProductId, Serial};
+use crate::operator::{Operator, OperatorName};
+use crate::product::Product;
+use crate::secret::{CodeDigest, KeyDigest};
+
+/// A registry in memory, for tests.
+#[derive(Debug)]
+pub struct Memory {
+    state: Mutex<State>,
+    newest: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    live: Rows,
+    synced: Rows,
+    faults: Faults,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Rows {
+    products: BTreeMap<ProductId, Product>,
+    operators: BTreeMap<OperatorName, Operator>,
+    devices: BTreeMap<FeedId, Device>,
+    codes: BTreeMap<CodeDigest, Vec<FeedId>>,
+    events: Vec<Event>,
+}
+
+/// What is to go wrong.
+#[derive(Debug, Default)]
+struct Faults {
+    /// Writes that still succeed before every further one fails.
+    writes_left: Option<u64>,
+    /// Whether writes stay in the page cache, as on a disk that lies.
+    unsynced: bool,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            newest: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Memory {
+    /// Lets `writes` more writes succeed and every one after that fail.
+    pub fn fail_after(&self, writes: u64) {
+        self.lock().faults.writes_left = Some(writes);
+    }
+
+    /// Lets writes succeed again.
+    pub fn recover(&self) {
+        self.lock().faults.writes_left = None;
+    }
+
+    /// From now on, acknowledges writes without syncing them.
+    pub fn stop_syncing(&self) {
+        self.lock().faults.unsynced = true;
+    }
+
+    /// Loses power: whatever was not synced is gone.
+    pub fn crash(&self) {
+        let mut state = self.lock();
+        state.live = state.synced.clone();
+        state.faults = Faults::default();
+        self.newest.send_replace(state.live.events.len() as u64);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs one write against the rows; what it returns is durable.
+    fn write<T>(
+        &self,
+        change: impl FnOnce(&mut Rows) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        let mut state = self.lock();
+        if let Some(left) = state.faults.writes_left {
+            if left == 0 {
+                return Err(RegistryError::Unavailable("the disk is full".to_owned()));
+            }
+            state.faults.writes_left = Some(left - 1);
+        }
+        let mut next = state.live.clone();
+        let outcome = change(&mut next)?;
+        state.live = next;
+        if !state.faults.unsynced {
+            state.synced = state.live.clone();
+        }
+        self.newest.send_replace(state.live.events.len() as u64);
+        Ok(outcome)
+    }
+}
+
+impl Rows {
+    fn append(&mut self, events: Vec<NewEvent>) {
+        for body in events {
+            let seq = self.events.len() as u64 + 1;
+            self.events.push(Event { seq, body });
+        }
+    }
+
+    fn apply(&mut self, write: Write) -> Commit {
+        match write {
+            Write::Device(mut next) => {
+                match self.devices.get(&next.feed) {
+                    Some(found) if found.version == next.version => {}
+                    _ => return Commit::Lost,
+                }
+                next.version += 1;
+                self.devices.insert(next.feed, next);
+            }
+            Write::Product(mut next) => {
+                if self.products.get(&next.id).map_or(0, |found| found.version) != next.version {
+                    return Commit::Lost;
+                }
+                next.version += 1;
+                self.products.insert(next.id.clone(), next);
+            }
+            Write::Operator(mut next) => {
+                let found = self.operators.get(&next.name);
+                if found.map_or(0, |found| found.version) != next.version {
+                    return Commit::Lost;
+                }
+                next.version += 1;
+                self.operators.insert(next.name.clone(), next);
+            }
+            Write::RemoveOperator(name) => {
+                if self.operators.remove(&name).is_none() {
+                    return Commit::Lost;
+                }
+            }
+            Write::Note => {}
+        }
+        Commit::Done
+    }
+
+    fn register(&mut self, batch: Batch) -> Result<Vec<Registration>, RegistryError> {
+        let mut outcome = Vec::new();
+        for (serial, codes) in batch.serials {
+            let known = self
+                .devices
+                .values()
+                .find(|device| device.product == batch.product && device.serial == serial);
+            if let Some(device) = known {
+                outcome.push(Registration::Known(device.feed));
+                continue;
+            }
+            // Devices are never removed, so their number names the next feed.
+            let feed = u32::try_from(self.devices.len() + 1)
+                .ok()
+                .and_then(|number| FeedId::new(number).ok())
+                .ok_or(RegistryError::FeedsExhausted)?;
+            let device = Device::registered(batch.product.clone(), serial, feed, batch.at);
+            self.append(vec![device.event(EventKind::DeviceRegistered, batch.at)]);
+            self.devices.insert(feed, device);
+            for code in codes {
+                self.codes.entry(code).or_default().push(feed);
+            }
+            outcome.push(Registration::New(feed));
+        }
+        Ok(outcome)
+    }
+}
+
+#[async_trait]
+impl Registry for Memory {
+    async fn device(&self, feed: FeedId) -> Result<Option<Device>, RegistryError> {
+        Ok(self.lock().live.devices.get(&feed).cloned())
+    }
+
+    async fn by_serial(&self, serial: &Serial) -> Result<Vec<Device>, RegistryError> {
+        let state = self.lock();
+        let devices = state.live.devices.values();
+        Ok(devices
+            .filter(|device| device.serial == *serial)
+            .cloned()
+            .collect())
+    }
+
+    async fn by_code(&self, code: &CodeDigest) -> Result<Vec<Device>, RegistryError> {
+        let state = self.lock();
+        let feeds = state.live.codes.get(code).into_iter().flatten();
+        Ok(feeds
+            .filter_map(|feed| state.live.devices.get(feed).cloned())
+            .collect())
+    }
+
+    async fn by_key(&self, key: &KeyDigest) -> Result<Option<Device>, RegistryError> {
+        let state = self.lock();
+        let mut devices = state.live.devices.values();
+        Ok(devices
+            .find(|device| device.key_digests().any(|digest| digest == *key))
+            .cloned())
+    }
+
+    async fn devices(
+        &self,
+        product: &ProductId,
+        after: Option<&Serial>,
+        limit: usize,
+    ) -> Result<Vec<Device>, RegistryError> {
+        let state = self.lock();
+        let mut devices: Vec<Device> = state
+            .live
+            .devices
+            .values()
+            .filter(|device| device.product == *product)
+            .filter(|device| after.is_none_or(|after| device.serial > *after))
+            .cloned()
+            .collect();
+        devices.sort_by(|one, two| one.serial.cmp(&two.serial));
+        devices.truncate(limit);
+        Ok(devices)
+    }
+
+    async fn product(&self, id: &ProductId) -> Result<Option<Product>, RegistryError> {
+        Ok(self.lock().live.products.get(id).cloned())
+    }
+
+    async fn products(&self) -> Result<Vec<Product>, RegistryError> {
+        Ok(self.lock().live.products.values().cloned().collect())
+    }
+
+    async fn operator(&self, name: &OperatorName) -> Result<Option<Operator>, RegistryError> {
+        Ok(self.lock().live.operators.get(name).cloned())
+    }
+
+    async fn operators(&self) -> Result<Vec<Operator>, RegistryError> {
+        Ok(self.lock().live.operators.values().cloned().collect())
+    }
+
+    async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, RegistryError> {
+        let state = self.lock();
+        let later = state.live.events.iter().filter(|event| event.seq > after);
+        Ok(later.take(limit).cloned().collect())
+    }
+
+    async fn census(&self) -> Result<Census, RegistryError> {
+        let mut census = Census::default();
+        for device in self.lock().live.devices.values() {
+            census.add(device.lifecycle());
+        }
+        Ok(census)
+    }
+
+    async fn commit(&self, write: Write, events: Vec<NewEvent>) -> Result<Commit, RegistryError> {
+        self.write(|rows| {
+            let outcome = rows.apply(write);
+            if outcome == Commit::Done {
+                rows.append(events);
+            }
+            Ok(outcome)
+        })
+    }
+
+    async fn register(&self, batch: Batch) -> Result<Vec<Registration>, RegistryError> {
+        self.write(|rows| rows.register(batch))
+    }
+
+    fn newest(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::conformance;
+
+    #[tokio::test]
+    async fn conforms() {
+        conformance::check(|| async { Memory::default() }).await;
+    }
+
+    #[tokio::test]
+    async fn faults_do_what_they_say() {
+        let registry = Memory::default();
+        registry.fail_after(1);
+        let note = || registry.commit(Write::Note, vec![conformance::an_event()]);
+        assert_eq!(note().await, Ok(Commit::Done));
+        assert!(matches!(note().await, Err(RegistryError::Unavailable(_))));
+        registry.recover();
+        registry.stop_syncing();
+        assert_eq!(note().await, Ok(Commit::Done));
+        assert_eq!(registry.events(0, 9).await.map(|e| e.len()), Ok(2));
+        registry.crash();
+        assert_eq!(registry.events(0, 9).await.map(|e| e.len()), Ok(1));
+        assert_eq!(*registry.newest().borrow(), 1);
+    }
+}

@@ -1,0 +1,152 @@
+//! Product secrets at rest: XChaCha20-Poly1305, each bound to the product and
+//! slot it belongs to, so that a sealed secret moved to another row opens
+//! nowhere.
+//!
+//! The key lives in a file of its own that backups leave out; this module
+//! never sees a path.
+
+use std::fmt;
+
+use chacha20poly1305::aead::{Aead, Payload};
+use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::entropy::Entropy;
+use crate::identity::ProductId;
+use crate::secret::ProductSecret;
+
+/// The 32-byte key that all product secrets of one registry are sealed under.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct SealingKey([u8; 32]);
+
+impl SealingKey {
+    /// Draws a new key.
+    pub fn generate(entropy: &dyn Entropy) -> Self {
+        let mut bytes = [0; 32];
+        entropy.fill(&mut bytes);
+        Self(bytes)
+    }
+
+    /// Reads the 64 hex characters of a key file; `None` if they are not that.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+
+    /// The 64 hex characters for the key file.
+    pub fn expose_hex(&self) -> Zeroizing<String> {
+        Zeroizing::new(hex::encode(self.0))
+    }
+
+    /// Seals a product's secret of one generation.
+    pub fn seal(
+        &self,
+        secret: &ProductSecret,
+        product: &ProductId,
+        generation: u32,
+        entropy: &dyn Entropy,
+    ) -> SealedSecret {
+        let mut nonce = [0; 24];
+        entropy.fill(&mut nonce);
+        let payload = Payload {
+            msg: secret.expose_bytes(),
+            aad: &binding(product, generation),
+        };
+        #[expect(
+            clippy::expect_used,
+            reason = "sealing fails only beyond 256 GiB; a secret has 20 bytes"
+        )]
+        let ciphertext = self
+            .cipher()
+            .encrypt(XNonce::from_slice(&nonce), payload)
+            .expect("20 bytes can be sealed");
+        SealedSecret { nonce, ciphertext }
+    }
+
+    /// Opens what [`seal`](Self::seal) closed for the same product and generation.
+    pub fn unseal(
+        &self,
+        sealed: &SealedSecret,
+        product: &ProductId,
+        generation: u32,
+    ) -> Result<ProductSecret, UnsealError> {
+        let payload = Payload {
+            msg: &sealed.ciphertext,
+            aad: &binding(product, generation),
+        };
+        let bytes = self
+            .cipher()
+            .decrypt(XNonce::from_slice(&sealed.nonce), payload)
+            .map(Zeroizing::new)
+            .map_err(|_| UnsealError)?;
+        let bytes: [u8; 20] = bytes.as_slice().try_into().map_err(|_| UnsealError)?;
+        Ok(ProductSecret::from_bytes(bytes))
+    }
+
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new(&self.0.into())
+    }
+}
+
+impl fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealingKey(…)")
+    }
+}
+
+/// A product secret that only the registry's [`SealingKey`] opens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedSecret {
+    nonce: [u8; 24],
+    /// 20 bytes of secret and a 16-byte tag.
+    ciphertext: Vec<u8>,
+}
+
+/// The sealing key does not open what the registry holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the sealing key does not open this registry's product secrets: use the key file that was made with it"
+)]
+pub struct UnsealError;
+
+/// What a sealed secret is bound to, so that it cannot be moved.
+fn binding(product: &ProductId, generation: u32) -> Vec<u8> {
+    let mut bytes = b"firstwake product secret v1\0".to_vec();
+    bytes.extend_from_slice(product.as_str().as_bytes());
+    bytes.extend_from_slice(&generation.to_be_bytes());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::counting::Counting;
+
+    #[test]
+    fn opens_only_where_it_was_sealed() {
+        let entropy = Counting::default();
+        let key = SealingKey::generate(&entropy);
+        let (here, there) = (ProductId::generate(&entropy), ProductId::generate(&entropy));
+        let secret = ProductSecret::generate(&entropy);
+        let sealed = key.seal(&secret, &here, 1, &entropy);
+
+        assert_eq!(key.unseal(&sealed, &here, 1), Ok(secret));
+        assert_eq!(key.unseal(&sealed, &there, 1), Err(UnsealError));
+        assert_eq!(key.unseal(&sealed, &here, 2), Err(UnsealError));
+        let other = SealingKey::generate(&entropy);
+        assert_eq!(other.unseal(&sealed, &here, 1), Err(UnsealError));
+        let mut torn = sealed.clone();
+        torn.ciphertext[3] ^= 1;
+        assert_eq!(key.unseal(&torn, &here, 1), Err(UnsealError));
+    }
+
+    #[test]
+    fn key_files_round_trip() {
+        let key = SealingKey::generate(&Counting::default());
+        let read = SealingKey::parse(&key.expose_hex()).expect("own text");
+        assert_eq!(read.0, key.0);
+        assert!(SealingKey::parse("abc").is_none());
+    }
+}

@@ -1,0 +1,220 @@
+//! Which topics are a device's own.
+//!
+//! A device has no way to name another's topics: every rule here starts from
+//! its own feed id or serial and asks whether the text is exactly one of its
+//! own. A check returns the canonical topic that the next step needs.
+
+use super::{TopicFilter, TopicName, decode_level, encode_level};
+use crate::identity::{FeedId, Serial};
+use crate::product::DatastreamId;
+
+/// The topic on which a device's activation is answered.
+pub fn response(serial: &Serial) -> TopicName {
+    TopicName::from_valid(format!(
+        "provision/{}/response",
+        encode_level(serial.as_str())
+    ))
+}
+
+/// The topic on which a device asks for its activation.
+pub fn request(serial: &Serial) -> TopicName {
+    TopicName::from_valid(format!(
+        "provision/{}/request",
+        encode_level(serial.as_str())
+    ))
+}
+
+/// A topic that the device may publish to, in its canonical form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uplink(TopicName);
+
+impl Uplink {
+    /// Decides whether `topic` is an uplink topic of this feed, under its own
+    /// or under Xively's name.
+    pub fn permit(feed: FeedId, topic: &TopicName) -> Option<Self> {
+        let levels: Vec<&str> = topic.levels().collect();
+        let rest = match levels.as_slice() {
+            ["feeds", id, "status"] if is_feed(id, feed) => "status".to_owned(),
+            ["feeds", id, "data"] if is_feed(id, feed) => "data".to_owned(),
+            ["feeds", id, "data", stream] if is_feed(id, feed) => datastream(stream)?,
+            ["", "v2", "feeds", file] => {
+                let id = file
+                    .strip_suffix(".json")
+                    .or_else(|| file.strip_suffix(".csv"))?;
+                is_feed(id, feed).then(|| "data".to_owned())?
+            }
+            ["", "v2", "feeds", id, "datastreams", file] if is_feed(id, feed) => {
+                datastream(file.strip_suffix(".csv")?)?
+            }
+            _ => return None,
+        };
+        Some(Self(TopicName::from_valid(format!("feeds/{feed}/{rest}"))))
+    }
+
+    /// The topic under which the message is carried on.
+    pub fn into_topic(self) -> TopicName {
+        self.0
+    }
+}
+
+/// What a device asked for when it subscribed to something of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// Commands or configuration: what operators send down to it.
+    Downlink,
+    /// Another topic of its own, on which nothing is ever delivered to a
+    /// device session.
+    Other,
+}
+
+/// Decides whether all that `filter` could match is the device's own.
+pub fn own(feed: FeedId, serial: &Serial, filter: &TopicFilter) -> Option<Own> {
+    let levels: Vec<&str> = filter.as_str().split('/').collect();
+    match levels.as_slice() {
+        ["feeds", id, "commands", ..] | ["feeds", id, "config"] if is_feed(id, feed) => {
+            Some(Own::Downlink)
+        }
+        ["feeds", id, _, ..] if is_feed(id, feed) => Some(Own::Other),
+        ["", "v2", "feeds", file] => {
+            let id = file
+                .strip_suffix(".json")
+                .or_else(|| file.strip_suffix(".csv"))?;
+            is_feed(id, feed).then_some(Own::Other)
+        }
+        ["", "v2", "feeds", id, _, ..] if is_feed(id, feed) => Some(Own::Other),
+        ["provision", level, "response" | "request"] => {
+            (decode_level(level)? == serial.as_str()).then_some(Own::Other)
+        }
+        _ => None,
+    }
+}
+
+fn is_feed(level: &str, feed: FeedId) -> bool {
+    FeedId::parse(level) == Ok(feed)
+}
+
+/// `data/<id>` with the id written as a level of ours.
+fn datastream(level: &str) -> Option<String> {
+    let id = DatastreamId::parse(&decode_level(level)?).ok()?;
+    Some(format!("data/{}", encode_level(id.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Limits;
+    use super::*;
+
+    fn feed(number: u32) -> FeedId {
+        FeedId::new(number).expect("valid feed")
+    }
+
+    fn name(text: &str) -> TopicName {
+        TopicName::parse(text, Limits::DEVICE).expect("valid name")
+    }
+
+    fn filter(text: &str) -> TopicFilter {
+        TopicFilter::parse(text, Limits::DEVICE).expect("valid filter")
+    }
+
+    #[test]
+    fn uplink_topics_are_canonical() {
+        let check = |topic: &str, expected: Option<&str>| {
+            let permit = Uplink::permit(feed(504), &name(topic)).map(Uplink::into_topic);
+            assert_eq!(permit.as_ref().map(TopicName::as_str), expected, "{topic}");
+        };
+        check("feeds/504/data", Some("feeds/504/data"));
+        check("feeds/504/status", Some("feeds/504/status"));
+        check("feeds/504/data/temp", Some("feeds/504/data/temp"));
+        check("feeds/504/data/a%2Bb", Some("feeds/504/data/a%2Bb"));
+        check("/v2/feeds/504.json", Some("feeds/504/data"));
+        check("/v2/feeds/504.csv", Some("feeds/504/data"));
+        check("/v2/feeds/504/datastreams/0.csv", Some("feeds/504/data/0"));
+        for foreign in [
+            "feeds/505/data",
+            "feeds/0504/data",
+            "feeds/504",
+            "feeds/504/",
+            "feeds/504/commands/x",
+            "feeds/504/config",
+            "feeds/504/data/a/b",
+            "feeds/504/data/",
+            "feeds/504/data/a%41",
+            "/v2/feeds/505.json",
+            "/v2/feeds/504.xml",
+            "/v2/feeds/504/datastreams/0",
+            "v2/feeds/504.json",
+            "provisioning/fleet",
+            "provision/x/response",
+            "x",
+        ] {
+            check(foreign, None);
+        }
+    }
+
+    #[test]
+    fn own_filters() {
+        let serial = Serial::parse("+").expect("valid serial");
+        let check = |text: &str, expected: Option<Own>| {
+            assert_eq!(own(feed(504), &serial, &filter(text)), expected, "{text}");
+        };
+        check("feeds/504/commands/+", Some(Own::Downlink));
+        check("feeds/504/commands/#", Some(Own::Downlink));
+        check("feeds/504/config", Some(Own::Downlink));
+        check("feeds/504/#", Some(Own::Other));
+        check("feeds/504/data/x", Some(Own::Other));
+        check("/v2/feeds/504.csv", Some(Own::Other));
+        check("provision/%2B/response", Some(Own::Other));
+        for foreign in [
+            "#",
+            "+/504/config",
+            "feeds/+/config",
+            "feeds/505/#",
+            "feeds/#",
+            "provision/+/response",
+            "provision/#",
+            "provision/other/response",
+            "provisioning/#",
+        ] {
+            check(foreign, None);
+        }
+    }
+
+    #[test]
+    fn a_serial_never_becomes_a_wildcard() {
+        let serial = Serial::parse("+").expect("valid serial");
+        assert_eq!(response(&serial).as_str(), "provision/%2B/response");
+        assert_eq!(request(&serial).as_str(), "provision/%2B/request");
+    }
+
+    proptest! {
+        /// Nothing that one feed may publish is permitted to another.
+        #[test]
+        fn uplinks_do_not_cross(
+            mine in 1..=FeedId::MAX,
+            other in 1..=FeedId::MAX,
+            stream in "[A-Za-z0-9_.+-]{1,20}",
+        ) {
+            prop_assume!(mine != other);
+            for topic in [
+                format!("feeds/{mine}/data/{}", encode_level(&stream)),
+                format!("feeds/{mine}/status"),
+                format!("/v2/feeds/{mine}.json"),
+            ] {
+                prop_assert!(Uplink::permit(feed(mine), &name(&topic)).is_some());
+                prop_assert!(Uplink::permit(feed(other), &name(&topic)).is_none());
+            }
+        }
+
+        /// What is permitted comes out under the device's own feed, whatever went in.
+        #[test]
+        fn canonical_topics_stay_inside(number in 1u32..1000, text in "[a-z0-9/.%+_]{1,40}") {
+            let Ok(topic) = TopicName::parse(&text, Limits::DEVICE) else { return Ok(()) };
+            if let Some(permit) = Uplink::permit(feed(number), &topic) {
+                let prefix = format!("feeds/{number}/");
+                prop_assert!(permit.into_topic().as_str().starts_with(&prefix));
+            }
+        }
+    }
+}
