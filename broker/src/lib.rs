@@ -1,0 +1,2 @@
+//! The Firstwake server.
+mod mqtt;

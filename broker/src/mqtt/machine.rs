@@ -1,0 +1,160 @@
+//! One connection's protocol state after its CONNECT: bytes in, packets out.
+//!
+//! Packet ids, the flows of QoS 1 and 2, windows, aliases and size limits are
+//! kept by `mqtt-protocol-core`; this wraps it so that sessions see neither
+//! versions nor packets. It acknowledges nothing by itself: the session says
+//! what it thinks of a message first.
+
+mod incoming;
+mod outgoing;
+pub(crate) mod properties;
+
+use firstwake::topic::Limits;
+use mqtt_protocol_core::mqtt::common::Cursor;
+use mqtt_protocol_core::mqtt::connection::role::Server;
+use mqtt_protocol_core::mqtt::connection::{Connection, ConnectionOptions, Event};
+use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet};
+use mqtt_protocol_core::mqtt::result_code::MqttError;
+
+use super::opening::Opening;
+use super::packet::{Farewell, Input, Version};
+
+pub(crate) use outgoing::NotSent;
+
+/// What a kind of session allows its peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// Bytes of the largest packet.
+    pub(crate) packet_size: u32,
+    /// QoS 1 and 2 messages from the peer that may wait for the session.
+    pub(crate) receive_maximum: u16,
+    /// QoS 1 and 2 messages to the peer that may wait for it.
+    pub(crate) send_maximum: u16,
+    /// Topic aliases the peer may use; 0 for none.
+    pub(crate) topic_aliases: u16,
+    /// Whether a retain flag of the peer means anything.
+    pub(crate) retain: RetainOffered,
+    /// How long and deep its topics may be.
+    pub(crate) topics: Limits,
+}
+
+/// Whether a peer may retain messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RetainOffered {
+    Yes,
+    No,
+}
+
+/// The machine of one connection.
+pub(crate) struct Machine {
+    connection: Box<Connection<Server>>,
+    version: Version,
+    topics: Limits,
+    /// Packets to be sent.
+    output: Vec<u8>,
+    in_flight: u16,
+    send_maximum: u16,
+    /// QoS 2 messages that were accepted and wait for their PUBREL.
+    released_by_peer: Vec<u16>,
+    ended: Option<Farewell>,
+}
+
+impl Machine {
+    /// Takes over from the opening; the next thing to be sent is the CONNACK.
+    pub(crate) fn new(opening: &Opening, terms: &Terms) -> Self {
+        use mqtt_protocol_core::mqtt::connection::Version as Wire;
+        let version = opening.connect.version;
+        let wire = match version {
+            Version::V31 | Version::V311 => Wire::V3_1_1,
+            Version::V5 => Wire::V5_0,
+        };
+        let options = ConnectionOptions::new()
+            .maximum_packet_size_recv(terms.packet_size)
+            .receive_maximum(terms.receive_maximum);
+        let mut connection = Box::new(Connection::<Server>::with_options(wire, options));
+        connection.set_auto_ping_response(true);
+        let mut machine = Self {
+            connection,
+            version,
+            topics: terms.topics,
+            output: Vec::new(),
+            in_flight: 0,
+            send_maximum: terms.send_maximum,
+            released_by_peer: Vec::new(),
+            ended: None,
+        };
+        let mut inputs = Vec::new();
+        machine.feed(&opening.frame, &mut inputs);
+        debug_assert!(inputs.is_empty() && machine.ended.is_none());
+        machine
+    }
+
+    /// Takes what the peer sent. After the connection has ended, bytes are
+    /// ignored.
+    pub(crate) fn feed(&mut self, bytes: &[u8], inputs: &mut Vec<Input>) {
+        let mut cursor = Cursor::new(bytes);
+        while self.ended.is_none() && cursor.position() < bytes.len() as u64 {
+            let events = self.connection.recv(&mut cursor);
+            self.handle(events, inputs);
+        }
+    }
+
+    /// Why the connection has to be closed, once what is to be sent was sent.
+    pub(crate) fn ended(&self) -> Option<Farewell> {
+        self.ended
+    }
+
+    /// What is to be sent.
+    pub(crate) fn output(&self) -> &[u8] {
+        &self.output
+    }
+
+    /// Notes that the first `count` bytes of the output were sent. An idle
+    /// connection keeps no buffer.
+    pub(crate) fn sent(&mut self, count: usize) {
+        if count == self.output.len() {
+            self.output = Vec::new();
+        } else {
+            self.output.drain(..count);
+        }
+    }
+
+    /// Carries out what the protocol state asks for, collecting what is for
+    /// the session.
+    fn handle(&mut self, events: Vec<Event>, inputs: &mut Vec<Input>) {
+        for event in events {
+            match event {
+                Event::NotifyPacketReceived(packet) => self.receive(packet, inputs),
+                Event::RequestSendPacket { packet, .. } => self.put(&packet),
+                Event::NotifyPacketIdReleased(_) => {
+                    self.in_flight = self.in_flight.saturating_sub(1);
+                }
+                Event::NotifyError(error) => self.fail(error),
+                Event::RequestClose => {
+                    self.ended.get_or_insert(Farewell::ProtocolError);
+                }
+                // Deadlines are kept by one sweep over all sessions.
+                Event::RequestTimerReset { .. } | Event::RequestTimerCancel(_) => {}
+            }
+        }
+    }
+
+    /// The peer broke the protocol. MQTT 5 is told, unless it was already.
+    fn fail(&mut self, error: MqttError) {
+        let farewell = match error {
+            MqttError::MalformedPacket => Farewell::Malformed,
+            _ => Farewell::ProtocolError,
+        };
+        if self.ended.is_none() {
+            self.bid_farewell(farewell);
+        }
+    }
+
+    fn put(&mut self, packet: &Packet) {
+        self.output
+            .extend_from_slice(&packet.to_continuous_buffer());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! From the packets of either version to what a session understands.
+
+use firstwake::topic::{InvalidTopic, Limits, TopicFilter, TopicName};
+use mqtt_protocol_core::mqtt::common::ArcPayload;
+use mqtt_protocol_core::mqtt::packet::{self as wire, Packet, Property, SubEntry};
+use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
+
+use super::{Machine, properties};
+use crate::mqtt::packet::{
+    Farewell, Input, NotOffered, Properties, Publish, Qos, Receipt, RetainHandling, Subscribe,
+    Subscription, Unsubscribe, WillFate,
+};
+
+impl Machine {
+    /// Turns one packet into what the session is told; acknowledgements stay
+    /// here.
+    pub(super) fn receive(&mut self, packet: Packet, inputs: &mut Vec<Input>) {
+        match packet {
+            Packet::V3_1_1Publish(p) => {
+                let head = (p.topic_name(), p.qos(), p.retain(), p.packet_id());
+                let properties = Properties::default();
+                self.take_publish(head, p.payload().clone(), properties, inputs);
+            }
+            Packet::V5_0Publish(p) => {
+                let head = (p.topic_name(), p.qos(), p.retain(), p.packet_id());
+                let properties = properties::read(p.props());
+                self.take_publish(head, p.payload().clone(), properties, inputs);
+            }
+            Packet::V3_1_1Subscribe(p) => {
+                self.take_subscribe(p.packet_id(), p.entries(), &[], inputs);
+            }
+            Packet::V5_0Subscribe(p) => {
+                self.take_subscribe(p.packet_id(), p.entries(), p.props(), inputs);
+            }
+            Packet::V3_1_1Unsubscribe(p) => {
+                let filters = p.entries().iter().map(|entry| entry.as_str().to_owned());
+                self.take_unsubscribe(p.packet_id(), filters.collect(), inputs);
+            }
+            Packet::V5_0Unsubscribe(p) => {
+                let filters = p.entries().iter().map(|entry| entry.as_str().to_owned());
+                self.take_unsubscribe(p.packet_id(), filters.collect(), inputs);
+            }
+            Packet::V3_1_1Pubrec(p) => self.answer_pubrec(p.packet_id()),
+            Packet::V5_0Pubrec(p) => {
+                if p.reason_code().is_none_or(|code| !code.is_failure()) {
+                    self.answer_pubrec(p.packet_id());
+                }
+            }
+            Packet::V3_1_1Pubrel(p) => self.answer_pubrel(p.packet_id()),
+            Packet::V5_0Pubrel(p) => self.answer_pubrel(p.packet_id()),
+            Packet::V3_1_1Disconnect(_) => inputs.push(Input::Disconnect(WillFate::Discard)),
+            Packet::V5_0Disconnect(p) => {
+                let fate = match p.reason_code() {
+                    None | Some(DisconnectReasonCode::NormalDisconnection) => WillFate::Discard,
+                    Some(_) => WillFate::Publish,
+                };
+                inputs.push(Input::Disconnect(fate));
+            }
+            // No enhanced authentication was agreed on.
+            Packet::V5_0Auth(_) => self.bid_farewell(Farewell::ProtocolError),
+            // Acknowledgements of our messages: the state has taken note.
+            Packet::V3_1_1Puback(_)
+            | Packet::V5_0Puback(_)
+            | Packet::V3_1_1Pubcomp(_)
+            | Packet::V5_0Pubcomp(_)
+            | Packet::V3_1_1Pingreq(_)
+            | Packet::V5_0Pingreq(_)
+            | Packet::V3_1_1Connect(_)
+            | Packet::V5_0Connect(_) => {}
+            // What only a server sends; the state has refused it before.
+            _ => self.bid_farewell(Farewell::ProtocolError),
+        }
+    }
+
+    fn take_publish(
+        &mut self,
+        (topic, qos, retain, packet_id): (&str, wire::Qos, bool, Option<u16>),
+        payload: ArcPayload,
+        properties: Properties,
+        inputs: &mut Vec<Input>,
+    ) {
+        let topic = TopicName::parse(topic, self.topics);
+        if let Err(error) = topic
+            && is_malformed(error)
+        {
+            return self.bid_farewell(Farewell::TopicNameInvalid);
+        }
+        let qos = Qos::from(qos);
+        let receipt = match (qos, packet_id) {
+            (Qos::AtMostOnce, _) => Receipt::None,
+            (Qos::AtLeastOnce, Some(id)) if id != 0 => Receipt::Puback(id),
+            (Qos::ExactlyOnce, Some(id)) if id != 0 => Receipt::Pubrec(id),
+            _ => return self.bid_farewell(Farewell::ProtocolError),
+        };
+        inputs.push(Input::Publish(Publish {
+            topic,
+            payload,
+            qos,
+            retain,
+            properties,
+            receipt,
+        }));
+    }
+
+    fn take_subscribe(
+        &mut self,
+        packet_id: u16,
+        entries: &[SubEntry],
+        props: &[Property],
+        inputs: &mut Vec<Input>,
+    ) {
+        let mut filters = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let Ok(filter) = read_filter(entry.topic_filter(), self.topics) else {
+                return self.bid_farewell(Farewell::TopicFilterInvalid);
+            };
+            let options = entry.sub_opts();
+            filters.push(Subscription {
+                filter,
+                qos: Qos::from(options.qos()),
+                no_local: options.nl(),
+                retain_as_published: options.rap(),
+                retained: match options.rh() {
+                    wire::RetainHandling::SendRetained => RetainHandling::Send,
+                    wire::RetainHandling::SendRetainedIfNotExists => RetainHandling::SendIfNew,
+                    wire::RetainHandling::DoNotSendRetained => RetainHandling::Never,
+                },
+            });
+        }
+        if packet_id == 0 || filters.is_empty() {
+            return self.bid_farewell(Farewell::ProtocolError);
+        }
+        let identifier = props.iter().find_map(|property| match property {
+            Property::SubscriptionIdentifier(id) => Some(id.val()),
+            _ => None,
+        });
+        inputs.push(Input::Subscribe(Subscribe {
+            packet_id,
+            filters,
+            identifier,
+            user: properties::read(props).user,
+        }));
+    }
+
+    fn take_unsubscribe(&mut self, packet_id: u16, filters: Vec<String>, inputs: &mut Vec<Input>) {
+        if packet_id == 0 || filters.is_empty() {
+            return self.bid_farewell(Farewell::ProtocolError);
+        }
+        inputs.push(Input::Unsubscribe(Unsubscribe { packet_id, filters }));
+    }
+}
+
+/// Reads a filter. The outer error is a filter that is none; the inner one a
+/// filter that cannot be had.
+fn read_filter(
+    text: &str,
+    limits: Limits,
+) -> Result<Result<TopicFilter, NotOffered>, InvalidTopic> {
+    let shared = text == "$share" || text.starts_with("$share/");
+    match TopicFilter::parse(text, limits) {
+        Err(error) if is_malformed(error) => Err(error),
+        Err(_) => Ok(Err(NotOffered::Limit)),
+        Ok(_) if shared => Ok(Err(NotOffered::Shared)),
+        Ok(filter) => Ok(Ok(filter)),
+    }
+}
+
+/// Whether MQTT itself forbids such a topic, rather than our limits.
+fn is_malformed(error: InvalidTopic) -> bool {
+    match error {
+        InvalidTopic::Empty
+        | InvalidTopic::Nul
+        | InvalidTopic::WildcardInName
+        | InvalidTopic::MisplacedWildcard => true,
+        InvalidTopic::TooLong | InvalidTopic::TooDeep => false,
+    }
+}
+
+impl From<wire::Qos> for Qos {
+    fn from(qos: wire::Qos) -> Self {
+        match qos {
+            wire::Qos::AtMostOnce => Self::AtMostOnce,
+            wire::Qos::AtLeastOnce => Self::AtLeastOnce,
+            wire::Qos::ExactlyOnce => Self::ExactlyOnce,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The first packet of a connection: a CONNECT of at most 8 KB, or nothing.
+//!
+//! Read before anybody is trusted, so it allocates little, answers what MQTT
+//! lets it answer, and hands on a [`Connect`] that is well formed. It decides
+//! nothing about who the peer is.
+
+use std::num::NonZeroU16;
+
+use mqtt_protocol_core::mqtt::common::Cursor;
+use mqtt_protocol_core::mqtt::connection::{PacketBuildResult, PacketBuilder};
+use mqtt_protocol_core::mqtt::packet::{self as wire, Property, v3_1_1, v5_0};
+use zeroize::Zeroizing;
+
+use super::connack::Rejection;
+use super::machine::properties;
+use super::packet::{Connect, Qos, Start, Version, Will};
+
+/// The largest CONNECT, header included.
+const LIMIT: u32 = 8 * 1024;
+
+/// Gathers the bytes of the first packet.
+pub(crate) struct Reader {
+    builder: PacketBuilder,
+}
+
+/// What has been read so far.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// Not a whole packet yet.
+    More,
+    /// A CONNECT.
+    Opened(Opening),
+    /// A CONNECT that cannot be accepted, in words of this version.
+    Rejected(Rejection, Version),
+    /// Not MQTT: there is nothing to say.
+    Close,
+}
+
+/// A well-formed CONNECT.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) connect: Connect,
+    /// The packet as the protocol machine takes it: 3.1 rewritten as 3.1.1.
+    pub(crate) frame: Zeroizing<Vec<u8>>,
+}
+
+impl Reader {
+    pub(crate) fn new() -> Self {
+        Self {
+            builder: PacketBuilder::with_maximum_packet_size(LIMIT),
+        }
+    }
+
+    /// Takes bytes off the front of `bytes` until the packet is whole; what
+    /// follows it is left.
+    pub(crate) fn feed(&mut self, bytes: &mut &[u8]) -> Progress {
+        let mut cursor = Cursor::new(*bytes);
+        loop {
+            let built = self.builder.feed(&mut cursor);
+            let taken = usize::try_from(cursor.position()).unwrap_or(bytes.len());
+            match built {
+                PacketBuildResult::Complete(packet) => {
+                    *bytes = &bytes[taken..];
+                    if packet.packet_type() != 1 || packet.flags() != 0 {
+                        return Progress::Close;
+                    }
+                    return open(packet.data_as_slice());
+                }
+                PacketBuildResult::Error(_) => return Progress::Close,
+                PacketBuildResult::Incomplete if taken == bytes.len() => {
+                    *bytes = &[];
+                    return Progress::More;
+                }
+                PacketBuildResult::Incomplete => {}
+            }
+        }
+    }
+}
+
+/// Reads the body of a CONNECT.
+fn open(body: &[u8]) -> Progress {
+    const MQTT: &[u8] = b"\x00\x04MQTT";
+    const MQISDP: &[u8] = b"\x00\x06MQIsdp";
+    let (version, rest) = if let Some([level, rest @ ..]) = body.strip_prefix(MQTT) {
+        match level {
+            4 => (Version::V311, rest),
+            5 => (Version::V5, rest),
+            // A later MQTT than ours is likely to read the newest CONNACK.
+            6.. if *level < 0x80 => {
+                return Progress::Rejected(Rejection::ProtocolLevel, Version::V5);
+            }
+            _ => return Progress::Rejected(Rejection::ProtocolLevel, Version::V311),
+        }
+    } else if let Some([level, rest @ ..]) = body.strip_prefix(MQISDP) {
+        match level {
+            3 => (Version::V31, rest),
+            _ => return Progress::Rejected(Rejection::ProtocolLevel, Version::V31),
+        }
+    } else {
+        return Progress::Close;
+    };
+    let level = if version == Version::V5 { 5 } else { 4 };
+    let mut body = Zeroizing::new(Vec::with_capacity(MQTT.len() + 1 + rest.len()));
+    body.extend_from_slice(MQTT);
+    body.push(level);
+    body.extend_from_slice(rest);
+
+    let connect = match version {
+        Version::V31 | Version::V311 => v3_1_1::Connect::parse(&body)
+            .ok()
+            .filter(|(_, read)| *read == body.len())
+            .map(|(connect, _)| from_v3(version, &connect)),
+        Version::V5 => v5_0::Connect::parse(&body)
+            .ok()
+            .filter(|(_, read)| *read == body.len())
+            .map(|(connect, _)| from_v5(&connect)),
+    };
+    let Some(connect) = connect.filter(Connect::holds_no_nul) else {
+        return Progress::Rejected(Rejection::Malformed, version);
+    };
+    if connect.client_id.is_empty() && !may_be_nameless(&connect) {
+        return Progress::Rejected(Rejection::ClientId, version);
+    }
+    let mut frame = Zeroizing::new(vec![0x10]);
+    let length = u32::try_from(body.len())
+        .ok()
+        .and_then(wire::VariableByteInteger::from_u32);
+    let Some(length) = length else {
+        return Progress::Close;
+    };
+    frame.extend_from_slice(length.as_bytes());
+    frame.extend_from_slice(&body);
+    Progress::Opened(Opening { connect, frame })
+}
+
+/// 3.1 wants a name; 3.1.1 lets a clean session go without; 5 assigns one.
+fn may_be_nameless(connect: &Connect) -> bool {
+    match connect.version {
+        Version::V31 => false,
+        Version::V311 => connect.start == Start::Clean,
+        Version::V5 => true,
+    }
+}
+
+fn from_v3(version: Version, connect: &v3_1_1::Connect) -> Connect {
+    Connect {
+        version,
+        client_id: connect.client_id().to_owned(),
+        start: start(connect.clean_session()),
+        keep_alive: NonZeroU16::new(connect.keep_alive()),
+        username: connect.user_name().map(str::to_owned),
+        password: connect.password().map(|bytes| bytes.to_vec().into()),
+        will: connect.will_topic().map(|topic| Will {
+            topic: topic.to_owned(),
+            payload: connect.will_payload().unwrap_or_default().to_vec(),
+            qos: Qos::from(connect.will_qos()),
+            retain: connect.will_retain(),
+            properties: super::packet::Properties::default(),
+        }),
+        enhanced_authentication: false,
+    }
+}
+
+fn from_v5(connect: &v5_0::Connect) -> Connect {
+    let asks = |property: &Property| matches!(property, Property::AuthenticationMethod(_));
+    Connect {
+        version: Version::V5,
+        client_id: connect.client_id().to_owned(),
+        start: start(connect.clean_start()),
+        keep_alive: NonZeroU16::new(connect.keep_alive()),
+        username: connect.user_name().map(str::to_owned),
+        password: connect.password().map(|bytes| bytes.to_vec().into()),
+        will: connect.will_topic().map(|topic| Will {
+            topic: topic.to_owned(),
+            payload: connect.will_payload().unwrap_or_default().to_vec(),
+            qos: Qos::from(connect.will_qos()),
+            retain: connect.will_retain(),
+            properties: properties::read(connect.will_props()),
+        }),
+        enhanced_authentication: connect.props().iter().any(asks),
+    }
+}
+
+fn start(clean: bool) -> Start {
+    if clean { Start::Clean } else { Start::Resume }
+}
+
+impl Connect {
+    /// MQTT 1.5.3: no string holds U+0000. Topics are checked where they are
+    /// parsed.
+    fn holds_no_nul(&self) -> bool {
+        let texts = [Some(&self.client_id), self.username.as_ref()];
+        texts.into_iter().flatten().all(|text| !text.contains('\0'))
+    }
+}
+
+#[cfg(test)]
+mod tests;
