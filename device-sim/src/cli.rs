@@ -136,7 +136,7 @@ impl LoadArgs {
 }
 
 async fn be_the_floor() -> Result<()> {
-    let server = floor::Server::bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
+    let server = floor::Server::bind((Ipv4Addr::LOCALHOST, 0).into())?;
     writeln!(std::io::stdout(), "{}", server.address())?;
     let parent_gone = tokio::task::spawn_blocking(|| {
         let mut end = Vec::new();

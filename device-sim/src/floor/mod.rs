@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::open_files;
 
@@ -30,11 +30,21 @@ pub struct Server {
 /// Long enough for a connection to end, when none can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
+/// As many as may ever be in flight. The usual 128 overflow when more devices
+/// than that call at once, and each that is dropped tries again a second later.
+const BACKLOG: u32 = 4_096;
+
 impl Server {
-    /// Listens; port 0 for any. Raises the limit of open files, too.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+    /// Listens; port 0 for any. Raises the limit of open files, too. Call it
+    /// within a runtime.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
         open_files::raise().map_err(io::Error::other)?;
-        let listener = TcpListener::bind(address).await?;
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }
