@@ -4,19 +4,22 @@
 //! no secret, code or key; what each device got stays in memory, in
 //! [`Report::devices`], for a caller that checks further.
 
+mod findings;
 mod json;
+mod plan;
 mod text;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::outcome::Outcome;
-use crate::plan::{Confirm, Hold, Plan};
 use crate::record::{DeviceResult, Phase, Record};
+
+pub use findings::{Findings, Held, Latency};
+pub use plan::{HoldSummary, LoadLoop, PlanSummary};
 
 /// A plan and its result. Times are microseconds.
 #[derive(Clone, Debug, Serialize)]
@@ -42,95 +45,6 @@ pub enum Kind {
     Storm,
     /// This crate's own server, which does the least that any server must.
     Floor,
-}
-
-/// A [`Plan`] without its secret.
-#[derive(Clone, Debug, Serialize)]
-pub struct PlanSummary {
-    /// Where the broker listened.
-    pub broker: SocketAddr,
-    /// How many devices.
-    pub devices: usize,
-    /// How many were under way at any time.
-    pub in_flight: usize,
-    /// How load was offered.
-    #[serde(rename = "loop")]
-    pub load: LoadLoop,
-    /// Whether devices came back with their key.
-    pub confirm: bool,
-    /// How sessions were held after that.
-    pub hold: HoldSummary,
-    /// How long a step was allowed to take.
-    pub step_deadline_us: u64,
-}
-
-/// How load was offered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LoadLoop {
-    /// A device starts when an earlier one is done.
-    Closed,
-}
-
-/// A [`Hold`], or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HoldSummary {
-    /// Sessions were not held.
-    None,
-    /// For this many microseconds.
-    ForUs(u64),
-    /// Until the caller released them.
-    UntilReleased,
-}
-
-/// What came of a plan.
-#[derive(Clone, Debug, Serialize)]
-pub struct Findings {
-    /// From the first device's start to the last one's end, without the hold.
-    pub elapsed_us: u64,
-    /// Devices that have their answer.
-    pub activated: u64,
-    /// Devices that were let in with their key.
-    pub confirmed: u64,
-    /// `activated` by `elapsed_us`.
-    pub activations_per_second: f64,
-    /// Devices by what became of them.
-    pub outcomes: BTreeMap<Outcome, u64>,
-    /// How many feed ids had been given to an earlier device.
-    pub repeated_feed_ids: u64,
-    /// How many keys had been given to an earlier device.
-    pub repeated_keys: u64,
-    /// Times by phase, over the devices that finished it.
-    pub phases_us: BTreeMap<Phase, Latency>,
-    /// What became of held sessions.
-    pub held: Option<Held>,
-    /// Loopback addresses that devices called from; `None` if the system chose.
-    pub source_addresses: Option<u32>,
-}
-
-/// A histogram in five numbers: microseconds, to three significant figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Latency {
-    /// Devices.
-    pub count: u64,
-    /// Median.
-    pub p50: u64,
-    /// 95th percentile.
-    pub p95: u64,
-    /// 99th percentile.
-    pub p99: u64,
-    /// The slowest.
-    pub max: u64,
-}
-
-/// Sessions held open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Held {
-    /// How many there were.
-    pub sessions: u64,
-    /// How many of them the broker ended during the hold.
-    pub lost: u64,
 }
 
 /// Why a storm is not a success, in one sentence.
@@ -225,36 +139,6 @@ impl Report {
     }
 }
 
-impl PlanSummary {
-    pub(crate) fn of(plan: &Plan) -> Self {
-        Self {
-            broker: plan.broker,
-            devices: plan.serials.len(),
-            in_flight: plan.in_flight.get(),
-            load: LoadLoop::Closed,
-            confirm: !matches!(plan.confirm, Confirm::Skip),
-            hold: match &plan.confirm {
-                Confirm::Skip | Confirm::ThenClose => HoldSummary::None,
-                Confirm::ThenHold(Hold::For(time)) => HoldSummary::ForUs(micros(*time)),
-                Confirm::ThenHold(Hold::Until(_)) => HoldSummary::UntilReleased,
-            },
-            step_deadline_us: micros(plan.step_deadline),
-        }
-    }
-}
-
-impl From<&Histogram<u64>> for Latency {
-    fn from(seen: &Histogram<u64>) -> Self {
-        Self {
-            count: seen.len(),
-            p50: seen.value_at_quantile(0.50),
-            p95: seen.value_at_quantile(0.95),
-            p99: seen.value_at_quantile(0.99),
-            max: seen.max(),
-        }
-    }
-}
-
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
@@ -268,88 +152,4 @@ fn rate(count: u64, time: Duration) -> f64 {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::num::NonZeroUsize;
-
-    use firstwake::{ProductSecret, Serial};
-
-    use super::*;
-    use crate::answer::parse_answer;
-    use crate::outcome::{ConnackCode, Refusal};
-    use crate::record::Timings;
-
-    const KEY: &str = "the-key-of-the-first-device";
-
-    fn device(outcome: Outcome, phases: &[Phase]) -> DeviceResult {
-        let mut timings = Timings::default();
-        for phase in phases {
-            timings.set(*phase, Duration::from_micros(100));
-        }
-        DeviceResult {
-            serial: Serial::parse("S1").expect("a serial"),
-            outcome,
-            credentials: None,
-            timings,
-        }
-    }
-
-    fn refused() -> DeviceResult {
-        let four = ConnackCode::new(4).expect("a refusal");
-        device(Outcome::Refused(Refusal::Connack(four)), &[Phase::Connect])
-    }
-
-    fn confirmed() -> DeviceResult {
-        let answer = format!(r#"{{"apikey":"{KEY}","feed_id":7,"datastreams":[]}}"#);
-        DeviceResult {
-            credentials: Some(parse_answer(answer.as_bytes()).expect("an answer")),
-            ..device(Outcome::Confirmed, &Phase::ALL)
-        }
-    }
-
-    fn report(devices: Vec<DeviceResult>) -> Report {
-        let plan = Plan {
-            broker: ([127, 0, 0, 1], 1883).into(),
-            secret: ProductSecret::parse(&"0".repeat(40)).expect("a secret"),
-            serials: devices.iter().map(|device| device.serial.clone()).collect(),
-            in_flight: NonZeroUsize::new(2).expect("not zero"),
-            confirm: Confirm::ThenHold(Hold::For(Duration::from_secs(5))),
-            step_deadline: Plan::STEP_DEADLINE,
-        };
-        let held = Held {
-            sessions: 1,
-            lost: 0,
-        };
-        let elapsed = Duration::from_millis(500);
-        Report::new(
-            PlanSummary::of(&plan),
-            devices,
-            elapsed,
-            Some(held),
-            Some(1),
-        )
-    }
-
-    pub(super) fn example() -> Report {
-        report(vec![confirmed(), refused()])
-    }
-
-    #[test]
-    fn a_verdict_is_one_sentence() {
-        let check = |devices, expected: Option<&str>| {
-            let verdict = report(devices).verdict().err();
-            assert_eq!(verdict.map(|why| why.to_string()).as_deref(), expected);
-        };
-        check(vec![confirmed()], None);
-        check(
-            vec![confirmed(), refused()],
-            Some(
-                "1 of 2 devices were not confirmed: \
-                 1 refused: CONNACK 4 (bad user name or password)",
-            ),
-        );
-        check(
-            vec![confirmed(), confirmed(), confirmed()],
-            Some("2 feed ids and 2 keys had been given to another device before"),
-        );
-    }
-}
+mod tests;

@@ -94,6 +94,7 @@ impl Report {
             result.activations_per_second
         )?;
         match (result.repeated_feed_ids, result.repeated_keys) {
+            _ if result.activated == 0 => {}
             (0, 0) => writeln!(f, "every feed id and every key is distinct")?,
             (feeds, keys) => writeln!(f, "repeated: {feeds} feed ids, {keys} keys")?,
         }
