@@ -1,1 +1,35 @@
-//! Fleets of simulated devices.
+//! Fleets of simulated devices, against any MQTT broker.
+//!
+//! Every simulated device is an individual: its own serial, its own activation
+//! code, its own TCP connection. [`storm::run`] lets a fleet activate and says
+//! in a [`Report`] what became of each device and how long each phase took.
+//!
+//! This crate knows the topics and the answer of the activation protocol, and
+//! nothing of any particular server. It must never need one, and no report it
+//! writes may hold a secret, a code or a key.
+
+pub mod floor;
+pub mod serials;
+pub mod storm;
+
+mod answer;
+mod device;
+mod open_files;
+mod outcome;
+mod patience;
+mod plan;
+mod progress;
+mod record;
+mod report;
+mod source;
+mod wire;
+
+pub use answer::{Credentials, IssuedKey};
+pub use open_files::OpenFilesError;
+pub use outcome::{ConnackCode, Outcome, Refusal, Step};
+pub use plan::{Confirm, Hold, Plan, PlanError};
+pub use progress::{Counts, Progress, Stage};
+pub use record::{DeviceResult, Phase, Timings};
+pub use report::{
+    Findings, Held, HoldSummary, Kind, Latency, LoadLoop, PlanSummary, Report, Shortfall,
+};

@@ -1,0 +1,196 @@
+//! What a device says next, given what the broker said.
+//!
+//! Pure: packets in, bytes and a decision out. It opens no socket and reads no
+//! clock. A session is a value that each packet consumes, so a device that has
+//! failed or finished cannot go on.
+
+use firstwake::{ActivationCode, Serial};
+use mqtt_protocol_core::mqtt::connection::{PacketData, RawPacket};
+use mqtt_protocol_core::mqtt::packet::v3_1_1::{
+    Connack, Connect, Disconnect, Puback, Publish, Suback, Subscribe,
+};
+use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, PacketType, Qos, SubEntry, SubOpts};
+use mqtt_protocol_core::mqtt::result_code::MqttError;
+use zeroize::Zeroizing;
+
+use crate::answer::{Credentials, IssuedKey, parse_answer};
+use crate::outcome::{ConnackCode, Mishap, Refusal};
+
+/// A device that knows its serial and its code, in the middle of its first
+/// session.
+pub(crate) struct Activation {
+    topic: String,
+    awaiting: Awaiting,
+}
+
+enum Awaiting {
+    Connack,
+    Answer,
+}
+
+/// Where a packet has taken an activation.
+pub(crate) enum Turn {
+    /// The code was accepted; SUBSCRIBE is written.
+    Connected(Activation),
+    /// Nothing to do but to listen on.
+    Waiting(Activation),
+    /// The end: the farewell is written.
+    Answered(Credentials),
+}
+
+/// Seconds. An activation session is over long before.
+const ACTIVATION_KEEP_ALIVE: u16 = 60;
+
+/// The longest there is, 18 hours: a held session must not have to ping. Not
+/// 0, which some brokers refuse.
+const CONFIRMED_KEEP_ALIVE: u16 = u16::MAX;
+
+/// The only packet id that a device needs.
+const SUBSCRIBE_ID: u16 = 1;
+
+impl Activation {
+    /// Writes the CONNECT that opens the session.
+    pub(crate) fn begin(
+        serial: &Serial,
+        code: &ActivationCode,
+        out: &mut Vec<u8>,
+    ) -> Result<Self, Mishap> {
+        let code = Zeroizing::new(code.expose_hex());
+        write(out, connect(serial, &code, ACTIVATION_KEEP_ALIVE))?;
+        Ok(Self {
+            topic: response_topic(serial),
+            awaiting: Awaiting::Connack,
+        })
+    }
+
+    /// Takes one packet, and writes what it calls for.
+    pub(crate) fn hear(self, packet: RawPacket, out: &mut Vec<u8>) -> Result<Turn, Mishap> {
+        match self.awaiting {
+            Awaiting::Connack => {
+                accepted(&packet, Refusal::Connack)?;
+                write(out, subscribe(&self.topic))?;
+                Ok(Turn::Connected(Self {
+                    awaiting: Awaiting::Answer,
+                    ..self
+                }))
+            }
+            // MQTT 3.1.1, 3.8.4: the answer may come before the SUBACK.
+            Awaiting::Answer if packet.packet_type() == PacketType::Suback as u8 => {
+                granted(&packet)?;
+                Ok(Turn::Waiting(self))
+            }
+            Awaiting::Answer => self.answered(packet, out).map(Turn::Answered),
+        }
+    }
+
+    fn answered(self, packet: RawPacket, out: &mut Vec<u8>) -> Result<Credentials, Mishap> {
+        let flags = packet.flags();
+        let PacketData::Publish(body) = packet.data else {
+            return Err(Mishap::Malformed);
+        };
+        let (publish, _) = Publish::parse(flags, body).map_err(malformed)?;
+        if publish.topic_name() != self.topic {
+            return Err(Mishap::ForeignAnswer);
+        }
+        let credentials = parse_answer(publish.payload().as_slice())?;
+        match (publish.qos(), publish.packet_id()) {
+            (Qos::AtMostOnce, _) => {}
+            (Qos::AtLeastOnce, Some(id)) => write(out, Puback::builder().packet_id(id).build())?,
+            // More than was subscribed.
+            _ => return Err(Mishap::Malformed),
+        }
+        write_farewell(out);
+        Ok(credentials)
+    }
+}
+
+/// A device that knows its key, in the middle of its second session.
+pub(crate) struct Confirmation(());
+
+impl Confirmation {
+    /// Writes the CONNECT that opens the session.
+    pub(crate) fn begin(
+        serial: &Serial,
+        key: &IssuedKey,
+        out: &mut Vec<u8>,
+    ) -> Result<Self, Mishap> {
+        write(out, connect(serial, key.expose(), CONFIRMED_KEEP_ALIVE))?;
+        Ok(Self(()))
+    }
+
+    /// Takes the first packet: a CONNACK that accepts, or the end.
+    pub(crate) fn hear(self, packet: &RawPacket) -> Result<(), Mishap> {
+        accepted(packet, Refusal::ConfirmConnack)
+    }
+}
+
+/// Writes DISCONNECT.
+pub(crate) fn write_farewell(out: &mut Vec<u8>) {
+    append(out, &Disconnect::new());
+}
+
+/// In topics, a `+` in a serial is written `%2B`.
+fn response_topic(serial: &Serial) -> String {
+    format!("provision/{}/response", serial.as_str().replace('+', "%2B"))
+}
+
+fn connect(serial: &Serial, password: &str, keep_alive: u16) -> Result<Connect, MqttError> {
+    Connect::builder()
+        .client_id(serial.as_str())?
+        .clean_session(true)
+        .keep_alive(keep_alive)
+        .user_name(serial.as_str())?
+        .password(password)?
+        .build()
+}
+
+fn subscribe(topic: &str) -> Result<Subscribe, MqttError> {
+    let at_least_once = SubOpts::new().set_qos(Qos::AtLeastOnce);
+    Subscribe::builder()
+        .packet_id(SUBSCRIBE_ID)
+        .entries(vec![SubEntry::new(topic, at_least_once)?])
+        .build()
+}
+
+fn accepted(packet: &RawPacket, refusal: fn(ConnackCode) -> Refusal) -> Result<(), Mishap> {
+    if packet.packet_type() != PacketType::Connack as u8 {
+        return Err(Mishap::Malformed);
+    }
+    let connack = packet.parse_exact(Connack::parse).map_err(malformed)?;
+    match ConnackCode::new(connack.return_code() as u8) {
+        None => Ok(()),
+        Some(code) => Err(Mishap::Refused(refusal(code))),
+    }
+}
+
+fn granted(packet: &RawPacket) -> Result<(), Mishap> {
+    let suback = packet.parse_exact(Suback::parse).map_err(malformed)?;
+    match suback.return_codes()[..] {
+        [code] if suback.packet_id() == SUBSCRIBE_ID && code.is_success() => Ok(()),
+        [_] if suback.packet_id() == SUBSCRIBE_ID => Err(Mishap::Refused(Refusal::Subscribe)),
+        _ => Err(Mishap::Malformed),
+    }
+}
+
+/// Packets are made of serials and short topics, which always fit. A key that
+/// does not fit a CONNECT is not a key: the answer that held it was malformed.
+fn write<P: GenericPacketTrait>(
+    out: &mut Vec<u8>,
+    packet: Result<P, MqttError>,
+) -> Result<(), Mishap> {
+    append(out, &packet.map_err(malformed)?);
+    Ok(())
+}
+
+fn append(out: &mut Vec<u8>, packet: &impl GenericPacketTrait) {
+    for part in packet.to_buffers() {
+        out.extend_from_slice(&part);
+    }
+}
+
+fn malformed(_: MqttError) -> Mishap {
+    Mishap::Malformed
+}
+
+#[cfg(test)]
+mod tests;

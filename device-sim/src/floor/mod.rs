@@ -1,0 +1,92 @@
+//! The floor under every storm: a server that does the least any must.
+//!
+//! It accepts, frames packets and answers from a counter. It checks nothing and
+//! writes nothing to disk, so whatever a real broker takes longer than this is
+//! its own work, and whatever this takes is the machine's and the simulator's.
+//! It must never grow a feature.
+
+mod child;
+mod reply;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::open_files;
+
+pub use child::{Child, ChildError};
+
+/// A floor that is listening.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Long enough for a connection to end, when none can be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// As many as may ever be in flight. The usual 128 overflow when more devices
+/// than that call at once, and each that is dropped tries again a second later.
+const BACKLOG: u32 = 4_096;
+
+impl Server {
+    /// Listens; port 0 for any. Raises the limit of open files, too. Call it
+    /// within a runtime.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        open_files::raise().map_err(io::Error::other)?;
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until it is dropped.
+    pub async fn serve(self) {
+        let issued = Arc::new(AtomicU32::new(0));
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    tokio::spawn(converse(stream, issued.clone()));
+                }
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+}
+
+/// One connection, to its end. However it ends, there is nobody to tell.
+async fn converse(mut stream: TcpStream, issued: Arc<AtomicU32>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut heard = [0; 512];
+    let mut filled = 0;
+    let mut out = Vec::with_capacity(256);
+    loop {
+        // A packet larger than `heard` makes this a read of nothing: the end.
+        let count = stream.read(&mut heard[filled..]).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        filled += count;
+        let consumed = reply::to(&heard[..filled], &issued, &mut out);
+        heard.copy_within(consumed..filled, 0);
+        filled -= consumed;
+        if !out.is_empty() {
+            stream.write_all(&out).await?;
+            out.clear();
+        }
+    }
+}

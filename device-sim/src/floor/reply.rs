@@ -1,0 +1,104 @@
+//! What the floor says to the packets it has heard.
+//!
+//! Pure, and no parser: it looks at as few bytes as the answer needs.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use mqtt_protocol_core::mqtt::packet::{DecodeResult, FixedHeader, VariableByteInteger};
+
+/// Writes the replies to all whole packets in `heard`, and returns how many
+/// bytes those are. `issued` counts the answers given so far.
+pub(super) fn to(heard: &[u8], issued: &AtomicU32, out: &mut Vec<u8>) -> usize {
+    let mut rest = heard;
+    while let Some((kind, body, after)) = cut(rest) {
+        if kind == FixedHeader::Connect as u8 {
+            out.extend_from_slice(&[FixedHeader::Connack as u8, 2, 0, 0]);
+        } else if kind == FixedHeader::Subscribe as u8 {
+            subscribed(body, issued, out);
+        }
+        rest = after;
+    }
+    heard.len() - rest.len()
+}
+
+/// The first packet's kind and body, and what comes after it.
+fn cut(heard: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (kind, rest) = heard.split_first()?;
+    match VariableByteInteger::decode_stream(rest) {
+        DecodeResult::Ok(length, size) => {
+            let (body, after) = rest[size..].split_at_checked(length.to_u32() as usize)?;
+            Some((*kind, body, after))
+        }
+        DecodeResult::Incomplete | DecodeResult::Err(_) => None,
+    }
+}
+
+/// A SUBACK, and the answer on the topic that was subscribed.
+fn subscribed(body: &[u8], issued: &AtomicU32, out: &mut Vec<u8>) {
+    // Packet id, one filter with its length in front, its QoS.
+    let [id_high, id_low, topic @ .., _qos] = body else {
+        return;
+    };
+    out.extend_from_slice(&[FixedHeader::Suback as u8, 3, *id_high, *id_low, 1]);
+
+    const QOS_1: u8 = 0b0010;
+    let number = issued.fetch_add(1, Ordering::Relaxed) + 1;
+    let payload = format!(r#"{{"apikey":"{number:048}","feed_id":{number},"datastreams":[]}}"#);
+    // The body came in a packet of at most 512 bytes: this cannot be too long.
+    let length = u32::try_from(topic.len() + 2 + payload.len()).unwrap_or(u32::MAX);
+    if let Some(length) = VariableByteInteger::from_u32(length) {
+        out.push(FixedHeader::Publish as u8 | QOS_1);
+        out.extend_from_slice(length.as_bytes());
+        out.extend_from_slice(topic);
+        // The same packet id every time: a device hears one PUBLISH.
+        out.extend_from_slice(&[0, 1]);
+        out.extend_from_slice(payload.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONNECT: [u8; 4] = [0x10, 2, 0, 0];
+    const SUBSCRIBE: [u8; 8] = [0x82, 6, 0, 9, 0, 1, b't', 1];
+
+    fn replies(heard: &[u8]) -> (usize, Vec<u8>) {
+        let mut out = Vec::new();
+        let consumed = to(heard, &AtomicU32::new(41), &mut out);
+        (consumed, out)
+    }
+
+    #[test]
+    fn connect_gets_a_connack() {
+        assert_eq!(replies(&CONNECT), (4, vec![0x20, 2, 0, 0]));
+    }
+
+    #[test]
+    fn subscribe_gets_a_suback_and_the_answer() {
+        let (consumed, out) = replies(&SUBSCRIBE);
+        assert_eq!(consumed, SUBSCRIBE.len());
+        assert_eq!(out[..5], [0x90, 3, 0, 9, 1]);
+        assert_eq!(out[5..12], [0x32, 96, 0, 1, b't', 0, 1]);
+        let payload = String::from_utf8_lossy(&out[12..]);
+        let key = format!("{:048}", 42);
+        assert_eq!(
+            payload,
+            format!(r#"{{"apikey":"{key}","feed_id":42,"datastreams":[]}}"#)
+        );
+    }
+
+    #[test]
+    fn half_a_packet_waits_for_the_rest() {
+        for length in 0..SUBSCRIBE.len() {
+            assert_eq!(replies(&SUBSCRIBE[..length]), (0, vec![]), "{length}");
+        }
+        let stream = [&CONNECT[..], &SUBSCRIBE[..3]].concat();
+        assert_eq!(replies(&stream), (4, vec![0x20, 2, 0, 0]));
+    }
+
+    #[test]
+    fn what_needs_no_reply_gets_none() {
+        assert_eq!(replies(&[0x40, 2, 0, 1, 0xE0, 0]), (6, vec![]));
+    }
+}

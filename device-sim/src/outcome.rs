@@ -1,0 +1,243 @@
+//! What became of a device: a closed list.
+//!
+//! An outcome is decided once, where it happens, and counted by its variant.
+//! Nothing here or elsewhere tells two outcomes apart by a text.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// The end of one device's story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// Has its feed id and key; the plan did not ask to confirm.
+    Activated,
+    /// Came back with its key and was let in.
+    Confirmed,
+    /// The broker said no.
+    Refused(Refusal),
+    /// The broker did not get on within the plan's deadline for a step.
+    TimedOut(Step),
+    /// The broker closed or reset the connection.
+    Closed(Step),
+    /// No TCP connection could be made.
+    Unreachable,
+    /// What came was not MQTT, or not what the protocol allows there.
+    Malformed(Step),
+    /// An answer came that is meant for another device.
+    ForeignAnswer,
+    /// This machine had no socket to give: files or ports ran out. Says
+    /// nothing of the broker.
+    NoSocket,
+}
+
+/// How a broker says no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Refusal {
+    /// By the CONNACK to the activation code.
+    Connack(ConnackCode),
+    /// By the SUBACK for the device's own response topic.
+    Subscribe,
+    /// By an `{"error":…}` on the response topic.
+    Answer,
+    /// By the CONNACK to the key it gave out before.
+    ConfirmConnack(ConnackCode),
+}
+
+/// A CONNACK return code that is a refusal: 1 to 5 (MQTT 3.1.1, table 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnackCode(u8);
+
+impl ConnackCode {
+    /// `None` for 0, which is no refusal, and for what MQTT 3.1.1 does not know.
+    pub fn new(code: u8) -> Option<Self> {
+        (1..=5).contains(&code).then_some(Self(code))
+    }
+
+    /// The number on the wire.
+    pub const fn as_u8(self) -> u8 {
+        self.0
+    }
+
+    fn meaning(self) -> &'static str {
+        match self.0 {
+            1 => "protocol version",
+            2 => "client id",
+            3 => "server unavailable",
+            4 => "bad user name or password",
+            _ => "not authorised",
+        }
+    }
+}
+
+/// What a device was waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// The TCP connection of the activation.
+    Connect,
+    /// The CONNACK to the activation code.
+    Connack,
+    /// The answer, after SUBSCRIBE.
+    Answer,
+    /// The TCP connection of the confirmation.
+    ConfirmConnect,
+    /// The CONNACK to the key.
+    ConfirmConnack,
+}
+
+impl Step {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Connack => "connack",
+            Self::Answer => "answer",
+            Self::ConfirmConnect => "confirm_connect",
+            Self::ConfirmConnack => "confirm_connack",
+        }
+    }
+}
+
+/// Why a step failed, before it is known which step it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    Refused(Refusal),
+    TimedOut,
+    Closed,
+    Unreachable,
+    Malformed,
+    ForeignAnswer,
+    NoSocket,
+}
+
+impl Mishap {
+    pub(crate) fn at(self, step: Step) -> Outcome {
+        match self {
+            Self::Refused(refusal) => Outcome::Refused(refusal),
+            Self::TimedOut => Outcome::TimedOut(step),
+            Self::Closed => Outcome::Closed(step),
+            Self::Unreachable => Outcome::Unreachable,
+            Self::Malformed => Outcome::Malformed(step),
+            Self::ForeignAnswer => Outcome::ForeignAnswer,
+            Self::NoSocket => Outcome::NoSocket,
+        }
+    }
+}
+
+/// The stable name in reports: `confirmed`, `refused_connack_4`,
+/// `timed_out_answer`, …
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Activated => serializer.serialize_str("activated"),
+            Self::Confirmed => serializer.serialize_str("confirmed"),
+            Self::Refused(Refusal::Connack(code)) => {
+                serializer.collect_str(&format_args!("refused_connack_{}", code.0))
+            }
+            Self::Refused(Refusal::Subscribe) => serializer.serialize_str("refused_subscribe"),
+            Self::Refused(Refusal::Answer) => serializer.serialize_str("refused_answer"),
+            Self::Refused(Refusal::ConfirmConnack(code)) => {
+                serializer.collect_str(&format_args!("refused_confirm_connack_{}", code.0))
+            }
+            Self::TimedOut(step) => {
+                serializer.collect_str(&format_args!("timed_out_{}", step.label()))
+            }
+            Self::Closed(step) => serializer.collect_str(&format_args!("closed_{}", step.label())),
+            Self::Unreachable => serializer.serialize_str("unreachable"),
+            Self::Malformed(step) => {
+                serializer.collect_str(&format_args!("malformed_{}", step.label()))
+            }
+            Self::ForeignAnswer => serializer.serialize_str("foreign_answer"),
+            Self::NoSocket => serializer.serialize_str("no_socket"),
+        }
+    }
+}
+
+/// For people.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Activated => f.write_str("activated"),
+            Self::Confirmed => f.write_str("confirmed"),
+            Self::Refused(refusal) => write!(f, "refused: {refusal}"),
+            Self::TimedOut(step) => write!(f, "timed out waiting for {step}"),
+            Self::Closed(step) => write!(f, "closed by the broker before {step}"),
+            Self::Unreachable => f.write_str("unreachable"),
+            Self::Malformed(step) => write!(f, "malformed, waiting for {step}"),
+            Self::ForeignAnswer => f.write_str("got another device's answer"),
+            Self::NoSocket => f.write_str("no file or port left on this machine"),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connack(code) => write!(f, "CONNACK {code}"),
+            Self::Subscribe => f.write_str("SUBACK 128"),
+            Self::Answer => f.write_str("an error for an answer"),
+            Self::ConfirmConnack(code) => write!(f, "CONNACK {code} to its key"),
+        }
+    }
+}
+
+impl fmt::Display for ConnackCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.0, self.meaning())
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "the TCP connection",
+            Self::Connack => "the CONNACK",
+            Self::Answer => "the answer",
+            Self::ConfirmConnect => "the second TCP connection",
+            Self::ConfirmConnack => "the CONNACK to its key",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_reports_are_stable() {
+        let check = |outcome: Outcome, name: &str| {
+            let json = serde_json::to_value(outcome).expect("a string");
+            assert_eq!(json, name);
+        };
+        let four = ConnackCode::new(4).expect("a refusal");
+        check(Outcome::Activated, "activated");
+        check(Outcome::Confirmed, "confirmed");
+        check(
+            Outcome::Refused(Refusal::Connack(four)),
+            "refused_connack_4",
+        );
+        check(Outcome::Refused(Refusal::Subscribe), "refused_subscribe");
+        check(Outcome::Refused(Refusal::Answer), "refused_answer");
+        check(
+            Outcome::Refused(Refusal::ConfirmConnack(four)),
+            "refused_confirm_connack_4",
+        );
+        check(Outcome::TimedOut(Step::Answer), "timed_out_answer");
+        check(Outcome::Closed(Step::Connack), "closed_connack");
+        check(Outcome::Unreachable, "unreachable");
+        check(
+            Outcome::Malformed(Step::ConfirmConnack),
+            "malformed_confirm_connack",
+        );
+        check(Outcome::ForeignAnswer, "foreign_answer");
+        check(Outcome::NoSocket, "no_socket");
+    }
+
+    #[test]
+    fn only_one_to_five_refuse() {
+        let refusals: Vec<u8> = (0..=255)
+            .filter_map(ConnackCode::new)
+            .map(ConnackCode::as_u8)
+            .collect();
+        assert_eq!(refusals, [1, 2, 3, 4, 5]);
+    }
+}

@@ -1,0 +1,76 @@
+//! The contract for scripts: exit statuses, and what is said where.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+use std::fs;
+use std::process::{Command, Output};
+
+fn device_sim(args: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_device-sim");
+    Command::new(program).args(args).output().expect("it runs")
+}
+
+fn one_sentence(output: &Output) -> String {
+    let text = String::from_utf8(output.stderr.clone()).expect("UTF-8");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
+}
+
+#[test]
+fn the_floor_is_done() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let json = directory.path().join("report.json");
+    let path = json.to_str().expect("UTF-8");
+    let floor = "floor --serials demo-:300 --in-flight 20 --confirm --json";
+    let args: Vec<&str> = floor.split(' ').chain([path]).collect();
+    let output = device_sim(&args);
+
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.starts_with("floor ("), "{said}");
+    assert!(said.contains("closed loop, 20 in flight"), "{said}");
+    let report = fs::read(json).expect("a report");
+    let report: serde_json::Value = serde_json::from_slice(&report).expect("JSON");
+    assert_eq!(report["kind"], "floor");
+    assert_eq!(report["result"]["outcomes"]["confirmed"], 300);
+}
+
+#[test]
+fn what_cannot_be_done_is_one_sentence() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let secret = directory.path().join("secret");
+    let path = secret.to_str().expect("UTF-8");
+    let storm = |broker: &str| {
+        let broker = ["storm", "--broker", broker, "--secret-file", path];
+        let fleet = ["--serials", "demo-:3", "--in-flight", "2"];
+        let output = device_sim(&[&broker[..], &fleet[..]].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        one_sentence(&output)
+    };
+
+    assert!(storm("127.0.0.1:1883").contains("cannot read"));
+    fs::write(&secret, "deadbeef").expect("written");
+    let sentence = storm("127.0.0.1:1883");
+    assert!(sentence.contains("40 hex characters"), "{sentence}");
+    assert!(!sentence.contains("deadbeef"), "{sentence}");
+
+    fs::write(&secret, format!(" {}\n", "0".repeat(40))).expect("written");
+    assert!(storm("nowhere").contains("nowhere is no address"));
+    // Port 0 is where nobody can listen.
+    let sentence = storm("127.0.0.1:0");
+    assert!(
+        sentence.ends_with("3 of 3 devices were not activated: 3 unreachable\n"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn wrong_usage_is_two() {
+    for line in ["", "storm", "floor --serials demo-:0 --in-flight 5"] {
+        let args: Vec<&str> = line.split_terminator(' ').collect();
+        assert_eq!(device_sim(&args).status.code(), Some(2), "{line}");
+    }
+}

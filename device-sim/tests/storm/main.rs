@@ -1,0 +1,131 @@
+//! Storms over real sockets: against the floor, which behaves, and against
+//! scripted brokers, which do not.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+mod misbehaviour;
+mod scripted;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use device_sim::{
+    Confirm, Counts, Hold, HoldSummary, Outcome, Phase, Plan, PlanError, Progress, Report, Stage,
+    floor, serials, storm,
+};
+use firstwake::ProductSecret;
+use tokio::sync::oneshot;
+
+use scripted::{ANSWER, CONNACK, Script, Then, scripted};
+
+fn any_port() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+fn plan(broker: SocketAddr, devices: u32, confirm: Confirm) -> Plan {
+    Plan {
+        broker,
+        secret: ProductSecret::parse(&"0".repeat(40)).expect("a secret"),
+        serials: serials::generate("a+b", devices).expect("a prefix"),
+        in_flight: NonZeroUsize::new(20).expect("not zero"),
+        confirm,
+        step_deadline: Plan::STEP_DEADLINE,
+    }
+}
+
+async fn run(plan: Plan) -> Report {
+    let progress = Arc::new(Progress::default());
+    storm::run(plan, progress).await.expect("a sound plan")
+}
+
+async fn floor_server() -> SocketAddr {
+    let server = floor::Server::bind(any_port()).expect("a free port");
+    let address = server.address();
+    tokio::spawn(server.serve());
+    address
+}
+
+#[tokio::test]
+async fn a_fleet_activates_and_confirms() {
+    let plan = plan(floor_server().await, 200, Confirm::ThenClose);
+    let serials = plan.serials.clone();
+    let progress = Arc::new(Progress::default());
+    let report = storm::run(plan, progress.clone()).await;
+    let report = report.expect("a sound plan");
+
+    assert_eq!(report.verdict(), Ok(()));
+    assert_eq!(report.devices.len(), serials.len());
+    for (device, serial) in report.devices.iter().zip(&serials) {
+        assert_eq!(&device.serial, serial);
+        assert_eq!(device.outcome, Outcome::Confirmed, "{serial}");
+        assert!(device.credentials.is_some(), "{serial}");
+    }
+    for phase in Phase::ALL {
+        assert_eq!(report.result.phases_us[&phase].count, 200, "{phase:?}");
+    }
+    let all = Counts {
+        activated: 200,
+        confirmed: 200,
+        refused: 0,
+        failed: 0,
+        done: 200,
+    };
+    assert_eq!(progress.counts(), all);
+    assert_eq!(*progress.stage().borrow(), Stage::Over);
+}
+
+#[tokio::test]
+async fn activation_alone_is_measured_alone() {
+    let report = run(plan(floor_server().await, 50, Confirm::Skip)).await;
+    assert_eq!(report.verdict(), Ok(()));
+    assert_eq!((report.result.activated, report.result.confirmed), (50, 0));
+    assert!(report.histogram(Phase::Answer).is_some());
+    assert!(report.histogram(Phase::Confirm).is_none());
+}
+
+#[tokio::test]
+async fn sessions_are_held_until_they_are_released() {
+    let (release, released) = oneshot::channel();
+    let confirm = Confirm::ThenHold(Hold::Until(released));
+    let plan = plan(floor_server().await, 50, confirm);
+    let progress = Arc::new(Progress::default());
+    let running = tokio::spawn(storm::run(plan, progress.clone()));
+
+    let mut stage = progress.stage();
+    let holding = stage.wait_for(|stage| *stage == Stage::Holding).await;
+    drop(holding.expect("the storm is under way"));
+    assert_eq!(progress.counts().confirmed, 50);
+
+    release.send(()).expect("the storm waits");
+    let report = running.await.expect("no panic").expect("a sound plan");
+    let held = report.result.held.expect("sessions were held");
+    assert_eq!((held.sessions, held.lost), (50, 0));
+    assert_eq!(report.plan.hold, HoldSummary::UntilReleased);
+}
+
+#[tokio::test]
+async fn sessions_that_the_broker_ends_are_lost() {
+    let activates = Script(&[&CONNACK, ANSWER], Then::Linger);
+    let leaves = Script(&[&CONNACK], Then::Close);
+    let (broker, sessions) = scripted(vec![activates, leaves]).await;
+    let (release, released) = oneshot::channel();
+    let confirm = Confirm::ThenHold(Hold::Until(released));
+    let running = tokio::spawn(run(plan(broker, 1, confirm)));
+
+    sessions.await.expect("the script is played");
+    release.send(()).expect("the storm waits");
+    let held = running.await.expect("no panic").result.held;
+    let held = held.expect("a session was held");
+    assert_eq!((held.sessions, held.lost), (1, 1));
+}
+
+#[tokio::test]
+async fn a_fleet_needs_devices() {
+    let nobody = plan(any_port(), 0, Confirm::Skip);
+    let refusal = storm::run(nobody, Arc::default()).await;
+    assert!(matches!(refusal, Err(PlanError::NoDevices)));
+}
