@@ -7,8 +7,9 @@ use tokio::time::timeout;
 
 use crate::credentials::{Handover, Stored};
 use crate::decide;
+use crate::device::Device;
 use crate::error::ActivateError;
-use crate::wake::{Device, NotAwake, Waking};
+use crate::wake::{NotAwake, Waking};
 
 /// How a device came to be active.
 #[derive(Debug)]

@@ -127,7 +127,8 @@ impl DeviceArgs {
 }
 
 fn code_in_environment() -> Option<CodeSource> {
-    let text = std::env::var(CODE_VARIABLE).ok()?;
+    let text = std::env::var_os(CODE_VARIABLE)?;
+    let text = text.to_string_lossy().into_owned();
     Some(CodeSource::Code(Origin::Environment(Zeroizing::new(text))))
 }
 

@@ -30,7 +30,9 @@ const REQUESTS: usize = WINDOW as usize + 2;
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const CONNECT_SECONDS: u64 = 10;
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
-const MAX_PACKET: usize = 64 * 1024;
+
+/// An answer of this size still fits a credentials file.
+const MAX_PACKET: usize = 32 * 1024;
 
 /// As whom, and with which proof.
 #[derive(Debug)]
@@ -151,6 +153,8 @@ impl Login<'_> {
     }
 }
 
+/// `rumqttc` keeps copies of the password that nothing wipes; they end with
+/// the connection.
 fn options(broker: &Broker, login: &Login<'_>) -> MqttOptions {
     let serial = login.serial().as_str();
     let mut options = MqttOptions::new(serial, broker.host(), broker.port());
@@ -208,7 +212,11 @@ async fn forward(event: rumqttc::Event, events: &mpsc::Sender<Result<Event, Trou
 }
 
 fn network(error: &ConnectionError) -> Trouble {
-    Trouble::Network(error.to_string())
+    Trouble::Network(match error {
+        ConnectionError::Io(error) => error.to_string(),
+        ConnectionError::MqttState(error) => error.to_string(),
+        error => error.to_string(),
+    })
 }
 
 fn closed() -> Trouble {

@@ -117,16 +117,31 @@ enum NotCredentials {
 
 /// The JSON of version 1.
 #[derive(Serialize, Deserialize)]
-struct Document<'a> {
+struct Document {
     version: u64,
     serial: Serial,
     feed_id: FeedId,
-    api_key: &'a str,
+    #[serde(with = "exposed")]
+    api_key: ApiKey,
     datastreams: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     broker: Option<String>,
     #[serde(default)]
     confirmed: bool,
+}
+
+/// The key in the clear, for the one file that keeps it.
+mod exposed {
+    use firstwake::ApiKey;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(key: &ApiKey, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(key.expose())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ApiKey, D::Error> {
+        ApiKey::parse(<&str>::deserialize(from)?).map_err(D::Error::custom)
+    }
 }
 
 /// Read first, so that a newer format is called newer and not damaged.
@@ -147,7 +162,7 @@ impl Credentials {
                 version: VERSION,
                 serial: self.serial.clone(),
                 feed_id: self.feed_id,
-                api_key: self.api_key.expose(),
+                api_key: self.api_key.clone(),
                 datastreams: self.datastreams.clone(),
                 broker: self.broker.clone(),
                 confirmed: self.handover == Handover::Confirmed,
@@ -162,13 +177,11 @@ impl Credentials {
         if version != VERSION {
             return Err(NotCredentials::Version(version));
         }
-        let document: Document<'_> = serde_json::from_slice(json)?;
-        let api_key = ApiKey::parse(document.api_key)
-            .map_err(|_| NotCredentials::Garbled { line: 1, column: 1 })?;
+        let document: Document = serde_json::from_slice(json)?;
         Ok(Self {
             serial: document.serial,
             feed_id: document.feed_id,
-            api_key,
+            api_key: document.api_key,
             datastreams: document.datastreams,
             broker: document.broker,
             handover: if document.confirmed {

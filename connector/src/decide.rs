@@ -44,15 +44,20 @@ pub(crate) fn first(stored: Option<Stored>, code: &ActivationCode) -> Attempt<'_
     stored.map_or(Attempt::Code(code), Attempt::Key)
 }
 
-/// The server did not let this key in.
+/// The server did not let this key in. `before` is another key that it refused
+/// before: replacing one at once is right, one after the other is a loop.
 pub(crate) fn after_key<'a>(
     stored: Stored,
     setback: Setback,
     code: Option<&'a ActivationCode>,
+    before: Option<Stored>,
 ) -> Step<'a> {
     match (setback, code) {
         (Setback::Trouble(trouble), _) => Step::Later(Attempt::Key(stored), trouble),
-        (Setback::Refused(Refusal::WrongKey), Some(code)) => Step::Now(Attempt::Code(code)),
+        (Setback::Refused(Refusal::WrongKey), Some(code)) => match before {
+            None => Step::Now(Attempt::Code(code)),
+            Some(_) => Step::Later(Attempt::Code(code), Trouble::KeysRefused),
+        },
         (Setback::Refused(refusal), _) => Step::Stop(refusal),
     }
 }
@@ -130,7 +135,7 @@ mod tests {
     fn after_a_key() {
         let code = code();
         let check = |setback, given: Option<&ActivationCode>, expected| {
-            assert_eq!(name(&after_key(key(), setback, given)), expected);
+            assert_eq!(name(&after_key(key(), setback, given, None)), expected);
         };
         check(Setback::Trouble(Trouble::Busy), Some(&code), "later key");
         check(Setback::Trouble(Trouble::Busy), None, "later key");
@@ -142,6 +147,18 @@ mod tests {
             "stop",
         );
         check(Setback::Refused(Refusal::Protocol), Some(&code), "stop");
+    }
+
+    #[test]
+    fn keys_refused_one_after_the_other_are_no_reason_to_hurry() {
+        let code = code();
+        let refused = || Setback::Refused(Refusal::WrongKey);
+        let again = after_key(key(), refused(), Some(&code), Some(key()));
+        assert_eq!(name(&again), "later code");
+        assert_eq!(
+            name(&after_key(key(), refused(), None, Some(key()))),
+            "stop"
+        );
     }
 
     #[test]

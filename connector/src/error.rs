@@ -144,6 +144,9 @@ pub enum Trouble {
     /// The server took the code, and then said nothing.
     #[error("the server did not answer in time")]
     NoAnswer,
+    /// The server refuses one key after the other that it issued itself.
+    #[error("the server does not take the keys that it issues")]
+    KeysRefused,
     /// The server said something that is no answer.
     #[error("the server's answer cannot be read")]
     UnreadableAnswer,

@@ -11,6 +11,7 @@ use tokio::select;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use crate::outbox::Room;
 use crate::values::Value;
 
 /// What comes in.
@@ -21,13 +22,6 @@ pub(crate) enum Taken {
     Exhausted,
     /// The end took too long.
     Overtime,
-}
-
-/// Whether there is room for another value.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Room {
-    Left,
-    Full,
 }
 
 pub(crate) struct Intake<S> {

@@ -17,6 +17,7 @@ mod code_source;
 mod credentials;
 mod datastream;
 mod decide;
+mod device;
 mod error;
 mod intake;
 mod lines;
@@ -32,6 +33,7 @@ pub use broker::Broker;
 pub use code_source::{CodeSource, Origin};
 pub use credentials::{Credentials, CredentialsFile, Handover, Stored};
 pub use datastream::Datastream;
+pub use device::{Device, Pace};
 pub use error::{
     ActivateError, CodeSourceError, InvalidBroker, InvalidLine, LoadError, Refusal, RunError,
     StoreError, Trouble,
@@ -39,4 +41,3 @@ pub use error::{
 pub use lines::read_values;
 pub use run::run;
 pub use values::{Payload, Value, parse_line};
-pub use wake::{Device, Pace};

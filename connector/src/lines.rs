@@ -32,7 +32,7 @@ pub fn read_values(
                 let line = match next_line(&mut input) {
                     Ok(Some(line)) => line,
                     Ok(None) => return,
-                    Err(error) => return warn!("cannot read on after line {number}: {error}"),
+                    Err(error) => return warn!("cannot read line {number}: {error}"),
                 };
                 match line.and_then(|line| parse_line(&line, default.as_ref())) {
                     Ok(Some(value)) => {

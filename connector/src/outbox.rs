@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 
-use crate::intake::Room;
 use crate::values::Value;
 
 /// How many values wait at most.
@@ -17,6 +16,13 @@ pub(crate) const CAPACITY: usize = 1_000;
 pub(crate) struct Outbox {
     /// Those under way come before those that wait.
     entries: VecDeque<Entry>,
+}
+
+/// Whether another value fits without displacing one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    Left,
+    Full,
 }
 
 #[derive(Debug)]

@@ -16,12 +16,13 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::client::{Event, WINDOW};
+use crate::device::Device;
 use crate::error::{RunError, Trouble};
-use crate::intake::{Intake, Room, Taken};
-use crate::outbox::{CAPACITY, Outbox};
+use crate::intake::{Intake, Taken};
+use crate::outbox::{CAPACITY, Outbox, Room};
 use crate::topic;
 use crate::values::Value;
-use crate::wake::{Awake, Device, NotAwake, Waking};
+use crate::wake::{Awake, NotAwake, Waking};
 
 /// How long a full outbox makes the input wait for a connection.
 const GRACE: Duration = Duration::from_secs(5);

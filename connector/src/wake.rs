@@ -4,54 +4,19 @@
 //! other, and waits between them. Holds no rule of its own about what comes
 //! next. A key is never sent before the credentials file has it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use firstwake::{ActivationCode, Serial};
+use firstwake::ActivationCode;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::answer::{Answer, Issued};
-use crate::backoff::Backoff;
-use crate::broker::Broker;
 use crate::client::{Connection, Event, Login};
-use crate::credentials::{Credentials, CredentialsFile, Handover, Stored};
+use crate::credentials::{Credentials, Handover, Stored};
 use crate::decide::{self, Attempt, Setback, Step};
+use crate::device::Device;
 use crate::error::{LoadError, Refusal, StoreError, Trouble};
 use crate::topic;
-
-/// Who this device is, and where its server and its credentials are.
-#[derive(Clone, Debug)]
-pub struct Device {
-    /// The server.
-    pub broker: Broker,
-    /// The device's name: MQTT user name and client id.
-    pub serial: Serial,
-    /// Where its credentials are kept.
-    pub credentials: CredentialsFile,
-    /// How patient it is.
-    pub pace: Pace,
-}
-
-/// How long to wait, and for what.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// Between attempts.
-    pub backoff: Backoff,
-    /// For the server's answer to a code, from the CONNACK on: 30 s.
-    pub answer: Duration,
-    /// For values to be acknowledged when a run is asked to end: 10 s.
-    pub flush: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            backoff: Backoff::default(),
-            answer: Duration::from_secs(30),
-            flush: Duration::from_secs(10),
-        }
-    }
-}
 
 /// An open connection, and the credentials that opened it.
 #[derive(Debug)]
@@ -173,10 +138,12 @@ impl<'a> Waking<'a> {
     }
 
     fn after_key(&mut self, stored: Stored, setback: Setback) -> Step<'a> {
-        if let Setback::Refused(Refusal::WrongKey) = setback {
-            self.refused = Some(stored.clone());
+        let before = match setback {
+            Setback::Refused(Refusal::WrongKey) => self.refused.replace(stored.clone()),
+            _ => None,
         }
-        decide::after_key(stored, setback, self.code)
+        .filter(|other| !other.has_key_of(&stored));
+        decide::after_key(stored, setback, self.code, before)
     }
 
     /// Writes down what was issued. From here on it may be used.

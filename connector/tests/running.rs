@@ -124,11 +124,17 @@ async fn what_cannot_be_delivered_in_time_is_counted() {
     let mut fixture = Fixture::new().await;
     fixture.stores('a', true);
     fixture.device.pace.flush = Duration::from_millis(50);
-    let values = input(&["n 1", "n 2"]).await;
+    let (sender, values) = mpsc::channel(2);
     let ended = together(run(&fixture.device, None, values, pending()), async {
         let (mut peer, _) = fixture.broker.connack(ACCEPTED).await;
-        expect(&mut peer, "feeds/7/data/n", "1").await;
-        expect(&mut peer, "feeds/7/data/n", "2").await;
+        for payload in ["1", "2"] {
+            sender
+                .send(value(&format!("n {payload}")))
+                .await
+                .expect("room");
+            expect(&mut peer, "feeds/7/data/n", payload).await;
+        }
+        drop(sender);
         peer.disconnect().await;
     });
     let ended = ended.await;
