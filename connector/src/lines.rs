@@ -86,6 +86,8 @@ mod tests {
     fn an_endless_line_is_skipped() {
         let long = "x".repeat(10 * MAX_LINE);
         assert_eq!(read(format!("a 1\nb {long}\nc 3\n")), ["a=1", "c=3"]);
+        let filler = "x".repeat(MAX_LINE);
+        assert_eq!(read(format!("{filler}b 2\nc 3\n")), ["c=3"]);
         let exact = "x".repeat(MAX_LINE - 1);
         assert_eq!(read(format!("{exact}\nc 3\n")), ["c=3"]);
     }

@@ -74,19 +74,27 @@ async fn what_was_not_acknowledged_is_sent_again() {
 }
 
 #[tokio::test]
-async fn more_values_than_wait_at_once_all_arrive() {
+async fn with_a_connection_a_full_queue_makes_the_input_wait() {
     const COUNT: usize = 5_000;
+    const WAITING: usize = 1_000;
     let fixture = Fixture::new().await;
     fixture.stores('a', true);
     let (sender, values) = mpsc::channel(1);
+    let (full, filled) = oneshot::channel();
     let feed = async move {
+        let mut full = Some(full);
         for number in 0..COUNT {
             let taken = sender.send(value(&format!("n {number}"))).await;
             taken.expect("still running");
+            if number == WAITING {
+                let told = full.take().map(|full| full.send(()));
+                told.expect("once").expect("waited for");
+            }
         }
     };
     let script = async {
         let (mut peer, _) = fixture.broker.connack(ACCEPTED).await;
+        filled.await.expect("filled");
         for number in 0..COUNT {
             let id = expect(&mut peer, "feeds/7/data/n", &number.to_string()).await;
             peer.puback(id).await;
@@ -101,7 +109,8 @@ async fn more_values_than_wait_at_once_all_arrive() {
 
 #[tokio::test]
 async fn asked_to_stop_it_delivers_what_it_has() {
-    let fixture = Fixture::new().await;
+    let mut fixture = Fixture::new().await;
+    fixture.device.pace.flush = Duration::from_secs(3600);
     fixture.stores('a', true);
     let (sender, values) = mpsc::channel(4);
     let (stop, stopped) = oneshot::channel::<()>();
