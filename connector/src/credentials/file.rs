@@ -60,6 +60,11 @@ impl CredentialsFile {
                 serial: credentials.serial,
             });
         }
+        // Whoever wrote it may have been killed just before this last step.
+        self.sync_directory().map_err(|cause| LoadError::Read {
+            path: path(),
+            cause,
+        })?;
         Ok(Some(Stored(credentials)))
     }
 
@@ -134,11 +139,13 @@ impl CredentialsFile {
         path.into()
     }
 
-    fn directory(&self) -> &Path {
-        match self.path.parent() {
+    /// Makes a rename last.
+    fn sync_directory(&self) -> io::Result<()> {
+        let directory = match self.path.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
-        }
+        };
+        File::open(directory)?.sync_all()
     }
 
     fn failed(&self, step: &'static str, cause: io::Error) -> StoreError {
@@ -162,8 +169,8 @@ impl Staged<'_> {
     fn publish(self) -> Result<(), StoreError> {
         let Self { target, path } = self;
         fs::rename(&path, &target.path).map_err(|error| target.failed("rename", error))?;
-        File::open(target.directory())
-            .and_then(|directory| directory.sync_all())
+        target
+            .sync_directory()
             .map_err(|error| target.failed("sync the directory of", error))
     }
 }
