@@ -125,4 +125,16 @@ mod tests {
         }
         assert!(Answer::parse(&[0xff, 0xfe]).is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn only_the_published_shapes_hold_a_key(
+            key in "[A-Za-z0-9_+-]{47,49}",
+            feed in 0_u64..1 << 32,
+        ) {
+            let text = format!(r#"{{"apikey":"{key}","feed_id":{feed},"datastreams":[]}}"#);
+            let valid = ApiKey::parse(&key).is_ok() && (1..1 << 31).contains(&feed);
+            assert_eq!(Answer::parse(text.as_bytes()).is_ok(), valid);
+        }
+    }
 }

@@ -132,4 +132,15 @@ mod tests {
         let long = "x".repeat(Payload::MAX_LENGTH + 1);
         check(&format!("a {long}"), InvalidLine::TooLong);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_is_read_again(line in "\\PC{0,40}", name in "[a-z+.]{1,8}[ =\t]{1,3}") {
+            for line in [line.clone(), format!("{name}{line}")] {
+                if let Ok(Some(value)) = parse_line(&line, None) {
+                    assert_eq!(parse_line(&value.to_string(), None), Ok(Some(value)));
+                }
+            }
+        }
+    }
 }
