@@ -1,0 +1,233 @@
+//! What can go wrong: one enum for each operation, variants by cause.
+//!
+//! Every `Display` is one whole sentence for the person at the device. None
+//! quotes a secret, nor an input that may hold one.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use firstwake::{InvalidSecret, Serial};
+
+/// Why an address cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidBroker {
+    /// Not `HOST:PORT`.
+    #[error("a broker is HOST:PORT, as in 127.0.0.1:1883 or [::1]:1883")]
+    Address,
+    /// Secrets would cross a network in the clear.
+    #[error(
+        "{host} is not this machine, and without TLS the activation code and the API key can be \
+         read by everyone on the way: use a broker on loopback, or --dangerous-plaintext"
+    )]
+    Plaintext {
+        /// Where they would have gone.
+        host: String,
+    },
+}
+
+/// Why a line of input is not a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidLine {
+    /// See [`Datastream`](crate::Datastream).
+    #[error("a datastream is 1 to 128 letters, digits and _ - + .")]
+    Datastream,
+    /// A single word, and no default datastream.
+    #[error("expected NAME VALUE or NAME=VALUE (or --datastream for bare values)")]
+    NoDatastream,
+    /// A name and nothing after it.
+    #[error("the value is missing")]
+    Empty,
+    /// See [`Payload`](crate::Payload).
+    #[error("the value is longer than 4096 bytes")]
+    TooLong,
+    /// The bytes are no text.
+    #[error("not UTF-8")]
+    NotText,
+}
+
+/// Why there is no activation code to use.
+#[derive(Debug, thiserror::Error)]
+pub enum CodeSourceError {
+    /// The file or standard input cannot be read.
+    #[error("cannot read {origin}: {cause}")]
+    Read {
+        /// Which one.
+        origin: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// It was read, but holds something else.
+    #[error("{origin} does not hold what it should: {cause}")]
+    Content {
+        /// Which one.
+        origin: String,
+        /// What was expected.
+        cause: InvalidSecret,
+    },
+}
+
+/// Why stored credentials cannot be used. The file is left as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The system would not read it.
+    #[error("cannot read the credentials file {}: {cause}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// Others may have read the key.
+    #[error(
+        "{} can be read or written by others (mode {mode:04o}): `chmod 600` it, and have the device \
+         reset if they may have", path.display()
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Truncated, or never a credentials file.
+    #[error(
+        "{} is not a credentials file, or a damaged one (line {line}, column {column}): move it \
+         away to activate again", path.display()
+    )]
+    Garbled {
+        /// The file.
+        path: PathBuf,
+        /// Where reading stopped, from 1.
+        line: usize,
+        /// Where reading stopped, from 1.
+        column: usize,
+    },
+    /// Written by a newer program.
+    #[error("{} has version {version}, and this program reads version 1", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        version: u64,
+    },
+    /// Somebody else's.
+    #[error("{} belongs to the device {serial}", path.display())]
+    OtherDevice {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        serial: Serial,
+    },
+}
+
+/// Why credentials could not be made durable. What was there before remains.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {step} the credentials file {}: {cause}", path.display())]
+pub struct StoreError {
+    /// What was being done: "create", "write", "rename"…
+    pub step: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// What the system said.
+    pub cause: io::Error,
+}
+
+/// What may pass by itself, and is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// No connection, or a broken one.
+    #[error("the connection failed: {0}")]
+    Network(String),
+    /// The server said that it is busy.
+    #[error("the server is busy")]
+    Busy,
+    /// The server took the code, and then said nothing.
+    #[error("the server did not answer in time")]
+    NoAnswer,
+    /// The server refuses one key after the other that it issued itself.
+    #[error("the server does not take the keys that it issues")]
+    KeysRefused,
+    /// The server said something that is no answer.
+    #[error("the server's answer cannot be read")]
+    UnreadableAnswer,
+}
+
+/// What the server will say again until a person changes something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// CONNACK 4 to an activation code.
+    #[error("the server does not know this serial, or the activation code is wrong")]
+    WrongCode,
+    /// CONNACK 5 to an activation code: it was right.
+    #[error(
+        "the server knows this device, but it is revoked, suspended or already activated: ask an \
+         operator"
+    )]
+    CodeNotAllowed,
+    /// CONNACK 4 to a stored key.
+    #[error("the server no longer takes the stored key, and there is no activation code to use")]
+    WrongKey,
+    /// CONNACK 5 to a stored key: it was right.
+    #[error("the server knows this device, but it is revoked or suspended: ask an operator")]
+    KeyNotAllowed,
+    /// SUBACK 0x80: this is hardly a Firstwake server.
+    #[error("the server does not let this device subscribe to its own response topic")]
+    Subscription,
+    /// CONNACK 1 or 2.
+    #[error("the server does not speak MQTT 3.1.1 with this device's client id")]
+    Protocol,
+    /// An answer on the response topic.
+    #[error("the server refused: {} ({})", message.escape_debug(), code.escape_debug())]
+    Answered {
+        /// One of the server's closed list.
+        code: String,
+        /// The server's words.
+        message: String,
+    },
+}
+
+/// Why an activation did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ActivateError {
+    /// The server said no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// What is stored cannot be used.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// What was issued cannot be stored; it was not used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nothing but trouble for all the time that was given.
+    #[error("gave up after {} seconds: {}", after.as_secs_f32(), last_words(last.as_ref()))]
+    GaveUp {
+        /// How long it was tried.
+        after: Duration,
+        /// What went wrong last.
+        last: Option<Trouble>,
+    },
+}
+
+fn last_words(last: Option<&Trouble>) -> String {
+    last.map_or_else(|| "the server was too slow".to_owned(), ToString::to_string)
+}
+
+/// Why a run ended other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// What is stored cannot be used.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// What was issued cannot be stored; it was not used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Never activated, and nothing to activate with.
+    #[error("there are no credentials yet, and no activation code to get some with")]
+    NoCode,
+    /// Asked to end, but the server did not take everything in time.
+    #[error("{values} values were not acknowledged before the end")]
+    Undelivered {
+        /// How many are lost.
+        values: usize,
+    },
+}

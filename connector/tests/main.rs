@@ -1,0 +1,12 @@
+//! A device against a scripted server: real sockets, raw MQTT 3.1.1 bytes.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a script that cannot go on ends its test"
+)]
+
+mod activation;
+mod command;
+mod fake;
+mod fixture;
+mod running;
