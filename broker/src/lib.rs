@@ -1,2 +1,10 @@
 //! The Firstwake server.
+
+mod broker;
+mod bus;
+mod connection;
+mod edge;
 mod mqtt;
+mod session;
+mod sessions;
+mod wire;

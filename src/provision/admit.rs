@@ -68,22 +68,30 @@ impl Provisioner {
     /// be found by whoever would end it, so that none slips through.
     pub async fn recheck(&self, admission: &Admission) -> Result<(), NotAdmitted> {
         match admission {
-            Admission::Activation(activation) => {
-                let (device, product) = self.load(activation.feed).await?;
-                device.put_aside().map_or(Ok(()), Err)?;
-                if product.record.blocked {
-                    return Err(Refusal::ProductBlocked.into());
-                }
-                Ok(())
-            }
-            Admission::Device(login) => {
-                let (device, product) = self.load(login.feed).await?;
-                Ok(decide::stays(&device, &product.record, &login.key)?)
-            }
-            Admission::Operator(login) => match self.registry.operator(login.name()).await? {
-                Some(operator) if operator.version == login.version() => Ok(()),
-                _ => Err(Refusal::WrongOperator.into()),
-            },
+            Admission::Activation(activation) => self.recheck_activation(activation).await,
+            Admission::Device(login) => self.recheck_device(login).await,
+            Admission::Operator(login) => self.recheck_operator(login).await,
+        }
+    }
+
+    /// Whether a device that fetches its credentials may go on. That its key
+    /// was confirmed meanwhile is told to it when it asks.
+    pub async fn recheck_activation(&self, activation: &Activation) -> Result<(), NotAdmitted> {
+        let (device, product) = self.load(activation.feed).await?;
+        Ok(decide::may_stay(&device, &product.record)?)
+    }
+
+    /// Whether a device may go on with the key it logged in with.
+    pub async fn recheck_device(&self, login: &DeviceLogin) -> Result<(), NotAdmitted> {
+        let (device, product) = self.load(login.feed).await?;
+        Ok(decide::may_stay_with(&device, &product.record, &login.key)?)
+    }
+
+    /// Whether an operator is still there, with the rights it logged in with.
+    pub async fn recheck_operator(&self, login: &OperatorLogin) -> Result<(), NotAdmitted> {
+        match self.registry.operator(login.name()).await? {
+            Some(operator) if operator.version == login.version() => Ok(()),
+            _ => Err(Refusal::WrongOperator.into()),
         }
     }
 

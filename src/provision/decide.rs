@@ -59,8 +59,7 @@ pub(super) fn activation(
     product: &Product,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    device.put_aside().map_or(Ok(()), Err)?;
-    unblocked(product)?;
+    may_stay(device, product)?;
     device.may_activate(product.reactivation, now)
 }
 
@@ -92,13 +91,22 @@ pub(super) fn key_login(
         }
         _ => return Err(Refusal::KeyEnded),
     };
-    device.put_aside().map_or(Ok(()), Err)?;
-    unblocked(product)?;
+    may_stay(device, product)?;
     Ok(login)
 }
 
+/// Whether nothing that an operator did keeps the device out.
+pub(super) fn may_stay(device: &Device, product: &Product) -> Result<(), Refusal> {
+    device.put_aside().map_or(Ok(()), Err)?;
+    unblocked(product)
+}
+
 /// Whether a session that was opened with this key may go on.
-pub(super) fn stays(device: &Device, product: &Product, key: &KeyDigest) -> Result<(), Refusal> {
+pub(super) fn may_stay_with(
+    device: &Device,
+    product: &Product,
+    key: &KeyDigest,
+) -> Result<(), Refusal> {
     match key_login(device, product, key)? {
         KeyLogin::Open => Ok(()),
         KeyLogin::Confirm => Err(Refusal::KeyEnded),

@@ -57,6 +57,15 @@ impl Uplink {
     }
 }
 
+/// The feed of the device that a topic leads down to, if it does.
+pub fn downlink(topic: &TopicName) -> Option<FeedId> {
+    let levels: Vec<&str> = topic.levels().collect();
+    match levels.as_slice() {
+        ["feeds", id, "commands", _] | ["feeds", id, "config"] => FeedId::parse(id).ok(),
+        _ => None,
+    }
+}
+
 /// What a device asked for when it subscribed to something of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Own {

@@ -1,9 +1,7 @@
 //! From what a session says to the packets of either version.
 
-use std::num::NonZeroU16;
-
 use mqtt_protocol_core::mqtt::packet::{
-    self as wire, AssignedClientIdentifier, Packet, Property, RetainAvailable, ServerKeepAlive,
+    self as wire, AssignedClientIdentifier, Packet, Property, RetainAvailable,
     SessionExpiryInterval, SharedSubscriptionAvailable, TopicAliasMaximum, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::{
@@ -39,12 +37,7 @@ macro_rules! send {
 
 impl Machine {
     /// Accepts the CONNECT.
-    pub(crate) fn accept(
-        &mut self,
-        terms: &Terms,
-        assigned_client_id: Option<&str>,
-        server_keep_alive: Option<NonZeroU16>,
-    ) {
+    pub(crate) fn accept(&mut self, terms: &Terms, assigned_client_id: Option<&str>) {
         match self.version {
             Version::V31 | Version::V311 => {
                 let connack = v3_1_1::Connack::builder()
@@ -52,7 +45,7 @@ impl Machine {
                     .return_code(ConnectReturnCode::Accepted);
                 send!(self, connack.build());
             }
-            Version::V5 => match offer(terms, assigned_client_id, server_keep_alive) {
+            Version::V5 => match offer(terms, assigned_client_id) {
                 Ok(offer) => {
                     let connack = v5_0::Connack::builder()
                         .session_present(false)
@@ -290,11 +283,7 @@ impl Machine {
 
 /// What MQTT 5 is told about the server with the CONNACK. The state adds the
 /// packet size and the receive maximum.
-fn offer(
-    terms: &Terms,
-    assigned_client_id: Option<&str>,
-    server_keep_alive: Option<NonZeroU16>,
-) -> Result<Vec<Property>, MqttError> {
+fn offer(terms: &Terms, assigned_client_id: Option<&str>) -> Result<Vec<Property>, MqttError> {
     let mut offer: Vec<Property> = vec![
         // Sessions end with their connection, whatever was asked for.
         SessionExpiryInterval::new(0)?.into(),
@@ -308,9 +297,6 @@ fn offer(
     }
     if let Some(id) = assigned_client_id {
         offer.push(AssignedClientIdentifier::new(id)?.into());
-    }
-    if let Some(seconds) = server_keep_alive {
-        offer.push(ServerKeepAlive::new(seconds.get())?.into());
     }
     Ok(offer)
 }

@@ -1,0 +1,17 @@
+//! What every connection shares.
+
+use std::sync::Arc;
+
+use firstwake::Provisioner;
+
+use crate::bus::Bus;
+use crate::edge::Clock;
+use crate::sessions::Sessions;
+
+/// The running broker, as its sessions see it.
+pub(crate) struct Broker {
+    pub(crate) provisioner: Provisioner,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) bus: Bus,
+    pub(crate) clock: Clock,
+}

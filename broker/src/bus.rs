@@ -1,0 +1,232 @@
+//! The way of messages that are for whoever subscribed: devices' uplink and
+//! services' topics.
+//!
+//! rumqttd's router fans them out. It sees one topic of ours and opaque
+//! payloads: real topics would stay in its tables for ever, and some end its
+//! thread. What it loses for a slow reader is counted here and told to that
+//! reader. If its thread ends, [`Watch::ended`] says so and the server stops.
+
+mod message;
+mod retained;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+
+use bytes::Bytes;
+use rumqttd::local::{LinkBuilder, LinkError, LinkRx, LinkTx};
+use rumqttd::protocol::{self, Packet, Publish};
+use rumqttd::{Notification, Router, RouterConfig};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use self::message::{Message, Sender};
+pub(crate) use self::retained::Retained;
+
+/// The router's only topic.
+const TOPIC: &str = "firstwake/bus";
+/// Messages that may wait for the router before publishers do.
+const QUEUE: usize = 8192;
+/// Messages handed to the router with one wake-up.
+const BATCH: usize = 512;
+/// Links that the router takes: one for each operator's session that reads.
+const LINKS: usize = 4096;
+
+type Connect = Box<dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send + Sync>;
+
+/// The bus has ended; so will the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the message router has ended")]
+pub(crate) struct BusEnded;
+
+/// The publishers' and readers' side.
+#[derive(Clone)]
+pub(crate) struct Bus {
+    queue: mpsc::Sender<Message>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    connect: Connect,
+    links: AtomicU64,
+    readers: AtomicUsize,
+    retained: Retained,
+}
+
+/// Tells when the router has ended.
+pub(crate) struct Watch(oneshot::Receiver<()>);
+
+impl Watch {
+    /// Waits for the end of the router.
+    pub(crate) async fn ended(self) -> BusEnded {
+        // A dropped sender is the end of the watching thread: the same thing.
+        drop(self.0.await);
+        BusEnded
+    }
+}
+
+impl Bus {
+    /// Starts the router, the thread that feeds it, and the one that watches it.
+    pub(crate) fn start() -> anyhow::Result<(Self, Watch)> {
+        let config = RouterConfig {
+            max_connections: LINKS,
+            max_outgoing_packet_count: 200,
+            max_segment_size: 4 * 1024 * 1024,
+            max_segment_count: 4,
+            ..RouterConfig::default()
+        };
+        let router = Router::new(0, config).spawn();
+        let connect: Connect = Box::new(move |name| {
+            let link = LinkBuilder::new(name, router.clone()).clean_session(true);
+            let (tx, rx, _) = link.build()?;
+            Ok((tx, rx))
+        });
+        let (pump, _) = connect("pump")?;
+        let (_, watched) = connect("watch")?;
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let (ended, watch) = oneshot::channel();
+        let shared = Arc::new(Shared {
+            connect,
+            links: AtomicU64::new(0),
+            readers: AtomicUsize::new(0),
+            retained: Retained::default(),
+        });
+        thread::Builder::new()
+            .name("bus-pump".to_owned())
+            .spawn(move || feed_router(pump, waiting))?;
+        thread::Builder::new()
+            .name("bus-watch".to_owned())
+            .spawn(move || {
+                wait_for_end(watched);
+                drop(ended.send(()));
+            })?;
+        Ok((Self { queue, shared }, Watch(watch)))
+    }
+
+    /// What is retained.
+    pub(crate) fn retained(&self) -> &Retained {
+        &self.shared.retained
+    }
+
+    /// Sends a message to whoever subscribed; waits while the router is behind.
+    pub(crate) async fn publish(&self, message: Message) -> Result<(), BusEnded> {
+        if message.retain {
+            self.shared.retained.keep(&message);
+        }
+        if self.shared.readers.load(Ordering::Acquire) == 0 {
+            return Ok(());
+        }
+        self.queue.send(message).await.map_err(|_| BusEnded)
+    }
+
+    /// A reader of everything on the bus from now on.
+    pub(crate) async fn read(&self) -> Result<Reader, BusEnded> {
+        let shared = Arc::clone(&self.shared);
+        let link = tokio::task::spawn_blocking(move || {
+            let number = shared.links.fetch_add(1, Ordering::Relaxed);
+            let (mut tx, rx) = (shared.connect)(&format!("reader-{number}"))?;
+            tx.subscribe(TOPIC)?;
+            // The router reads its queue in order: what is published from here
+            // on comes after the subscription.
+            shared.readers.fetch_add(1, Ordering::Release);
+            Ok::<_, LinkError>((tx, rx))
+        });
+        let (tx, rx) = link.await.map_err(|_| BusEnded)?.map_err(|_| BusEnded)?;
+        Ok(Reader {
+            link: Some((tx, rx)),
+            shared: Arc::clone(&self.shared),
+            newest: None,
+        })
+    }
+}
+
+/// One reader's link.
+pub(crate) struct Reader {
+    link: Option<(LinkTx, LinkRx)>,
+    shared: Arc<Shared>,
+    newest: Option<u64>,
+}
+
+/// What a reader gets.
+pub(crate) struct Received {
+    pub(crate) message: Message,
+    /// Messages that the router dropped before this one, because the reader
+    /// was too slow.
+    pub(crate) lost: u64,
+}
+
+impl Reader {
+    /// The next message. Dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> Result<Received, BusEnded> {
+        loop {
+            let (_, rx) = self.link.as_mut().ok_or(BusEnded)?;
+            match rx.next().await {
+                Ok(Some(Notification::Forward(forward))) => {
+                    let Some((number, message)) = Message::decode(&forward.publish.payload) else {
+                        tracing::error!("the bus carried something that is no message");
+                        continue;
+                    };
+                    let expected = self.newest.map_or(number, |newest| newest + 1);
+                    self.newest = Some(number);
+                    let lost = number.saturating_sub(expected);
+                    return Ok(Received { message, lost });
+                }
+                // All that was asked for was read: ask for more.
+                Ok(Some(Notification::Unschedule)) => rx.wake().await.map_err(|_| BusEnded)?,
+                Ok(_) => {}
+                Err(_) => return Err(BusEnded),
+            }
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.shared.readers.fetch_sub(1, Ordering::Release);
+        if let Some((mut tx, rx)) = self.link.take() {
+            // The router's own queue may be full: never wait for it here.
+            let leave = move || {
+                let reason_code = protocol::DisconnectReasonCode::NormalDisconnection;
+                let disconnect = Packet::Disconnect(protocol::Disconnect { reason_code }, None);
+                tx.buffer().push_back(disconnect);
+                drop(tx.publish(TOPIC, Vec::new()));
+                drop(rx);
+            };
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn_blocking(leave)),
+                Err(_) => leave(),
+            }
+        }
+    }
+}
+
+/// Hands waiting messages to the router, many at once. Numbers them, so that
+/// readers see what was dropped.
+fn feed_router(mut link: LinkTx, mut waiting: mpsc::Receiver<Message>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut number = 0;
+    while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
+        let mut encoded = batch.drain(..).map(|message| {
+            number += 1;
+            message.encode(number)
+        });
+        let Some(first) = encoded.next() else {
+            continue;
+        };
+        link.buffer().extend(encoded.map(|payload| {
+            let topic = Bytes::from_static(TOPIC.as_bytes());
+            Packet::Publish(Publish::new(topic, Bytes::from(payload), false), None)
+        }));
+        // Wakes the router for the whole batch.
+        if link.publish(TOPIC, first).is_err() {
+            return;
+        }
+    }
+}
+
+/// Returns when the router has dropped its end of the link.
+fn wait_for_end(mut link: LinkRx) {
+    while link.recv().is_ok() {}
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+//! One connection from its first byte to its last.
+//!
+//! `CONNECT → credential → admission → session`. Each stage is boxed, so that
+//! a session that lasts for years does not carry the stages before it. Nothing
+//! is decided here: the core admits, and a session of its kind goes on.
+
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use firstwake::{Admission, Attempt, NotAdmitted, ProductId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use crate::broker::Broker;
+use crate::bus::Sender;
+use crate::mqtt::connack::Rejection;
+use crate::mqtt::machine::{Machine, Terms};
+use crate::mqtt::opening::{Opening, Progress, Reader};
+use crate::mqtt::packet::{Connect, Version};
+use crate::session::{self, ActivationSession, DeviceSession, OperatorSession, Will};
+use crate::sessions::{Owner, Place};
+use crate::wire::{Stream, Wire};
+
+/// How long a peer may take to send its CONNECT.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// Seconds that a device may take to fetch its credentials.
+const ACTIVATION_SECONDS: u32 = 60;
+
+/// Serves one peer until it is gone.
+pub(crate) async fn serve<S: Stream>(
+    stream: S,
+    source: IpAddr,
+    permit: OwnedSemaphorePermit,
+    broker: Arc<Broker>,
+) {
+    let Some(session) = Box::pin(open(stream, source, permit, &broker)).await else {
+        return;
+    };
+    match session {
+        Session::Activation(session) => Box::pin(session.run(&broker)).await,
+        Session::Device(session) => Box::pin(session.run(&broker)).await,
+        Session::Operator(session) => Box::pin(session.run(&broker)).await,
+    }
+}
+
+/// A session of one of the three kinds.
+enum Session<S> {
+    Activation(ActivationSession<S>),
+    Device(DeviceSession<S>),
+    Operator(Box<OperatorSession<S>>),
+}
+
+/// Reads the CONNECT and admits the peer, or tells it why not.
+async fn open<S: Stream>(
+    mut stream: S,
+    source: IpAddr,
+    permit: OwnedSemaphorePermit,
+    broker: &Arc<Broker>,
+) -> Option<Session<S>> {
+    let read = timeout(CONNECT_DEADLINE, read_connect(&mut stream)).await;
+    let (opening, rest) = read.ok().flatten()?;
+    let version = opening.connect.version;
+    let outcome = admit(opening, source, broker).await;
+    drop(permit);
+    match outcome {
+        Ok(admitted) => Some(admitted.start(stream, &rest, source)),
+        Err(rejection) => {
+            reject(stream, rejection, version).await;
+            None
+        }
+    }
+}
+
+/// Reads until the first packet is whole. What follows it is returned too:
+/// peers may send more before they have an answer.
+async fn read_connect<S: Stream>(stream: &mut S) -> Option<(Opening, Vec<u8>)> {
+    let mut reader = Reader::new();
+    let mut buffer = [0; 1024];
+    loop {
+        let count = stream.read(&mut buffer).await.ok().filter(|n| *n > 0)?;
+        let mut bytes = &buffer[..count];
+        match reader.feed(&mut bytes) {
+            Progress::More => {}
+            Progress::Opened(opening) => return Some((opening, bytes.to_vec())),
+            Progress::Rejected(rejection, version) => {
+                answer(stream, rejection, version).await;
+                return None;
+            }
+            Progress::Close => return None,
+        }
+    }
+}
+
+async fn reject<S: Stream>(mut stream: S, rejection: Rejection, version: Version) {
+    let said = timeout(CONNECT_DEADLINE, answer(&mut stream, rejection, version));
+    drop(said.await);
+}
+
+/// Tells the peer no, where there is a word for it. It may be gone already.
+async fn answer<S: Stream>(stream: &mut S, rejection: Rejection, version: Version) {
+    if let Some(connack) = rejection.connack(version) {
+        drop(stream.write_all(&connack).await);
+    }
+    drop(stream.shutdown().await);
+}
+
+/// A peer that was let in, with its place among the sessions.
+struct Admitted {
+    opening: Opening,
+    admission: Admission,
+    place: Place,
+    will: Option<Will>,
+    client_id: ClientId,
+}
+
+/// The name a client goes by.
+enum ClientId {
+    Given,
+    /// MQTT 5 is told the name it was given.
+    Assigned(String),
+}
+
+async fn admit(
+    opening: Opening,
+    source: IpAddr,
+    broker: &Arc<Broker>,
+) -> Result<Admitted, Rejection> {
+    let connect = &opening.connect;
+    if connect.enhanced_authentication {
+        return Err(Rejection::AuthenticationMethod);
+    }
+    let attempt = Attempt {
+        username: connect.username.as_deref(),
+        password: connect.password.as_ref().map(|bytes| bytes.as_slice()),
+        source,
+    };
+    let admission = broker
+        .provisioner
+        .admit(attempt, broker.clock.now())
+        .await
+        .map_err(|not| rejection(&not, source))?;
+    let will = session::check_will(&admission, connect)?;
+    let client_id = match connect.client_id.is_empty() {
+        true => ClientId::Assigned(assign_client_id()),
+        false => ClientId::Given,
+    };
+    let place = enter(&admission, connect, &client_id, broker);
+    // Once more, now that whoever would end the session can find it.
+    broker
+        .provisioner
+        .recheck(&admission)
+        .await
+        .map_err(|not| rejection(&not, source))?;
+    Ok(Admitted {
+        opening,
+        admission,
+        place,
+        will,
+        client_id,
+    })
+}
+
+fn rejection(not: &NotAdmitted, source: IpAddr) -> Rejection {
+    match not {
+        NotAdmitted::Refused(refusal) => tracing::debug!(%source, %refusal, "refused"),
+        NotAdmitted::Unavailable(error) => tracing::warn!(%source, %error, "not decided"),
+    }
+    Rejection::from(not)
+}
+
+/// An activation has a minute; others have as long as their keep-alive says.
+fn enter(
+    admission: &Admission,
+    connect: &Connect,
+    client_id: &ClientId,
+    broker: &Arc<Broker>,
+) -> Place {
+    let now = broker.clock.tick();
+    let (owner, deadline) = match admission {
+        Admission::Activation(activation) => (
+            Owner::Activation(activation.feed()),
+            now.plus(ACTIVATION_SECONDS),
+        ),
+        Admission::Device(login) => (
+            Owner::Device(login.feed()),
+            session::silence_deadline(now, connect.keep_alive),
+        ),
+        Admission::Operator(login) => {
+            let client = match client_id {
+                ClientId::Given => connect.client_id.clone(),
+                ClientId::Assigned(id) => id.clone(),
+            };
+            (
+                Owner::Operator(login.name().clone(), client),
+                session::silence_deadline(now, connect.keep_alive),
+            )
+        }
+    };
+    broker.sessions.enter(owner, deadline)
+}
+
+/// A name that nobody else has: MQTT 5 tells it to the peer.
+fn assign_client_id() -> String {
+    // The alphabet of product ids serves as well as any.
+    format!("auto-{}", ProductId::generate(&crate::edge::OsEntropy))
+}
+
+impl Admitted {
+    /// Accepts the CONNECT and hands over to the session of its kind.
+    fn start<S: Stream>(self, stream: S, rest: &[u8], source: IpAddr) -> Session<S> {
+        let terms = match &self.admission {
+            Admission::Activation(_) => &Terms::ACTIVATION,
+            Admission::Device(_) => &Terms::DEVICE,
+            Admission::Operator(_) => &Terms::OPERATOR,
+        };
+        let assigned = match &self.client_id {
+            ClientId::Given => None,
+            ClientId::Assigned(id) => Some(id.as_str()),
+        };
+        let mut machine = Machine::new(&self.opening, terms);
+        machine.accept(terms, assigned);
+        let mut early = Vec::new();
+        machine.feed(rest, &mut early);
+        let keep_alive: Option<NonZeroU16> = self.opening.connect.keep_alive;
+        let wire = Wire::new(stream, machine, self.place);
+        match self.admission {
+            Admission::Activation(activation) => {
+                Session::Activation(ActivationSession::new(wire, activation, source, early))
+            }
+            Admission::Device(login) => {
+                let peer = session::Peer::new(self.will, keep_alive, early);
+                Session::Device(DeviceSession::new(wire, login, peer))
+            }
+            Admission::Operator(login) => {
+                let peer = session::Peer::new(self.will, keep_alive, early);
+                let sender = Sender::next();
+                Session::Operator(Box::new(OperatorSession::new(wire, login, peer, sender)))
+            }
+        }
+    }
+}

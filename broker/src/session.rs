@@ -1,0 +1,183 @@
+//! The three kinds of session, and what they have in common.
+//!
+//! A session holds an admission, so it need not ask who its peer is; which
+//! topic is whose it asks the core, at each message.
+
+mod activation;
+mod device;
+mod events;
+mod offences;
+mod operator;
+mod subscriptions;
+
+use std::num::NonZeroU16;
+
+use firstwake::topic::device::Uplink;
+use firstwake::topic::{Limits, TopicName};
+use firstwake::{Admission, NotAdmitted};
+
+pub(crate) use self::activation::ActivationSession;
+pub(crate) use self::device::DeviceSession;
+pub(crate) use self::operator::OperatorSession;
+
+use crate::bus::{Message, Sender};
+use crate::edge::Tick;
+use crate::mqtt::connack::Rejection;
+use crate::mqtt::machine::{RetainOffered, Terms};
+use crate::mqtt::packet::{Connect, Farewell, Input, Qos, Version, WillFate};
+
+impl Terms {
+    /// A device that fetches its credentials.
+    pub(crate) const ACTIVATION: Self = Self {
+        packet_size: 8 * 1024,
+        receive_maximum: 16,
+        send_maximum: 16,
+        topic_aliases: 0,
+        retain: RetainOffered::No,
+        topics: Limits::DEVICE,
+    };
+
+    /// A device.
+    pub(crate) const DEVICE: Self = Self {
+        packet_size: 64 * 1024,
+        receive_maximum: 20,
+        send_maximum: 20,
+        topic_aliases: 8,
+        retain: RetainOffered::No,
+        topics: Limits::DEVICE,
+    };
+
+    /// An operator or a service.
+    pub(crate) const OPERATOR: Self = Self {
+        packet_size: 1024 * 1024,
+        receive_maximum: 256,
+        send_maximum: 256,
+        topic_aliases: 64,
+        retain: RetainOffered::Yes,
+        topics: Limits::SERVICE,
+    };
+}
+
+/// What a session is told of its peer besides who it is.
+pub(crate) struct Peer {
+    will: Option<Will>,
+    keep_alive: Option<NonZeroU16>,
+    /// What came together with the CONNECT.
+    early: Vec<Input>,
+}
+
+impl Peer {
+    pub(crate) fn new(
+        will: Option<Will>,
+        keep_alive: Option<NonZeroU16>,
+        early: Vec<Input>,
+    ) -> Self {
+        Self {
+            will,
+            keep_alive,
+            early,
+        }
+    }
+}
+
+/// A will that its peer may publish: checked at the CONNECT, sent if the peer
+/// vanishes.
+#[derive(Debug)]
+pub(crate) struct Will(Box<Message>);
+
+/// Checks a peer's will; an activation has none.
+pub(crate) fn check_will(
+    admission: &Admission,
+    connect: &Connect,
+) -> Result<Option<Will>, Rejection> {
+    let Some(will) = &connect.will else {
+        return Ok(None);
+    };
+    let parse = |limits| TopicName::parse(&will.topic, limits).map_err(|_| Rejection::WillTopic);
+    let (topic, retain) = match admission {
+        Admission::Activation(_) => return Ok(None),
+        Admission::Device(login) => {
+            // 3.1.1 has no way to say that nothing is retained for a device.
+            if will.retain && connect.version == Version::V5 {
+                return Err(Rejection::WillRetain);
+            }
+            let topic = parse(Limits::DEVICE)?;
+            let uplink = Uplink::permit(login.feed(), &topic).ok_or(Rejection::WillTopic)?;
+            (uplink.into_topic(), false)
+        }
+        Admission::Operator(login) => {
+            let topic = parse(Limits::SERVICE)?;
+            if !login.rights().may_publish(&topic) {
+                return Err(Rejection::WillTopic);
+            }
+            (topic, will.retain)
+        }
+    };
+    Ok(Some(Will(Box::new(Message {
+        topic,
+        payload: will.payload.clone(),
+        qos: will.qos,
+        retain,
+        properties: will.properties.clone(),
+        sender: Sender::next(),
+    }))))
+}
+
+/// When a peer that says nothing is given up: after one and a half times its
+/// keep-alive.
+pub(crate) fn silence_deadline(now: Tick, keep_alive: Option<NonZeroU16>) -> Tick {
+    match keep_alive {
+        Some(seconds) => now.plus(u32::from(seconds.get()) * 3 / 2 + 1),
+        None => Tick::NEVER,
+    }
+}
+
+/// How a session ended.
+#[derive(Debug)]
+struct Departure {
+    /// What the peer may be told.
+    farewell: Option<Farewell>,
+    will: WillFate,
+}
+
+impl Departure {
+    /// The peer said goodbye.
+    fn goodbye(will: WillFate) -> Self {
+        Self {
+            farewell: None,
+            will,
+        }
+    }
+
+    /// The connection broke.
+    fn lost() -> Self {
+        Self {
+            farewell: None,
+            will: WillFate::Publish,
+        }
+    }
+
+    /// The server ends it.
+    fn ended(farewell: Farewell) -> Self {
+        Self {
+            farewell: Some(farewell),
+            will: WillFate::Publish,
+        }
+    }
+
+    /// The admission no longer holds.
+    fn not_admitted(not: &NotAdmitted) -> Self {
+        use firstwake::Refusal;
+        Self::ended(match not {
+            // A newer key was confirmed: by a newer session of the same device.
+            NotAdmitted::Refused(Refusal::KeyEnded) => Farewell::TakenOver,
+            NotAdmitted::Refused(_) => Farewell::Administrative,
+            NotAdmitted::Unavailable(_) => Farewell::ServerBusy,
+        })
+    }
+}
+
+/// The quality that both sides agree on.
+fn lower(one: Qos, other: Qos) -> Qos {
+    one.min(other)
+}

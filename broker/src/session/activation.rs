@@ -1,0 +1,240 @@
+//! A device that proved its code: it is told its feed id and key, and nothing
+//! else.
+//!
+//! Answers go straight to this one connection. They never enter the bus, and
+//! no other session has a way to ask for them. The session lasts a minute at
+//! most and leaves nothing behind.
+
+use std::net::IpAddr;
+
+use firstwake::topic::device::{request, response};
+use firstwake::topic::{TopicFilter, TopicName};
+use firstwake::{Activation, Answer, ProvisionRequest};
+
+use super::Departure;
+use super::lower;
+use super::offences::{Offences, Patience};
+use crate::broker::Broker;
+use crate::mqtt::packet::{
+    Delivery, Farewell, Granted, Input, NotOffered, Properties, Publish, Qos, Subscribe,
+    Unsubscribe, Unsubscribed, Verdict,
+};
+use crate::wire::{Step, Stream, Wire};
+
+/// Requests that may wait for the subscription.
+const WAITING: usize = 16;
+
+/// One activation.
+pub(crate) struct ActivationSession<S> {
+    wire: Wire<S>,
+    activation: Activation,
+    source: IpAddr,
+    early: Vec<Input>,
+    response: TopicName,
+    request: TopicName,
+    /// The quality granted for the response topic.
+    granted: Option<Qos>,
+    /// Requests that came before the subscription.
+    waiting: Vec<Asked>,
+    offences: Offences,
+}
+
+/// One request, and how its answer is to be labelled.
+struct Asked {
+    request: Result<ProvisionRequest, firstwake::InvalidRequest>,
+    correlation: Option<Vec<u8>>,
+}
+
+impl<S: Stream> ActivationSession<S> {
+    pub(crate) fn new(
+        wire: Wire<S>,
+        activation: Activation,
+        source: IpAddr,
+        early: Vec<Input>,
+    ) -> Self {
+        Self {
+            response: response(activation.serial()),
+            request: request(activation.serial()),
+            wire,
+            activation,
+            source,
+            early,
+            granted: None,
+            waiting: Vec::new(),
+            offences: Offences::default(),
+        }
+    }
+
+    pub(crate) async fn run(mut self, broker: &Broker) {
+        let departure = self.last(broker).await;
+        self.wire.close(departure.farewell).await;
+    }
+
+    async fn last(&mut self, broker: &Broker) -> Departure {
+        let mut inputs = std::mem::take(&mut self.early);
+        loop {
+            for input in inputs {
+                if let Err(departure) = self.take(input, broker).await {
+                    return departure;
+                }
+            }
+            inputs = match self.wire.step().await {
+                Step::Inputs(inputs) => inputs,
+                Step::Poked => match broker
+                    .provisioner
+                    .recheck_activation(&self.activation)
+                    .await
+                {
+                    Ok(()) => Vec::new(),
+                    Err(not) => return Departure::not_admitted(&not),
+                },
+                Step::End(farewell) => return Departure::ended(farewell),
+                Step::Lost => return Departure::lost(),
+            };
+        }
+    }
+
+    async fn take(&mut self, input: Input, broker: &Broker) -> Result<(), Departure> {
+        match input {
+            Input::Publish(publish) => self.take_publish(publish, broker).await,
+            Input::Subscribe(subscribe) => self.take_subscribe(&subscribe, broker).await,
+            Input::Unsubscribe(unsubscribe) => {
+                self.take_unsubscribe(&unsubscribe);
+                Ok(())
+            }
+            Input::Disconnect(will) => Err(Departure::goodbye(will)),
+        }
+    }
+
+    async fn take_publish(&mut self, publish: Publish, broker: &Broker) -> Result<(), Departure> {
+        let reply_elsewhere = publish
+            .properties
+            .response_topic
+            .as_deref()
+            .is_some_and(|topic| topic != self.response.as_str());
+        let verdict = match &publish.topic {
+            Ok(topic) if *topic == self.request && !reply_elsewhere => Verdict::Accepted,
+            Ok(_) => Verdict::NotAuthorized,
+            Err(_) => Verdict::TopicInvalid,
+        };
+        self.wire.machine.acknowledge(publish.receipt, verdict);
+        if verdict != Verdict::Accepted {
+            return self.forbid(broker);
+        }
+        let asked = Asked {
+            request: ProvisionRequest::parse(publish.payload.as_slice()),
+            correlation: publish.properties.correlation,
+        };
+        if self.granted.is_some() {
+            self.answer(asked, broker).await;
+            return Ok(());
+        }
+        if self.waiting.len() == WAITING {
+            return Err(Departure::ended(Farewell::QuotaExceeded));
+        }
+        self.waiting.push(asked);
+        Ok(())
+    }
+
+    async fn take_subscribe(
+        &mut self,
+        subscribe: &Subscribe,
+        broker: &Broker,
+    ) -> Result<(), Departure> {
+        let mut granted = Vec::with_capacity(subscribe.filters.len());
+        let mut forbidden = 0;
+        let mut asked = false;
+        for subscription in &subscribe.filters {
+            granted.push(match &subscription.filter {
+                Ok(filter) if filter.as_str() == self.response.as_str() => {
+                    let qos = lower(subscription.qos, Qos::AtLeastOnce);
+                    self.granted = Some(qos);
+                    asked = true;
+                    Granted::At(qos)
+                }
+                Ok(filter) => {
+                    forbidden += usize::from(!self.is_own(filter));
+                    Granted::NotAuthorized
+                }
+                Err(NotOffered::Limit) => Granted::FilterInvalid,
+                Err(NotOffered::Shared) => Granted::SharedNotOffered,
+            });
+        }
+        self.wire.machine.suback(subscribe.packet_id, &granted);
+        for _ in 0..forbidden {
+            self.forbid(broker)?;
+        }
+        if !asked {
+            return Ok(());
+        }
+        // Subscribing asks for the credentials, unless a request did before.
+        let mut waiting = std::mem::take(&mut self.waiting);
+        if waiting.is_empty() {
+            waiting.push(Asked {
+                request: Ok(ProvisionRequest::default()),
+                correlation: None,
+            });
+        }
+        for asked in waiting {
+            self.answer(asked, broker).await;
+        }
+        Ok(())
+    }
+
+    fn take_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
+        let mut outcome = Vec::with_capacity(unsubscribe.filters.len());
+        for filter in &unsubscribe.filters {
+            let there = self.granted.is_some() && filter == self.response.as_str();
+            outcome.push(if there {
+                self.granted = None;
+                Unsubscribed::Done
+            } else {
+                Unsubscribed::NotThere
+            });
+        }
+        self.wire.machine.unsuback(unsubscribe.packet_id, &outcome);
+    }
+
+    /// Sends one answer to one request. What cannot be served is said too.
+    async fn answer(&mut self, asked: Asked, broker: &Broker) {
+        let now = broker.clock.now();
+        let answer = match &asked.request {
+            Ok(request) => {
+                let issued =
+                    broker
+                        .provisioner
+                        .issue(&mut self.activation, request, self.source, now);
+                issued.await.unwrap_or_else(|error| error.answer())
+            }
+            Err(invalid) => Answer::error("bad_request", &invalid.to_string()),
+        };
+        let delivery = Delivery {
+            topic: &self.response,
+            payload: answer.expose_bytes(),
+            qos: self.granted.unwrap_or_default(),
+            retain: false,
+            properties: &Properties {
+                correlation: asked.correlation,
+                ..Properties::default()
+            },
+            subscriptions: &[],
+        };
+        if let Err(error) = self.wire.machine.publish(&delivery) {
+            let feed = self.activation.feed();
+            tracing::warn!(%feed, ?error, "an answer could not be sent");
+        }
+    }
+
+    /// Whether the filter names a topic of this very device.
+    fn is_own(&self, filter: &TopicFilter) -> bool {
+        let (feed, serial) = (self.activation.feed(), self.activation.serial());
+        firstwake::topic::device::own(feed, serial, filter).is_some()
+    }
+
+    fn forbid(&mut self, broker: &Broker) -> Result<(), Departure> {
+        match self.offences.note(broker.clock.tick()) {
+            Patience::Left => Ok(()),
+            Patience::Gone => Err(Departure::ended(Farewell::NotAuthorized)),
+        }
+    }
+}

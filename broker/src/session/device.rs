@@ -1,0 +1,161 @@
+//! A device that is in with its own key.
+//!
+//! It publishes its own uplink and nothing else: the core turns each topic
+//! into the canonical one, or there is no message. Memory matters here, one of
+//! these may idle for years.
+
+use std::num::NonZeroU16;
+
+use firstwake::DeviceLogin;
+use firstwake::topic::device::{Uplink, own};
+
+use super::offences::{Offences, Patience};
+use super::{Departure, Peer, Will, silence_deadline};
+use crate::broker::Broker;
+use crate::bus::{Message, Sender};
+use crate::mqtt::packet::{
+    Farewell, Granted, Input, NotOffered, Publish, Subscribe, Unsubscribe, Unsubscribed, Verdict,
+    WillFate,
+};
+use crate::wire::{Step, Stream, Wire};
+
+/// One device.
+pub(crate) struct DeviceSession<S> {
+    wire: Wire<S>,
+    login: DeviceLogin,
+    will: Option<Will>,
+    keep_alive: Option<NonZeroU16>,
+    early: Vec<Input>,
+    offences: Offences,
+}
+
+impl<S: Stream> DeviceSession<S> {
+    pub(crate) fn new(wire: Wire<S>, login: DeviceLogin, peer: Peer) -> Self {
+        Self {
+            wire,
+            login,
+            will: peer.will,
+            keep_alive: peer.keep_alive,
+            early: peer.early,
+            offences: Offences::default(),
+        }
+    }
+
+    pub(crate) async fn run(mut self, broker: &Broker) {
+        let departure = self.last(broker).await;
+        if departure.will == WillFate::Publish
+            && let Some(Will(message)) = self.will.take()
+        {
+            drop(Box::pin(broker.bus.publish(*message)).await);
+        }
+        Box::pin(self.wire.close(departure.farewell)).await;
+    }
+
+    async fn last(&mut self, broker: &Broker) -> Departure {
+        let mut inputs = std::mem::take(&mut self.early);
+        loop {
+            for input in inputs {
+                if let Err(departure) = Box::pin(self.take(input, broker)).await {
+                    return departure;
+                }
+            }
+            inputs = match self.wire.step().await {
+                Step::Inputs(inputs) => inputs,
+                Step::Poked => {
+                    let recheck = broker.provisioner.recheck_device(&self.login);
+                    match Box::pin(recheck).await {
+                        Ok(()) => Vec::new(),
+                        Err(not) => return Departure::not_admitted(&not),
+                    }
+                }
+                Step::End(farewell) => return Departure::ended(farewell),
+                Step::Lost => return Departure::lost(),
+            };
+            let deadline = silence_deadline(broker.clock.tick(), self.keep_alive);
+            self.wire.place.handle().set_deadline(deadline);
+        }
+    }
+
+    async fn take(&mut self, input: Input, broker: &Broker) -> Result<(), Departure> {
+        match input {
+            Input::Publish(publish) => self.take_publish(publish, broker).await,
+            Input::Subscribe(subscribe) => self.take_subscribe(&subscribe, broker),
+            Input::Unsubscribe(unsubscribe) => {
+                self.take_unsubscribe(&unsubscribe);
+                Ok(())
+            }
+            Input::Disconnect(will) => Err(Departure::goodbye(will)),
+        }
+    }
+
+    /// Carries a message on, and acknowledges it once the bus has it.
+    async fn take_publish(&mut self, publish: Publish, broker: &Broker) -> Result<(), Departure> {
+        let uplink = match &publish.topic {
+            Ok(topic) => Uplink::permit(self.login.feed(), topic).ok_or(Verdict::NotAuthorized),
+            Err(_) => Err(Verdict::TopicInvalid),
+        };
+        let uplink = match uplink {
+            Ok(uplink) => uplink,
+            Err(verdict) => {
+                self.wire.machine.acknowledge(publish.receipt, verdict);
+                return self.forbid(broker);
+            }
+        };
+        let message = Message {
+            topic: uplink.into_topic(),
+            payload: publish.payload.as_slice().to_vec(),
+            qos: publish.qos,
+            retain: false,
+            properties: publish.properties,
+            sender: Sender::SERVER,
+        };
+        if broker.bus.publish(message).await.is_err() {
+            return Err(Departure::ended(Farewell::ServerBusy));
+        }
+        self.wire
+            .machine
+            .acknowledge(publish.receipt, Verdict::Accepted);
+        Ok(())
+    }
+
+    /// Nothing is sent down to devices yet. Asking for one's own topics is no
+    /// offence all the same.
+    fn take_subscribe(&mut self, subscribe: &Subscribe, broker: &Broker) -> Result<(), Departure> {
+        let mut granted = Vec::with_capacity(subscribe.filters.len());
+        let mut forbidden = 0;
+        for subscription in &subscribe.filters {
+            granted.push(match &subscription.filter {
+                Ok(filter) => {
+                    let own = own(self.login.feed(), self.login.serial(), filter);
+                    forbidden += usize::from(own.is_none());
+                    Granted::NotAuthorized
+                }
+                Err(NotOffered::Limit) => {
+                    forbidden += 1;
+                    Granted::FilterInvalid
+                }
+                Err(NotOffered::Shared) => {
+                    forbidden += 1;
+                    Granted::SharedNotOffered
+                }
+            });
+        }
+        self.wire.machine.suback(subscribe.packet_id, &granted);
+        for _ in 0..forbidden {
+            self.forbid(broker)?;
+        }
+        Ok(())
+    }
+
+    fn take_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
+        let outcome = vec![Unsubscribed::NotThere; unsubscribe.filters.len()];
+        self.wire.machine.unsuback(unsubscribe.packet_id, &outcome);
+    }
+
+    fn forbid(&mut self, broker: &Broker) -> Result<(), Departure> {
+        match self.offences.note(broker.clock.tick()) {
+            Patience::Left => Ok(()),
+            Patience::Gone => Err(Departure::ended(Farewell::NotAuthorized)),
+        }
+    }
+}

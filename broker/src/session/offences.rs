@@ -1,0 +1,51 @@
+//! Counting what a device must not do: ten within a minute end its session.
+
+use crate::edge::Tick;
+
+/// Forbidden things within the span that end a session.
+const LIMIT: usize = 10;
+/// Seconds in which they count.
+const SPAN: u32 = 60;
+
+/// When a session's last offences were. A well-behaved session keeps nothing.
+#[derive(Debug, Default)]
+pub(super) struct Offences(Vec<Tick>);
+
+/// Whether a session may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    Left,
+    Gone,
+}
+
+impl Offences {
+    /// Notes one more.
+    pub(super) fn note(&mut self, now: Tick) -> Patience {
+        self.0.retain(|then| now.0 < then.0.saturating_add(SPAN));
+        self.0.push(now);
+        if self.0.len() >= LIMIT {
+            Patience::Gone
+        } else {
+            Patience::Left
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_within_a_minute() {
+        let mut offences = Offences::default();
+        for second in 0..9 {
+            assert_eq!(offences.note(Tick(second)), Patience::Left);
+        }
+        assert_eq!(offences.note(Tick(59)), Patience::Gone);
+
+        let mut slow = Offences::default();
+        for n in 0..100 {
+            assert_eq!(slow.note(Tick(n * 7)), Patience::Left, "nine a minute");
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! An operator or a service.
+//!
+//! Three things feed it: its own connection, the event log behind a cursor of
+//! its own, and the bus. Log and bus are read only while the peer has room, so
+//! nothing piles up here.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU16;
+
+use firstwake::topic::device::downlink;
+use firstwake::topic::{Limits, TopicFilter, TopicName};
+use firstwake::{Event, OperatorLogin, RegistryError};
+
+use super::events::Cursor;
+use super::subscriptions::{Match, Novelty, Subscriptions};
+use super::{Departure, Peer, Will, lower, silence_deadline};
+use crate::broker::Broker;
+use crate::bus::{BusEnded, Message, Reader, Received, Sender};
+use crate::mqtt::machine::NotSent;
+use crate::mqtt::packet::{
+    Delivery, Farewell, Granted, Input, NotOffered, Properties, Publish, Qos, RetainHandling,
+    Subscribe, Subscription, Unsubscribe, Unsubscribed, Verdict, WillFate,
+};
+use crate::wire::{Step, Stream, Wire};
+
+/// One operator's session.
+pub(crate) struct OperatorSession<S> {
+    wire: Wire<S>,
+    login: OperatorLogin,
+    will: Option<Will>,
+    keep_alive: Option<NonZeroU16>,
+    early: Vec<Input>,
+    sender: Sender,
+    subscriptions: Subscriptions,
+    /// Retained messages that were asked for and not sent yet.
+    retained: VecDeque<(Message, Match)>,
+    /// A message from the bus that found no room.
+    held: Option<Received>,
+    reader: Option<Reader>,
+    cursor: Option<Cursor>,
+}
+
+/// What happens next in the session.
+enum Next {
+    Step(Step),
+    Event(Result<(), RegistryError>),
+    Received(Result<Received, BusEnded>),
+}
+
+impl<S: Stream> OperatorSession<S> {
+    pub(crate) fn new(wire: Wire<S>, login: OperatorLogin, peer: Peer, sender: Sender) -> Self {
+        Self {
+            wire,
+            login,
+            will: peer.will,
+            keep_alive: peer.keep_alive,
+            early: peer.early,
+            sender,
+            subscriptions: Subscriptions::default(),
+            retained: VecDeque::new(),
+            held: None,
+            reader: None,
+            cursor: None,
+        }
+    }
+
+    pub(crate) async fn run(mut self, broker: &Broker) {
+        let departure = self.last(broker).await;
+        drop(self.reader.take());
+        if departure.will == WillFate::Publish
+            && let Some(Will(message)) = self.will.take()
+        {
+            drop(broker.bus.publish(*message).await);
+        }
+        self.wire.close(departure.farewell).await;
+    }
+
+    async fn last(&mut self, broker: &Broker) -> Departure {
+        let mut inputs = std::mem::take(&mut self.early);
+        loop {
+            for input in inputs {
+                if let Err(departure) = self.take(input, broker).await {
+                    return departure;
+                }
+            }
+            inputs = Vec::new();
+            self.deliver_waiting();
+            match self.next(broker).await {
+                Next::Step(Step::Inputs(more)) => inputs = more,
+                Next::Step(Step::Poked) => {
+                    if let Err(not) = broker.provisioner.recheck_operator(&self.login).await {
+                        return Departure::not_admitted(&not);
+                    }
+                }
+                Next::Step(Step::End(farewell)) => return Departure::ended(farewell),
+                Next::Step(Step::Lost) => return Departure::lost(),
+                Next::Event(Ok(())) => self.deliver_events(),
+                Next::Event(Err(_)) | Next::Received(Err(_)) => {
+                    return Departure::ended(Farewell::ServerBusy);
+                }
+                Next::Received(Ok(received)) => self.held = Some(received),
+            }
+        }
+    }
+
+    /// Waits for whatever comes first. The log and the bus are left alone
+    /// while the peer has no room.
+    async fn next(&mut self, broker: &Broker) -> Next {
+        let room = self.has_room() && self.retained.is_empty() && self.held.is_none();
+        let registry = &**broker.provisioner.registry();
+        let Self {
+            wire,
+            cursor,
+            reader,
+            ..
+        } = self;
+        let event = async {
+            match cursor {
+                Some(cursor) if room => cursor.wait(registry).await,
+                _ => std::future::pending().await,
+            }
+        };
+        let received = async {
+            match reader {
+                Some(reader) if room => reader.next().await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            step = wire.step() => Next::Step(step),
+            event = event => Next::Event(event),
+            received = received => Next::Received(received),
+        }
+    }
+
+    /// Room for one more message, whatever its quality.
+    fn has_room(&self) -> bool {
+        self.wire.flows() && self.wire.machine.has_room()
+    }
+
+    async fn take(&mut self, input: Input, broker: &Broker) -> Result<(), Departure> {
+        let deadline = silence_deadline(broker.clock.tick(), self.keep_alive);
+        self.wire.place.handle().set_deadline(deadline);
+        match input {
+            Input::Publish(publish) => self.take_publish(publish, broker).await,
+            Input::Subscribe(subscribe) => self.take_subscribe(subscribe, broker).await,
+            Input::Unsubscribe(unsubscribe) => {
+                self.take_unsubscribe(&unsubscribe);
+                Ok(())
+            }
+            Input::Disconnect(will) => Err(Departure::goodbye(will)),
+        }
+    }
+
+    async fn take_publish(&mut self, publish: Publish, broker: &Broker) -> Result<(), Departure> {
+        let topic = match publish.topic {
+            // Devices read nothing yet: better refused than taken and lost.
+            Ok(topic) if downlink(&topic).is_some() => Err(Verdict::NotAuthorized),
+            Ok(topic) if self.login.rights().may_publish(&topic) => Ok(topic),
+            Ok(_) => Err(Verdict::NotAuthorized),
+            Err(_) => Err(Verdict::TopicInvalid),
+        };
+        let topic = match topic {
+            Ok(topic) => topic,
+            Err(verdict) => {
+                self.wire.machine.acknowledge(publish.receipt, verdict);
+                return Ok(());
+            }
+        };
+        let message = Message {
+            topic,
+            payload: publish.payload.as_slice().to_vec(),
+            qos: publish.qos,
+            retain: publish.retain,
+            properties: publish.properties,
+            sender: self.sender,
+        };
+        if broker.bus.publish(message).await.is_err() {
+            return Err(Departure::ended(Farewell::ServerBusy));
+        }
+        self.wire
+            .machine
+            .acknowledge(publish.receipt, Verdict::Accepted);
+        Ok(())
+    }
+
+    async fn take_subscribe(
+        &mut self,
+        subscribe: Subscribe,
+        broker: &Broker,
+    ) -> Result<(), Departure> {
+        let mut granted = Vec::with_capacity(subscribe.filters.len());
+        let mut fresh = Vec::new();
+        for subscription in &subscribe.filters {
+            granted.push(match self.judge(subscription) {
+                Err(no) => no,
+                Ok(filter) => {
+                    let id = subscribe.identifier;
+                    let novelty = self.subscriptions.put(filter.clone(), subscription, id);
+                    if subscription.retained == RetainHandling::Send
+                        || (subscription.retained == RetainHandling::SendIfNew
+                            && novelty == Novelty::New)
+                    {
+                        fresh.push((filter, subscription.qos));
+                    }
+                    Granted::At(subscription.qos)
+                }
+            });
+        }
+        self.follow(&subscribe.user, broker).await?;
+        self.wire.machine.suback(subscribe.packet_id, &granted);
+        for (filter, qos) in fresh {
+            let found = broker.bus.retained().matching(&filter);
+            self.retained.extend(found.into_iter().map(|message| {
+                let how = Match {
+                    qos: lower(qos, message.qos),
+                    retain: true,
+                    identifiers: subscribe.identifier.into_iter().collect(),
+                };
+                (message, how)
+            }));
+        }
+        Ok(())
+    }
+
+    /// Whether a filter can be had.
+    fn judge(&self, subscription: &Subscription) -> Result<TopicFilter, Granted> {
+        match &subscription.filter {
+            Ok(filter) if !self.login.rights().may_subscribe(filter) => Err(Granted::NotAuthorized),
+            Ok(_) if !self.subscriptions.has_room() => Err(Granted::QuotaExceeded),
+            Ok(filter) => Ok(filter.clone()),
+            Err(NotOffered::Limit) => Err(Granted::FilterInvalid),
+            Err(NotOffered::Shared) => Err(Granted::SharedNotOffered),
+        }
+    }
+
+    /// Opens what the subscriptions need: the log from here on, or from behind
+    /// the event that MQTT 5 names in the user property `after`, and the bus.
+    async fn follow(
+        &mut self,
+        user: &[(String, String)],
+        broker: &Broker,
+    ) -> Result<(), Departure> {
+        let after = user
+            .iter()
+            .find(|(key, _)| key == "after")
+            .and_then(|(_, value)| value.parse().ok());
+        if self.subscriptions.want_events() && (self.cursor.is_none() || after.is_some()) {
+            let newest = broker.provisioner.registry().newest();
+            self.cursor = Some(Cursor::new(newest, after));
+        }
+        if self.subscriptions.want_messages() && self.reader.is_none() {
+            match broker.bus.read().await {
+                Ok(reader) => self.reader = Some(reader),
+                Err(BusEnded) => return Err(Departure::ended(Farewell::ServerBusy)),
+            }
+        }
+        Ok(())
+    }
+
+    fn take_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
+        let mut outcome = Vec::with_capacity(unsubscribe.filters.len());
+        for filter in &unsubscribe.filters {
+            outcome.push(if self.subscriptions.remove(filter) {
+                Unsubscribed::Done
+            } else {
+                Unsubscribed::NotThere
+            });
+        }
+        if !self.subscriptions.want_events() {
+            self.cursor = None;
+        }
+        if !self.subscriptions.want_messages() {
+            self.reader = None;
+            self.held = None;
+        }
+        self.wire.machine.unsuback(unsubscribe.packet_id, &outcome);
+    }
+
+    /// Sends what waits for room: retained messages, then one from the bus.
+    fn deliver_waiting(&mut self) {
+        while self.has_room() {
+            if let Some((message, how)) = self.retained.pop_front() {
+                self.deliver(&message, &how);
+                continue;
+            }
+            let Some(received) = self.held.take() else {
+                return;
+            };
+            if received.lost > 0 {
+                self.report_lost(received.lost);
+            }
+            if let Some(how) = self.subscriptions.matching(&received.message, self.sender) {
+                self.deliver(&received.message, &how);
+            }
+        }
+    }
+
+    /// Sends the events that were read and are subscribed to, while there is
+    /// room.
+    fn deliver_events(&mut self) {
+        while self.has_room() {
+            let Some(event) = self.cursor.as_mut().and_then(Cursor::take) else {
+                return;
+            };
+            let topic = event.topic();
+            if let Some(how) = self.subscriptions.matching_event(&topic) {
+                let message = event_message(&event, topic);
+                self.deliver(&message, &how);
+            }
+        }
+    }
+
+    /// Tells the peer, where it listens for that, that it was too slow.
+    fn report_lost(&mut self, lost: u64) {
+        let operator = self.login.name();
+        tracing::warn!(%operator, lost, "a slow reader lost messages");
+        let Ok(topic) = TopicName::parse("provisioning/lost", Limits::SERVICE) else {
+            return;
+        };
+        let report = Message {
+            topic,
+            payload: format!("{{\"lost\":{lost}}}").into_bytes(),
+            qos: Qos::AtMostOnce,
+            retain: false,
+            properties: Properties::default(),
+            sender: Sender::SERVER,
+        };
+        if let Some(how) = self.subscriptions.matching(&report, self.sender) {
+            self.deliver(&report, &how);
+        }
+    }
+
+    fn deliver(&mut self, message: &Message, how: &Match) {
+        let delivery = Delivery {
+            topic: &message.topic,
+            payload: &message.payload,
+            qos: how.qos,
+            retain: how.retain,
+            properties: &message.properties,
+            subscriptions: &how.identifiers,
+        };
+        match self.wire.machine.publish(&delivery) {
+            Ok(()) | Err(NotSent::Ended) => {}
+            Err(error) => {
+                let operator = self.login.name();
+                tracing::warn!(%operator, ?error, "a message could not be sent");
+            }
+        }
+    }
+}
+
+fn event_message(event: &Event, topic: TopicName) -> Message {
+    Message {
+        topic,
+        payload: event.to_json().to_string().into_bytes(),
+        qos: Qos::ExactlyOnce,
+        retain: false,
+        properties: Properties::default(),
+        sender: Sender::SERVER,
+    }
+}

@@ -1,0 +1,283 @@
+//! Every live session, found by whom it belongs to.
+//!
+//! This is how a session is ended from outside: by a newer one of the same
+//! device or client, by an operator's act, by its deadline, or because the
+//! server stops. A session enters the table before its admission is checked a
+//! last time, so none slips through; it leaves when its [`Place`] is dropped.
+
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::task::Waker;
+
+use atomic_waker::AtomicWaker;
+use dashmap::DashMap;
+use firstwake::{FeedId, OperatorName};
+
+use crate::edge::Tick;
+use crate::mqtt::packet::Farewell;
+
+/// What the outside holds of a session: a few words to end or poke it with.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    waker: AtomicWaker,
+    /// A [`Farewell`] once somebody wants the session to end.
+    end: AtomicU8,
+    poked: AtomicBool,
+    deadline: AtomicU32,
+}
+
+impl Handle {
+    fn new(deadline: Tick) -> Self {
+        Self {
+            waker: AtomicWaker::new(),
+            end: AtomicU8::new(0),
+            poked: AtomicBool::new(false),
+            deadline: AtomicU32::new(deadline.0),
+        }
+    }
+
+    /// Has `waker` called at the next signal. Look at the signals after this.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Why the session has to end, if it has.
+    pub(crate) fn ended(&self) -> Option<Farewell> {
+        match self.end.load(Ordering::Acquire) {
+            0 => None,
+            n => Some(ENDS[usize::from(n) - 1]),
+        }
+    }
+
+    /// Whether the session has to check its admission again. Asking clears it.
+    pub(crate) fn take_poke(&self) -> bool {
+        self.poked.load(Ordering::Acquire) && self.poked.swap(false, Ordering::AcqRel)
+    }
+
+    /// Puts the deadline off.
+    pub(crate) fn set_deadline(&self, deadline: Tick) {
+        self.deadline.store(deadline.0, Ordering::Relaxed);
+    }
+
+    /// Ends the session; the first reason given is the one it is told.
+    pub(crate) fn end(&self, why: Farewell) {
+        let position = ENDS.iter().position(|end| *end == why).unwrap_or(0);
+        let code = u8::try_from(position + 1).unwrap_or(1);
+        let first = self
+            .end
+            .compare_exchange(0, code, Ordering::AcqRel, Ordering::Relaxed);
+        if first.is_ok() {
+            self.waker.wake();
+        }
+    }
+
+    fn poke(&self) {
+        self.poked.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    fn is_late(&self, now: Tick) -> bool {
+        self.deadline.load(Ordering::Relaxed) < now.0
+    }
+}
+
+/// The ends that come from outside a session.
+const ENDS: [Farewell; 5] = [
+    Farewell::Administrative,
+    Farewell::TakenOver,
+    Farewell::KeepAliveTimeout,
+    Farewell::MaximumConnectTime,
+    Farewell::ShuttingDown,
+];
+
+/// Sessions of one kind, by whom they belong to.
+#[derive(Debug)]
+struct Table<K: Eq + Hash>(DashMap<K, Arc<Handle>>);
+
+impl<K: Eq + Hash> Default for Table<K> {
+    fn default() -> Self {
+        Self(DashMap::new())
+    }
+}
+
+impl<K: Eq + Hash + Clone> Table<K> {
+    /// Adds a session, ending the one that was there.
+    fn enter(&self, key: K, deadline: Tick) -> Arc<Handle> {
+        let handle = Arc::new(Handle::new(deadline));
+        if let Some(earlier) = self.0.insert(key, Arc::clone(&handle)) {
+            earlier.end(Farewell::TakenOver);
+        }
+        handle
+    }
+
+    fn leave(&self, key: &K, handle: &Arc<Handle>) {
+        self.0.remove_if(key, |_, found| Arc::ptr_eq(found, handle));
+    }
+
+    fn each(&self, act: impl Fn(&Handle)) {
+        self.0.iter().for_each(|entry| act(entry.value()));
+    }
+}
+
+/// All live sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    activations: Table<FeedId>,
+    devices: Table<FeedId>,
+    operators: Table<(OperatorName, String)>,
+}
+
+/// Whom a session belongs to.
+#[derive(Clone, Debug)]
+pub(crate) enum Owner {
+    /// A device that fetches its credentials.
+    Activation(FeedId),
+    /// A device.
+    Device(FeedId),
+    /// An operator, by name and client id.
+    Operator(OperatorName, String),
+}
+
+/// A session's place in the table, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Place {
+    sessions: Arc<Sessions>,
+    owner: Owner,
+    handle: Arc<Handle>,
+}
+
+impl Place {
+    /// What the outside signals this session with.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        match &self.owner {
+            Owner::Activation(feed) => self.sessions.activations.leave(feed, &self.handle),
+            Owner::Device(feed) => self.sessions.devices.leave(feed, &self.handle),
+            Owner::Operator(name, client) => {
+                let key = (name.clone(), client.clone());
+                self.sessions.operators.leave(&key, &self.handle);
+            }
+        }
+    }
+}
+
+impl Sessions {
+    /// Gives a session its place. An earlier session of the same owner ends.
+    pub(crate) fn enter(self: &Arc<Self>, owner: Owner, deadline: Tick) -> Place {
+        let handle = match &owner {
+            Owner::Activation(feed) => self.activations.enter(*feed, deadline),
+            Owner::Device(feed) => self.devices.enter(*feed, deadline),
+            Owner::Operator(name, client) => {
+                let key = (name.clone(), client.clone());
+                self.operators.enter(key, deadline)
+            }
+        };
+        Place {
+            sessions: Arc::clone(self),
+            owner,
+            handle,
+        }
+    }
+
+    /// Has a device's sessions check their admission again.
+    pub(crate) fn poke_device(&self, feed: FeedId) {
+        for table in [&self.activations, &self.devices] {
+            if let Some(entry) = table.0.get(&feed) {
+                entry.poke();
+            }
+        }
+    }
+
+    /// Has an operator's sessions check their admission again.
+    pub(crate) fn poke_operator(&self, name: &OperatorName) {
+        for entry in &self.operators.0 {
+            if entry.key().0 == *name {
+                entry.value().poke();
+            }
+        }
+    }
+
+    /// Ends every session whose deadline is over.
+    pub(crate) fn sweep(&self, now: Tick) {
+        let late = |why| {
+            move |handle: &Handle| {
+                if handle.is_late(now) {
+                    handle.end(why);
+                }
+            }
+        };
+        self.activations.each(late(Farewell::MaximumConnectTime));
+        self.devices.each(late(Farewell::KeepAliveTimeout));
+        self.operators.each(late(Farewell::KeepAliveTimeout));
+    }
+
+    /// Ends all sessions.
+    pub(crate) fn end_all(&self, why: Farewell) {
+        self.activations.each(|handle| handle.end(why));
+        self.devices.each(|handle| handle.end(why));
+        self.operators.each(|handle| handle.end(why));
+    }
+
+    /// How many sessions there are.
+    pub(crate) fn count(&self) -> usize {
+        self.activations.0.len() + self.devices.0.len() + self.operators.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feed(n: u32) -> FeedId {
+        FeedId::new(n).expect("valid")
+    }
+
+    #[test]
+    fn the_newest_session_stays() {
+        let sessions = Arc::new(Sessions::default());
+        let old = sessions.enter(Owner::Device(feed(1)), Tick::NEVER);
+        let other = sessions.enter(Owner::Activation(feed(1)), Tick::NEVER);
+        let new = sessions.enter(Owner::Device(feed(1)), Tick::NEVER);
+        assert_eq!(old.handle().ended(), Some(Farewell::TakenOver));
+        assert_eq!(new.handle().ended(), None);
+        assert_eq!(other.handle().ended(), None, "an activation kicks nobody");
+        drop(old);
+        assert_eq!(
+            sessions.count(),
+            2,
+            "the old one does not take the new along"
+        );
+        drop((new, other));
+        assert_eq!(sessions.count(), 0);
+    }
+
+    #[test]
+    fn deadlines_and_pokes() {
+        let sessions = Arc::new(Sessions::default());
+        let device = sessions.enter(Owner::Device(feed(1)), Tick(10));
+        let activation = sessions.enter(Owner::Activation(feed(2)), Tick(10));
+        sessions.sweep(Tick(10));
+        assert_eq!(device.handle().ended(), None);
+        sessions.sweep(Tick(11));
+        assert_eq!(device.handle().ended(), Some(Farewell::KeepAliveTimeout));
+        assert_eq!(
+            activation.handle().ended(),
+            Some(Farewell::MaximumConnectTime)
+        );
+        sessions.end_all(Farewell::ShuttingDown);
+        assert_eq!(
+            device.handle().ended(),
+            Some(Farewell::KeepAliveTimeout),
+            "the first reason stays"
+        );
+        sessions.poke_device(feed(1));
+        assert!(device.handle().take_poke());
+        assert!(!device.handle().take_poke());
+    }
+}

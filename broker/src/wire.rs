@@ -1,0 +1,139 @@
+//! A peer's byte stream and the protocol machine behind it, as one thing that
+//! yields steps.
+//!
+//! Reading goes through one buffer a thread, so an idle connection owns none.
+//! While a peer does not take what it is sent, nothing more is read from it.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use crate::mqtt::machine::Machine;
+use crate::mqtt::packet::{Farewell, Input};
+use crate::sessions::Place;
+
+/// Bytes read at once.
+const READ: usize = 16 * 1024;
+/// With more than this waiting to be sent, nothing more is read.
+const HIGH_WATER: usize = 64 * 1024;
+/// How long a last word may take.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
+}
+
+/// Any byte stream a peer may come over.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
+/// What happens next on a connection.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// The peer sent something.
+    Inputs(Vec<Input>),
+    /// The admission has to be checked again.
+    Poked,
+    /// The connection has to end, and the peer may be told why.
+    End(Farewell),
+    /// The peer is gone.
+    Lost,
+}
+
+/// One peer.
+pub(crate) struct Wire<S> {
+    stream: S,
+    pub(crate) machine: Machine,
+    pub(crate) place: Place,
+}
+
+impl<S: Stream> Wire<S> {
+    pub(crate) fn new(stream: S, machine: Machine, place: Place) -> Self {
+        Self {
+            stream,
+            machine,
+            place,
+        }
+    }
+
+    /// Sends what waits to be sent, and returns what happens next. Dropping
+    /// the future loses nothing.
+    pub(crate) async fn step(&mut self) -> Step {
+        poll_fn(|cx| self.poll_step(cx)).await
+    }
+
+    /// Whether the peer takes what it is sent.
+    pub(crate) fn flows(&self) -> bool {
+        self.machine.output().len() < HIGH_WATER
+    }
+
+    /// Tells the peer why, if there is a why and a word for it, and closes.
+    pub(crate) async fn close(mut self, farewell: Option<Farewell>) {
+        if let Some(farewell) = farewell {
+            self.machine.bid_farewell(farewell);
+        }
+        let last_word = async {
+            self.stream.write_all(self.machine.output()).await?;
+            self.stream.shutdown().await
+        };
+        // A peer that does not listen is closed on all the same.
+        drop(tokio::time::timeout(LAST_WORD, last_word).await);
+    }
+
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        self.place.handle().register(cx.waker());
+        if let Some(farewell) = self.place.handle().ended() {
+            return Poll::Ready(Step::End(farewell));
+        }
+        if self.place.handle().take_poke() {
+            return Poll::Ready(Step::Poked);
+        }
+        loop {
+            if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
+                return Poll::Ready(Step::Lost);
+            }
+            if let Some(farewell) = self.machine.ended() {
+                return Poll::Ready(Step::End(farewell));
+            }
+            if !self.flows() {
+                return Poll::Pending;
+            }
+            let mut inputs = Vec::new();
+            match ready!(self.poll_read(cx, &mut inputs)) {
+                Ok(0) | Err(_) => return Poll::Ready(Step::Lost),
+                Ok(_) if inputs.is_empty() => {}
+                Ok(_) => return Poll::Ready(Step::Inputs(inputs)),
+            }
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.machine.output().is_empty() {
+            let output = self.machine.output();
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, output))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => self.machine.sent(sent),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        inputs: &mut Vec<Input>,
+    ) -> Poll<io::Result<usize>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut read = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+            self.machine.feed(read.filled(), inputs);
+            Poll::Ready(Ok(read.filled().len()))
+        })
+    }
+}
