@@ -120,7 +120,8 @@ impl FeedId {
 
 /// How people name a device: a bare serial, or `product_id/serial` where two
 /// products share one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct DeviceName {
     /// The product, if it was named.
     pub product: Option<ProductId>,
@@ -139,6 +140,20 @@ impl DeviceName {
             product,
             serial: Serial::parse(serial)?,
         })
+    }
+}
+
+impl TryFrom<String> for DeviceName {
+    type Error = InvalidName;
+
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        Self::parse(&text)
+    }
+}
+
+impl From<DeviceName> for String {
+    fn from(name: DeviceName) -> Self {
+        name.to_string()
     }
 }
 

@@ -114,6 +114,14 @@ impl fmt::Display for OperatorName {
     }
 }
 
+impl FromStr for OperatorName {
+    type Err = InvalidOperator;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOperator> {
+        Self::parse(text)
+    }
+}
+
 impl TryFrom<String> for OperatorName {
     type Error = InvalidOperator;
 

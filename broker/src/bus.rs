@@ -34,7 +34,7 @@ const LINKS: usize = 4096;
 type Connect = Box<dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send + Sync>;
 
 /// The bus has ended; so will the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the message router has ended")]
 pub(crate) struct BusEnded;
 
@@ -97,7 +97,8 @@ impl Bus {
             .name("bus-watch".to_owned())
             .spawn(move || {
                 wait_for_end(watched);
-                drop(ended.send(()));
+                // Nobody waits any more where the server is stopping.
+                let _ = ended.send(());
             })?;
         Ok((Self { queue, shared }, Watch(watch)))
     }
@@ -123,10 +124,14 @@ impl Bus {
         let shared = Arc::clone(&self.shared);
         let link = tokio::task::spawn_blocking(move || {
             let number = shared.links.fetch_add(1, Ordering::Relaxed);
-            let (mut tx, rx) = (shared.connect)(&format!("reader-{number}"))?;
+            let (mut tx, mut rx) = (shared.connect)(&format!("reader-{number}"))?;
             tx.subscribe(TOPIC)?;
-            // The router reads its queue in order: what is published from here
-            // on comes after the subscription.
+            // What is published after the acknowledgement is read.
+            loop {
+                if let Some(Packet::SubAck(..)) = rx.recv()?.and_then(Option::<Packet>::from) {
+                    break;
+                }
+            }
             shared.readers.fetch_add(1, Ordering::Release);
             Ok::<_, LinkError>((tx, rx))
         });
@@ -205,19 +210,20 @@ fn feed_router(mut link: LinkTx, mut waiting: mpsc::Receiver<Message>) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut number = 0;
     while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let mut encoded = batch.drain(..).map(|message| {
+        let mut encoded: Vec<Vec<u8>> = Vec::with_capacity(batch.len());
+        for message in batch.drain(..) {
             number += 1;
-            message.encode(number)
-        });
-        let Some(first) = encoded.next() else {
+            encoded.push(message.encode(number));
+        }
+        let Some(last) = encoded.pop() else {
             continue;
         };
-        link.buffer().extend(encoded.map(|payload| {
+        link.buffer().extend(encoded.into_iter().map(|payload| {
             let topic = Bytes::from_static(TOPIC.as_bytes());
             Packet::Publish(Publish::new(topic, Bytes::from(payload), false), None)
         }));
         // Wakes the router for the whole batch.
-        if link.publish(TOPIC, first).is_err() {
+        if link.publish(TOPIC, last).is_err() {
             return;
         }
     }

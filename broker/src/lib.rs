@@ -1,10 +1,27 @@
-//! The Firstwake server.
+//! The Firstwake server: MQTT front door, bus, command line.
+//!
+//! It carries what the core (`firstwake`) decides: it never judges who gets in
+//! or whose a topic is. `ARCHITECTURE.md` has the map.
 
 mod broker;
 mod bus;
+mod cli;
 mod connection;
+mod control;
+mod demo;
 mod edge;
+mod home;
+mod listen;
 mod mqtt;
+mod server;
 mod session;
 mod sessions;
+mod watchers;
 mod wire;
+
+use std::process::ExitCode;
+
+/// Runs the `firstwake` command with this process's arguments.
+pub fn cli() -> ExitCode {
+    cli::run()
+}

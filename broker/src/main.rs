@@ -1,2 +1,11 @@
 //! The `firstwake` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    firstwake_broker::cli()
+}

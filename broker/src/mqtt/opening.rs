@@ -15,12 +15,15 @@ use super::connack::Rejection;
 use super::machine::properties;
 use super::packet::{Connect, Qos, Start, Version, Will};
 
+/// The first byte of a CONNECT.
+const CONNECT: u8 = 0x10;
 /// The largest CONNECT, header included.
 const LIMIT: u32 = 8 * 1024;
 
 /// Gathers the bytes of the first packet.
 pub(crate) struct Reader {
     builder: PacketBuilder,
+    begun: bool,
 }
 
 /// What has been read so far.
@@ -48,12 +51,19 @@ impl Reader {
     pub(crate) fn new() -> Self {
         Self {
             builder: PacketBuilder::with_maximum_packet_size(LIMIT),
+            begun: false,
         }
     }
 
     /// Takes bytes off the front of `bytes` until the packet is whole; what
     /// follows it is left.
     pub(crate) fn feed(&mut self, bytes: &mut &[u8]) -> Progress {
+        if let Some(first) = bytes.first()
+            && !std::mem::replace(&mut self.begun, true)
+            && *first != CONNECT
+        {
+            return Progress::Close;
+        }
         let mut cursor = Cursor::new(*bytes);
         loop {
             let built = self.builder.feed(&mut cursor);
@@ -61,9 +71,6 @@ impl Reader {
             match built {
                 PacketBuildResult::Complete(packet) => {
                     *bytes = &bytes[taken..];
-                    if packet.packet_type() != 1 || packet.flags() != 0 {
-                        return Progress::Close;
-                    }
                     return open(packet.data_as_slice());
                 }
                 PacketBuildResult::Error(_) => return Progress::Close,
@@ -99,6 +106,9 @@ fn open(body: &[u8]) -> Progress {
     } else {
         return Progress::Close;
     };
+    if !rest.first().is_some_and(|flags| are_valid(*flags, version)) {
+        return Progress::Rejected(Rejection::Malformed, version);
+    }
     let level = if version == Version::V5 { 5 } else { 4 };
     let mut body = Zeroizing::new(Vec::with_capacity(MQTT.len() + 1 + rest.len()));
     body.extend_from_slice(MQTT);
@@ -121,7 +131,7 @@ fn open(body: &[u8]) -> Progress {
     if connect.client_id.is_empty() && !may_be_nameless(&connect) {
         return Progress::Rejected(Rejection::ClientId, version);
     }
-    let mut frame = Zeroizing::new(vec![0x10]);
+    let mut frame = Zeroizing::new(vec![CONNECT]);
     let length = u32::try_from(body.len())
         .ok()
         .and_then(wire::VariableByteInteger::from_u32);
@@ -131,6 +141,20 @@ fn open(body: &[u8]) -> Progress {
     frame.extend_from_slice(length.as_bytes());
     frame.extend_from_slice(&body);
     Progress::Opened(Opening { connect, frame })
+}
+
+/// MQTT 3.1.2.3: the reserved bit is 0, a will that is not there has no
+/// quality, and before MQTT 5 there is no password without a username.
+fn are_valid(flags: u8, version: Version) -> bool {
+    let reserved = flags & 0b0000_0001 != 0;
+    let will = flags & 0b0000_0100 != 0;
+    let will_qos = (flags >> 3) & 0b11;
+    let will_retain = flags & 0b0010_0000 != 0;
+    let password_alone = flags & 0b1100_0000 == 0b0100_0000;
+    !reserved
+        && will_qos != 3
+        && (will || (will_qos == 0 && !will_retain))
+        && !(password_alone && version != Version::V5)
 }
 
 /// 3.1 wants a name; 3.1.1 lets a clean session go without; 5 assigns one.

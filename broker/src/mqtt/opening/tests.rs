@@ -38,7 +38,7 @@ fn opened(bytes: &[u8]) -> Opening {
 fn rejected(bytes: &[u8]) -> (Rejection, Version) {
     match read(bytes) {
         Progress::Rejected(rejection, version) => (rejection, version),
-        other => panic!("{other:?}"),
+        other => panic!("{bytes:?}: {other:?}"),
     }
 }
 
@@ -112,6 +112,13 @@ fn malformed_connects_are_told_so_where_there_is_a_word() {
     for (bytes, version) in [
         (connect("MQTT", 4, 3, &["id"]), Version::V311),
         (connect("MQTT", 5, 3, &["id"]), Version::V5),
+        (connect("MQTT", 4, 0b0000_1010, &["id"]), Version::V311),
+        (connect("MQTT", 4, 0b0010_0010, &["id"]), Version::V311),
+        (
+            connect("MQTT", 4, 0b0001_1110, &["id", "t", "p"]),
+            Version::V311,
+        ),
+        (connect("MQTT", 4, 0b0100_0010, &["id", "p"]), Version::V311),
         (connect("MQTT", 4, 2, &["id", "too much"]), Version::V311),
         (connect("MQTT", 4, 2, &["i\0d"]), Version::V311),
         (connect("MQTT", 5, 0b1000_0010, &["id", "u\0"]), Version::V5),

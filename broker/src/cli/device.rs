@@ -1,0 +1,231 @@
+//! `firstwake device`.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use firstwake::{DeviceName, Explanation, ProductId, Serial, Timestamp};
+
+use super::output::{say, say_json};
+use super::serials::{Pattern, gather};
+use crate::control::{Act, Control, DeviceView, Reply, Request};
+
+/// Serials sent to the server at once.
+const CHUNK: usize = 10_000;
+/// Devices listed with one request.
+const PAGE: usize = 1000;
+
+/// Single devices. SERIAL is a bare serial, or PRODUCT_ID/SERIAL where two
+/// products share one
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Make serials known to a product; those it knows already stay as they are
+    Register {
+        /// The product
+        #[arg(value_name = "PRODUCT_ID")]
+        product: ProductId,
+        /// Serials: letters, digits and + - , _ : (case matters)
+        #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
+        serials: Vec<Serial>,
+        /// Read serials from a file, one a line; `-` is standard input
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+        /// Make up serials: the prefix and six digits, from 000000
+        #[arg(long, value_name = "PREFIX:COUNT")]
+        generate: Option<Pattern>,
+    },
+    /// What is known of a device; never its key or code
+    Show {
+        #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
+        name: DeviceName,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// A product's devices, in the order of their serials
+    List {
+        /// The product
+        #[arg(value_name = "PRODUCT_ID")]
+        product: ProductId,
+        /// Answer in JSON, one object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// What happened to a device, and what to do about it
+    Explain {
+        #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
+        name: DeviceName,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// End its session and let it in never again
+    Revoke(Named),
+    /// End its session and keep it out until `resume`
+    Suspend(Named),
+    /// Let a suspended device in again
+    Resume(Named),
+    /// End its session and keep it out until it is clear who is who
+    Quarantine(Named),
+    /// Let a quarantined device in again
+    Release(Named),
+    /// Forget its keys, so that it activates anew on the same feed
+    Reset {
+        #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
+        name: DeviceName,
+        /// Even if it was revoked
+        #[arg(long)]
+        from_revoked: bool,
+    },
+    /// Let the code of an active device work again for a while
+    Reopen {
+        #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
+        name: DeviceName,
+        /// How long, such as 15m or 2h
+        #[arg(long = "for", value_name = "TIME", default_value = "1h")]
+        span: humantime::Duration,
+    },
+}
+
+/// The device that a command is about.
+#[derive(clap::Args)]
+pub(super) struct Named {
+    #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
+    name: DeviceName,
+}
+
+impl Command {
+    pub(super) async fn run(self, control: &mut Control) -> Result<()> {
+        match self {
+            Self::Register {
+                product,
+                serials,
+                from,
+                generate,
+            } => register(control, &product, &gather(serials, from, generate)?).await,
+            Self::Show { name, json } => match control.ask(Request::Device { name }).await? {
+                Reply::Device(device) if json => say_json(&device),
+                Reply::Device(device) => show(&device),
+                _ => bail!("the server gave an answer to another question"),
+            },
+            Self::List { product, json } => list(control, product, json).await,
+            Self::Explain { name, json } => match control.ask(Request::Explain { name }).await? {
+                Reply::Explanation(explanation) if json => explain_json(*explanation),
+                Reply::Explanation(explanation) => explain(&explanation),
+                _ => bail!("the server gave an answer to another question"),
+            },
+            Self::Revoke(Named { name }) => change(control, name, Act::Revoke).await,
+            Self::Suspend(Named { name }) => change(control, name, Act::Suspend).await,
+            Self::Resume(Named { name }) => change(control, name, Act::Resume).await,
+            Self::Quarantine(Named { name }) => change(control, name, Act::Quarantine).await,
+            Self::Release(Named { name }) => change(control, name, Act::Release).await,
+            Self::Reset { name, from_revoked } => {
+                let act = match from_revoked {
+                    true => Act::ResetFromRevoked,
+                    false => Act::Reset,
+                };
+                change(control, name, act).await
+            }
+            Self::Reopen { name, span } => {
+                let seconds = span.as_secs();
+                change(control, name, Act::Reopen { seconds }).await
+            }
+        }
+    }
+}
+
+async fn register(control: &mut Control, product: &ProductId, serials: &[Serial]) -> Result<()> {
+    let (mut added, mut before) = (0, 0);
+    for chunk in serials.chunks(CHUNK) {
+        let request = Request::Register {
+            product: product.clone(),
+            serials: chunk.to_vec(),
+        };
+        match control.ask(request).await? {
+            Reply::Registered { new, known } => {
+                added += new;
+                before += known;
+            }
+            _ => bail!("the server gave an answer to another question"),
+        }
+    }
+    say(&format!("registered {added}, known before {before}"))
+}
+
+async fn change(control: &mut Control, name: DeviceName, act: Act) -> Result<()> {
+    match control.ask(Request::Change { name, act }).await? {
+        Reply::Device(device) => say(&format!("{} is {}", device.serial, device.lifecycle)),
+        _ => bail!("the server gave an answer to another question"),
+    }
+}
+
+async fn list(control: &mut Control, product: ProductId, json: bool) -> Result<()> {
+    let mut after = None;
+    loop {
+        let request = Request::Devices {
+            product: product.clone(),
+            after: after.take(),
+            limit: PAGE,
+        };
+        let Reply::Devices(devices) = control.ask(request).await? else {
+            bail!("the server gave an answer to another question");
+        };
+        let Some(last) = devices.last() else {
+            return Ok(());
+        };
+        after = Some(last.serial.clone());
+        for device in &devices {
+            match json {
+                true => say_json(device)?,
+                false => say(&format!(
+                    "{}  {}  feed {}",
+                    device.serial, device.lifecycle, device.feed_id
+                ))?,
+            }
+        }
+    }
+}
+
+fn show(device: &DeviceView) -> Result<()> {
+    let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+    say(&format!("serial      {}", device.serial))?;
+    say(&format!("product_id  {}", device.product_id))?;
+    say(&format!("lifecycle   {}", device.lifecycle))?;
+    say(&format!("feed_id     {}", device.feed_id))?;
+    say(&format!("registered  {}", device.registered_at))?;
+    say(&format!("issued      {}", time(device.issued_at)))?;
+    say(&format!("confirmed   {}", time(device.confirmed_at)))
+}
+
+fn explain(explanation: &Explanation) -> Result<()> {
+    let device = DeviceView::from(explanation.device.clone());
+    say(&format!("product     {}", explanation.product_name))?;
+    show(&device)?;
+    if explanation.attempts.is_empty() {
+        say("refusals    none since the server started")?;
+    }
+    for attempt in &explanation.attempts {
+        let times = if attempt.count == 1 {
+            "once".to_owned()
+        } else {
+            format!("{} times in a row, the last", attempt.count)
+        };
+        say(&format!(
+            "refused     {times} at {} from {}: {} ({})",
+            attempt.at,
+            attempt.source,
+            attempt.refusal,
+            attempt.refusal.meaning()
+        ))?;
+    }
+    say(&format!("next        {}", explanation.advice))
+}
+
+fn explain_json(explanation: Explanation) -> Result<()> {
+    say_json(&serde_json::json!({
+        "product": explanation.product_name,
+        "product_blocked": explanation.product_blocked,
+        "device": DeviceView::from(explanation.device),
+        "refusals": explanation.attempts,
+        "advice": explanation.advice,
+    }))
+}

@@ -1,0 +1,66 @@
+//! Where serials come from: arguments, a file, standard input, or a pattern.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, Result, anyhow};
+use firstwake::Serial;
+
+/// `PREFIX:COUNT`: the prefix and six digits, from 000000.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern {
+    prefix: String,
+    count: u32,
+}
+
+impl FromStr for Pattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text
+            .rsplit_once(':')
+            .and_then(|(prefix, count)| Some((prefix.to_owned(), count.parse().ok()?)));
+        let (prefix, count) = parsed.ok_or("use PREFIX:COUNT, such as demo-:1000")?;
+        Ok(Self { prefix, count })
+    }
+}
+
+/// Gathers serials from wherever they were asked for.
+pub(super) fn gather(
+    named: Vec<Serial>,
+    from: Option<PathBuf>,
+    generate: Option<Pattern>,
+) -> Result<Vec<Serial>> {
+    let mut serials = named;
+    if let Some(path) = from {
+        serials.extend(read(&path)?);
+    }
+    if let Some(Pattern { prefix, count }) = generate {
+        serials.extend(device_sim::serials::generate(&prefix, count)?);
+    }
+    if serials.is_empty() {
+        return Err(anyhow!(
+            "no serials: name some, or use --from FILE or --generate PREFIX:COUNT"
+        ));
+    }
+    Ok(serials)
+}
+
+/// One serial a line; `-` is standard input; empty lines are skipped.
+fn read(path: &Path) -> Result<Vec<Serial>> {
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let text = text.with_context(|| format!("{} cannot be read", path.display()))?;
+    text.lines()
+        .enumerate()
+        .map(|(number, line)| (number, line.trim()))
+        .filter(|(_, line)| !line.is_empty())
+        .map(|(number, line)| {
+            Serial::parse(line)
+                .with_context(|| format!("{}, line {}: {line:?}", path.display(), number + 1))
+        })
+        .collect()
+}

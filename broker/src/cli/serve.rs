@@ -1,0 +1,111 @@
+//! `firstwake serve`: the server in the foreground.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::output::say;
+use super::{announce, complain};
+use crate::server::{Config, Plaintext};
+
+/// Open files below which a fleet will not fit.
+const FEW_FILES: u64 = 4096;
+
+/// Run the server until it is told to stop
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Where to listen for MQTT; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1883")]
+    mqtt: SocketAddr,
+    /// Speak MQTT without TLS on an address that is not loopback: whoever
+    /// listens in reads codes and keys
+    #[arg(long)]
+    dangerous_plaintext: bool,
+}
+
+impl Args {
+    pub(super) async fn run(self, data_dir: PathBuf) -> Result<()> {
+        start_log();
+        raise_file_limit();
+        // Before anything is announced: a signal from then on is a clean stop.
+        let stop = StopSignals::listen()?;
+        let config = Config {
+            data_dir,
+            mqtt: self.mqtt,
+            plaintext: if self.dangerous_plaintext {
+                Plaintext::Dangerous
+            } else {
+                Plaintext::Loopback
+            },
+        };
+        let server = config.build().await?;
+        if let Some(first) = server.first_operator() {
+            announce(first);
+        }
+        say(&format!("mqtt listening on {}", server.address()))?;
+        server.run(stop.first()).await
+    }
+}
+
+/// SIGTERM and SIGINT. The first asks for a clean stop, the second ends the
+/// process where it is.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    async fn first(mut self) {
+        self.next().await;
+        tracing::info!("stopping");
+        tokio::spawn(async move {
+            self.next().await;
+            complain("firstwake: stopped the hard way");
+            std::process::exit(1);
+        });
+    }
+}
+
+/// Logs to standard error: `FIRSTWAKE_LOG` chooses what, such as
+/// `firstwake_broker=debug`.
+fn start_log() {
+    // The router logs topics and client ids for every batch.
+    let quiet = "info,rumqttd=warn";
+    let filter = EnvFilter::try_from_env("FIRSTWAKE_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false);
+    // Only a second subscriber could make this fail.
+    drop(log.try_init());
+}
+
+/// Takes as many open files as the system allows: each device holds one.
+fn raise_file_limit() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) if files < FEW_FILES => tracing::warn!(
+            files,
+            "few files may be open at once, so few devices can be connected: raise the limit (ulimit -Hn, LimitNOFILE=)"
+        ),
+        Ok(files) => tracing::debug!(files, "files that may be open at once"),
+        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
+    }
+}

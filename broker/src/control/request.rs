@@ -1,0 +1,159 @@
+//! What a command asks, and what it is answered.
+//!
+//! One JSON object a line, both ways. Neither type prints: requests may carry
+//! passwords, and one reply carries a secret.
+
+use firstwake::topic::TopicFilter;
+use firstwake::{
+    DatastreamId, Device, DeviceName, Explanation, FeedId, Lifecycle, OperatorName, Product,
+    ProductId, Reactivation, Role, Serial, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What a command asks.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Request {
+    CreateProduct {
+        name: String,
+        /// 40 hex characters; drawn if it is not given.
+        secret: Option<String>,
+        datastreams: Vec<DatastreamId>,
+        reactivation: Reactivation,
+    },
+    Products,
+    Register {
+        product: ProductId,
+        serials: Vec<Serial>,
+    },
+    Device {
+        name: DeviceName,
+    },
+    Devices {
+        product: ProductId,
+        after: Option<Serial>,
+        limit: usize,
+    },
+    Change {
+        name: DeviceName,
+        act: Act,
+    },
+    Explain {
+        name: DeviceName,
+    },
+    AddOperator {
+        name: OperatorName,
+        password: String,
+        role: Role,
+        publish: Vec<TopicFilter>,
+        subscribe: Vec<TopicFilter>,
+    },
+    RemoveOperator {
+        name: OperatorName,
+    },
+    Operators,
+    Events {
+        after: u64,
+        limit: usize,
+    },
+}
+
+/// An operator's act on a device.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Act {
+    Suspend,
+    Resume,
+    Quarantine,
+    Release,
+    Revoke,
+    Reset,
+    ResetFromRevoked,
+    Reopen { seconds: u64 },
+}
+
+/// What a command is answered.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reply {
+    ProductCreated {
+        product: ProductView,
+        /// Shown this once.
+        secret: String,
+    },
+    Products(Vec<ProductView>),
+    Registered {
+        new: usize,
+        known: usize,
+    },
+    Device(DeviceView),
+    Devices(Vec<DeviceView>),
+    Explanation(Box<Explanation>),
+    Operators(Vec<OperatorView>),
+    Events(Vec<Value>),
+    Done,
+    /// One sentence.
+    Refused(String),
+}
+
+/// A product, without its secrets.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ProductView {
+    pub(crate) product_id: ProductId,
+    pub(crate) name: String,
+    pub(crate) datastreams: Vec<DatastreamId>,
+    pub(crate) reactivation: Reactivation,
+    pub(crate) blocked: bool,
+    pub(crate) created_at: Timestamp,
+}
+
+impl From<Product> for ProductView {
+    fn from(product: Product) -> Self {
+        Self {
+            product_id: product.id,
+            name: product.name,
+            datastreams: product.datastreams,
+            reactivation: product.reactivation,
+            blocked: product.blocked,
+            created_at: product.created_at,
+        }
+    }
+}
+
+/// A device, without its keys.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct DeviceView {
+    pub(crate) serial: Serial,
+    pub(crate) product_id: ProductId,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) feed_id: FeedId,
+    pub(crate) registered_at: Timestamp,
+    pub(crate) issued_at: Option<Timestamp>,
+    pub(crate) confirmed_at: Option<Timestamp>,
+    pub(crate) reactivation_until: Option<Timestamp>,
+}
+
+impl From<Device> for DeviceView {
+    fn from(device: Device) -> Self {
+        Self {
+            lifecycle: device.lifecycle(),
+            serial: device.serial,
+            product_id: device.product,
+            feed_id: device.feed,
+            registered_at: device.registered_at,
+            issued_at: device.issued_at,
+            confirmed_at: device.confirmed_at,
+            reactivation_until: device.reactivation_until,
+        }
+    }
+}
+
+/// An operator, without its password.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct OperatorView {
+    pub(crate) name: OperatorName,
+    pub(crate) role: Role,
+    pub(crate) publish: Vec<TopicFilter>,
+    pub(crate) subscribe: Vec<TopicFilter>,
+}

@@ -1,0 +1,129 @@
+//! Carrying out what a command asks. The same code for a running server and
+//! for a command that opened the registry itself.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use firstwake::registry::Registration;
+use firstwake::{NewOperator, NewProduct, ProductSecret, Provisioner, Timestamp, Transition};
+
+use super::request::{Act, OperatorView, Reply, Request};
+
+/// Carries out one request. A refusal is a reply, in one sentence.
+pub(crate) async fn carry_out(
+    request: Request,
+    provisioner: &Provisioner,
+    now: Timestamp,
+) -> Reply {
+    match attempt(request, provisioner, now).await {
+        Ok(reply) => reply,
+        Err(error) => Reply::Refused(error.to_string()),
+    }
+}
+
+async fn attempt(request: Request, provisioner: &Provisioner, now: Timestamp) -> Result<Reply> {
+    let registry = provisioner.registry();
+    Ok(match request {
+        Request::CreateProduct {
+            name,
+            secret,
+            datastreams,
+            reactivation,
+        } => {
+            let secret = secret.map(|hex| ProductSecret::parse(&hex)).transpose()?;
+            let new = NewProduct {
+                name,
+                secret,
+                datastreams,
+                reactivation,
+            };
+            let (product, secret) = provisioner.create_product(new, now).await?;
+            Reply::ProductCreated {
+                product: product.into(),
+                secret: secret.expose_hex().to_string(),
+            }
+        }
+        Request::Products => {
+            let products = registry.products().await?;
+            Reply::Products(products.into_iter().map(Into::into).collect())
+        }
+        Request::Register { product, serials } => {
+            let outcome = provisioner.register(&product, serials, now).await?;
+            let new = outcome
+                .iter()
+                .filter(|one| matches!(one, Registration::New(_)))
+                .count();
+            Reply::Registered {
+                new,
+                known: outcome.len() - new,
+            }
+        }
+        Request::Device { name } => Reply::Device(provisioner.find_device(&name).await?.into()),
+        Request::Devices {
+            product,
+            after,
+            limit,
+        } => {
+            let devices = registry.devices(&product, after.as_ref(), limit).await?;
+            Reply::Devices(devices.into_iter().map(Into::into).collect())
+        }
+        Request::Change { name, act } => {
+            let transition = transition(act, now);
+            let device = provisioner.change_device(&name, transition, now).await?;
+            Reply::Device(device.into())
+        }
+        Request::Explain { name } => {
+            Reply::Explanation(Box::new(provisioner.explain(&name, now).await?))
+        }
+        Request::AddOperator {
+            name,
+            password,
+            role,
+            publish,
+            subscribe,
+        } => {
+            let new = NewOperator {
+                name,
+                password: password.into(),
+                role,
+                publish,
+                subscribe,
+            };
+            provisioner.add_operator(new, now).await?;
+            Reply::Done
+        }
+        Request::RemoveOperator { name } => {
+            provisioner.remove_operator(&name, now).await?;
+            Reply::Done
+        }
+        Request::Operators => {
+            let operators = registry.operators().await?;
+            let view = |operator: firstwake::Operator| OperatorView {
+                name: operator.name,
+                role: operator.role,
+                publish: operator.publish,
+                subscribe: operator.subscribe,
+            };
+            Reply::Operators(operators.into_iter().map(view).collect())
+        }
+        Request::Events { after, limit } => {
+            let events = registry.events(after, limit).await?;
+            Reply::Events(events.iter().map(firstwake::Event::to_json).collect())
+        }
+    })
+}
+
+fn transition(act: Act, now: Timestamp) -> Transition {
+    match act {
+        Act::Suspend => Transition::Suspend,
+        Act::Resume => Transition::Resume,
+        Act::Quarantine => Transition::Quarantine,
+        Act::Release => Transition::Release,
+        Act::Revoke => Transition::Revoke,
+        Act::Reset => Transition::Reset,
+        Act::ResetFromRevoked => Transition::ResetFromRevoked,
+        Act::Reopen { seconds } => Transition::Reopen {
+            until: now.plus(Duration::from_secs(seconds)),
+        },
+    }
+}

@@ -1,0 +1,207 @@
+//! The data directory: who may use it now, and what lies where in it.
+//!
+//! ```text
+//! DIR/              mode 0700
+//!   lock            held by whoever has the registry open; names its process
+//!   registry/       the embedded store
+//!   sealing.key     mode 0600; opens the product secrets; backups leave it out
+//!   control.sock    how commands reach a running server
+//!   first-operator  mode 0600; the credentials made on the first run
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use firstwake::registry::Embedded;
+use firstwake::{NewOperator, OperatorName, ProductId, Provisioner, Role, SealingKey, Timestamp};
+use zeroize::Zeroizing;
+
+use crate::edge::OsEntropy;
+
+/// A data directory that exists.
+#[derive(Clone, Debug)]
+pub(crate) struct Home(PathBuf);
+
+/// The right to open the registry, for as long as it is held.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    home: Home,
+    _file: File,
+}
+
+/// Somebody else holds the lock.
+#[derive(Debug)]
+pub(crate) struct InUse {
+    /// What the lock file says: a process id.
+    pub(crate) by: String,
+}
+
+/// What the first run made.
+pub(crate) struct FirstOperator {
+    pub(crate) name: OperatorName,
+    pub(crate) password: Zeroizing<String>,
+    pub(crate) file: PathBuf,
+}
+
+impl Home {
+    /// Where data lies unless said otherwise: `$XDG_DATA_HOME/firstwake`, or
+    /// `~/.local/share/firstwake`.
+    pub(crate) fn default_path() -> Result<PathBuf> {
+        let of = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty());
+        let data = of("XDG_DATA_HOME").map(PathBuf::from);
+        let data = data.or_else(|| of("HOME").map(|home| Path::new(&home).join(".local/share")));
+        let data = data.context("neither HOME nor XDG_DATA_HOME is set: name a --data-dir")?;
+        Ok(data.join("firstwake"))
+    }
+
+    /// Makes the directory if it is not there, for its owner alone.
+    pub(crate) fn prepare(path: &Path) -> Result<Self> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| format!("the data directory {} cannot be made", path.display()))?;
+        let path = fs::canonicalize(path)
+            .with_context(|| format!("the data directory {} cannot be read", path.display()))?;
+        Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Takes the lock, or says who has it.
+    pub(crate) fn try_lock(&self) -> Result<Result<Lock, InUse>> {
+        let path = self.0.join("lock");
+        let mut file = private()
+            .read(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .with_context(|| format!("{} cannot be opened", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => {
+                file.set_len(0)?;
+                write!(file, "{}", std::process::id())?;
+                Ok(Ok(Lock {
+                    home: self.clone(),
+                    _file: file,
+                }))
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut by = String::new();
+                file.rewind()?;
+                file.read_to_string(&mut by)?;
+                Ok(Err(InUse { by }))
+            }
+            Err(TryLockError::Error(error)) => {
+                Err(anyhow!(error).context(format!("{} cannot be locked", path.display())))
+            }
+        }
+    }
+
+    fn registry(&self) -> PathBuf {
+        self.0.join("registry")
+    }
+
+    fn sealing_key(&self) -> PathBuf {
+        self.0.join("sealing.key")
+    }
+
+    fn first_operator(&self) -> PathBuf {
+        self.0.join("first-operator")
+    }
+}
+
+impl Lock {
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Opens the registry and what decides over it. On the first run, makes an
+    /// operator with full rights and tells its password.
+    pub(crate) async fn open(
+        &self,
+        now: Timestamp,
+    ) -> Result<(Provisioner, Option<FirstOperator>)> {
+        let fresh = !self.home.registry().exists();
+        let sealing = self.sealing_key(fresh)?;
+        let registry = Arc::new(Embedded::open(&self.home.registry())?);
+        let entropy = Arc::new(OsEntropy);
+        let provisioner = Provisioner::start(registry, sealing, entropy).await?;
+        let none = provisioner.registry().operators().await?.is_empty();
+        let first = if none && !self.home.first_operator().exists() {
+            Some(self.add_first_operator(&provisioner, now).await?)
+        } else {
+            None
+        };
+        Ok((provisioner, first))
+    }
+
+    /// A key is made only together with the registry: one that is missing
+    /// later is lost, not to be replaced by another.
+    fn sealing_key(&self, fresh: bool) -> Result<SealingKey> {
+        let path = self.home.sealing_key();
+        match fs::read_to_string(&path) {
+            Ok(text) => SealingKey::parse(text.trim())
+                .with_context(|| format!("{} does not hold 64 hex characters", path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && fresh => {
+                let key = SealingKey::generate(&OsEntropy);
+                write_private(&path, &key.expose_hex())?;
+                Ok(key)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
+                "{} is missing: put the file back that was made with this registry",
+                path.display()
+            ),
+            Err(error) => Err(anyhow!(error).context(format!("{} cannot be read", path.display()))),
+        }
+    }
+
+    async fn add_first_operator(
+        &self,
+        provisioner: &Provisioner,
+        now: Timestamp,
+    ) -> Result<FirstOperator> {
+        let name = OperatorName::parse("admin")?;
+        let password = Zeroizing::new(ProductId::generate(&OsEntropy).to_string());
+        let file = self.home.first_operator();
+        let text = Zeroizing::new(format!("username {name}\npassword {}\n", password.as_str()));
+        write_private(&file, &text)?;
+        let new = NewOperator {
+            name: name.clone(),
+            password: password.clone(),
+            role: Role::Admin,
+            publish: Vec::new(),
+            subscribe: Vec::new(),
+        };
+        provisioner.add_operator(new, now).await?;
+        Ok(FirstOperator {
+            name,
+            password,
+            file,
+        })
+    }
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
+}
+
+/// Writes a file that only its owner reads, and makes sure that it is on disk.
+fn write_private(path: &Path, text: &str) -> Result<()> {
+    let write = || {
+        let mut file = private().create_new(true).open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        // The directory's entry, too.
+        File::open(path.parent().unwrap_or(path))?.sync_all()
+    };
+    write().with_context(|| format!("{} cannot be written", path.display()))
+}

@@ -1,0 +1,124 @@
+//! What runs beside the connections: ending sessions that must end, and the
+//! reports on `provisioning/fleet` and `provisioning/refusals`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use firstwake::topic::{Limits, TopicName};
+use firstwake::{Counts, EventKind, Lifecycle, Subject};
+use serde_json::{Value, json};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::broker::Broker;
+use crate::bus::{Message, Sender};
+use crate::mqtt::packet::{Properties, Qos};
+
+/// Events read at once.
+const PAGE: usize = 1024;
+
+/// Ends sessions whose deadline is over. One sweep a second, in place of a
+/// timer for each of thousands.
+pub(crate) async fn sweep(broker: Arc<Broker>) {
+    let mut second = interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        second.tick().await;
+        broker.sessions.sweep(broker.clock.tick());
+    }
+}
+
+/// Follows the event log and has every session that an event concerns check
+/// its admission again. So whoever writes the change, it bites here.
+pub(crate) async fn enforce(broker: Arc<Broker>) {
+    let registry = broker.provisioner.registry();
+    let mut newest = registry.newest();
+    let mut read = *newest.borrow_and_update();
+    while newest.wait_for(|newest| *newest > read).await.is_ok() {
+        let page = match registry.events(read, PAGE).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::warn!(%error, "the event log could not be read; trying again");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        for event in page {
+            read = event.seq;
+            match (&event.body.subject, ends_sessions(&event.body.kind)) {
+                (Subject::Device { feed, .. }, true) => broker.sessions.poke_device(*feed),
+                (Subject::Operator(name), true) => broker.sessions.poke_operator(name),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether a session might have to end after such an event.
+fn ends_sessions(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::DeviceSuspended
+            | EventKind::DeviceQuarantined
+            | EventKind::DeviceRevoked
+            | EventKind::DeviceReset
+            | EventKind::KeyEnded { .. }
+            | EventKind::OperatorAdded { .. }
+            | EventKind::OperatorRemoved
+    )
+}
+
+/// Publishes what operators watch, at most once a second and only when it has
+/// changed.
+pub(crate) async fn report(broker: Arc<Broker>) {
+    let mut second = interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut before = Counts::default();
+    let mut last = Value::Null;
+    loop {
+        second.tick().await;
+        let now = broker.provisioner.counts();
+        if let Ok(census) = broker.provisioner.registry().census().await {
+            let counts: serde_json::Map<String, Value> = Lifecycle::ALL
+                .into_iter()
+                .map(|lifecycle| (lifecycle.to_string(), json!(census.of(lifecycle))))
+                .collect();
+            let fleet = json!({
+                "devices": counts,
+                "activations_per_second": now.issued - before.issued,
+                "confirmations_per_second": now.confirmed - before.confirmed,
+                "refusals_per_second": now.refused - before.refused,
+            });
+            if fleet != last {
+                publish(&broker, "provisioning/fleet", &fleet, Retain::Latest).await;
+                last = fleet;
+            }
+        }
+        before = now;
+        let tally = broker.provisioner.take_refusals();
+        if !tally.refusals.is_empty() {
+            let tally = json!(tally);
+            publish(&broker, "provisioning/refusals", &tally, Retain::Nothing).await;
+        }
+    }
+}
+
+enum Retain {
+    Latest,
+    Nothing,
+}
+
+async fn publish(broker: &Broker, topic: &str, body: &Value, retain: Retain) {
+    let Ok(topic) = TopicName::parse(topic, Limits::SERVICE) else {
+        return;
+    };
+    let message = Message {
+        topic,
+        payload: body.to_string().into_bytes(),
+        qos: Qos::AtLeastOnce,
+        retain: matches!(retain, Retain::Latest),
+        properties: Properties::default(),
+        sender: Sender::SERVER,
+    };
+    // Without a router the server is about to stop.
+    drop(broker.bus.publish(message).await);
+}
