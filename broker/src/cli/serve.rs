@@ -87,8 +87,8 @@ impl StopSignals {
 /// Logs to standard error: `FIRSTWAKE_LOG` chooses what, such as
 /// `firstwake_broker=debug`.
 fn start_log() {
-    // The router logs topics and client ids for every batch.
-    let quiet = "info,rumqttd=warn";
+    // The router logs topics and client ids for every batch; the store, its files.
+    let quiet = "info,rumqttd=warn,fjall=warn,lsm_tree=warn";
     let filter = EnvFilter::try_from_env("FIRSTWAKE_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
