@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use bytes::Bytes;
-use rumqttd::local::{LinkBuilder, LinkError, LinkRx, LinkTx};
+use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
 use rumqttd::protocol::{self, Packet, Publish};
 use rumqttd::{Notification, Router, RouterConfig};
 use tokio::sync::{mpsc, oneshot};
@@ -31,7 +31,7 @@ const BATCH: usize = 512;
 /// Links that the router takes: one for each operator's session that reads.
 const LINKS: usize = 4096;
 
-type Connect = Box<dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send + Sync>;
+type Connect = Box<dyn Fn(&str) -> Result<(LinkTx, LinkRx), BusEnded> + Send + Sync>;
 
 /// The bus has ended; so will the server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,7 +77,7 @@ impl Bus {
         let router = Router::new(0, config).spawn();
         let connect: Connect = Box::new(move |name| {
             let link = LinkBuilder::new(name, router.clone()).clean_session(true);
-            let (tx, rx, _) = link.build()?;
+            let (tx, rx, _) = link.build().map_err(|_| BusEnded)?;
             Ok((tx, rx))
         });
         let (pump, _) = connect("pump")?;
@@ -125,17 +125,18 @@ impl Bus {
         let link = tokio::task::spawn_blocking(move || {
             let number = shared.links.fetch_add(1, Ordering::Relaxed);
             let (mut tx, mut rx) = (shared.connect)(&format!("reader-{number}"))?;
-            tx.subscribe(TOPIC)?;
+            tx.subscribe(TOPIC).map_err(|_| BusEnded)?;
             // What is published after the acknowledgement is read.
             loop {
-                if let Some(Packet::SubAck(..)) = rx.recv()?.and_then(Option::<Packet>::from) {
+                let notification = rx.recv().map_err(|_| BusEnded)?;
+                if let Some(Packet::SubAck(..)) = notification.and_then(Option::<Packet>::from) {
                     break;
                 }
             }
             shared.readers.fetch_add(1, Ordering::Release);
-            Ok::<_, LinkError>((tx, rx))
+            Ok((tx, rx))
         });
-        let (tx, rx) = link.await.map_err(|_| BusEnded)?.map_err(|_| BusEnded)?;
+        let (tx, rx) = link.await.map_err(|_| BusEnded)??;
         Ok(Reader {
             link: Some((tx, rx)),
             shared: Arc::clone(&self.shared),

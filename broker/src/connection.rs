@@ -5,7 +5,6 @@
 //! is decided here: the core admits, and a session of its kind goes on.
 
 use std::net::IpAddr;
-use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,14 +14,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::broker::Broker;
-use crate::bus::Sender;
+use crate::edge::Tick;
 use crate::mqtt::connack::Rejection;
 use crate::mqtt::machine::{Machine, Terms};
 use crate::mqtt::opening::{Opening, Progress, Reader};
 use crate::mqtt::packet::{Connect, Version};
 use crate::session::{self, ActivationSession, DeviceSession, OperatorSession, Will};
 use crate::sessions::{Owner, Place};
-use crate::wire::{Stream, Wire};
+use crate::wire::{Patience, Stream, Wire};
 
 /// How long a peer may take to send its CONNECT.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -76,7 +75,7 @@ async fn open<S: Stream>(
 
 /// Reads until the first packet is whole. What follows it is returned too:
 /// peers may send more before they have an answer.
-async fn read_connect<S: Stream>(stream: &mut S) -> Option<(Opening, Vec<u8>)> {
+async fn read_connect<S: Stream>(stream: &mut S) -> Option<(Box<Opening>, Vec<u8>)> {
     let mut reader = Reader::new();
     let mut buffer = [0; 1024];
     loop {
@@ -109,9 +108,10 @@ async fn answer<S: Stream>(stream: &mut S, rejection: Rejection, version: Versio
 
 /// A peer that was let in, with its place among the sessions.
 struct Admitted {
-    opening: Opening,
+    opening: Box<Opening>,
     admission: Admission,
     place: Place,
+    patience: Patience,
     will: Option<Will>,
     client_id: ClientId,
 }
@@ -124,7 +124,7 @@ enum ClientId {
 }
 
 async fn admit(
-    opening: Opening,
+    opening: Box<Opening>,
     source: IpAddr,
     broker: &Arc<Broker>,
 ) -> Result<Admitted, Rejection> {
@@ -147,7 +147,7 @@ async fn admit(
         true => ClientId::Assigned(assign_client_id()),
         false => ClientId::Given,
     };
-    let place = enter(&admission, connect, &client_id, broker);
+    let (place, patience) = enter(&admission, connect, &client_id, broker);
     // Once more, now that whoever would end the session can find it.
     broker
         .provisioner
@@ -158,6 +158,7 @@ async fn admit(
         opening,
         admission,
         place,
+        patience,
         will,
         client_id,
     })
@@ -171,35 +172,32 @@ fn rejection(not: &NotAdmitted, source: IpAddr) -> Rejection {
     Rejection::from(not)
 }
 
-/// An activation has a minute; others have as long as their keep-alive says.
 fn enter(
     admission: &Admission,
     connect: &Connect,
     client_id: &ClientId,
     broker: &Arc<Broker>,
-) -> Place {
-    let now = broker.clock.tick();
-    let (owner, deadline) = match admission {
-        Admission::Activation(activation) => (
-            Owner::Activation(activation.feed()),
-            now.plus(ACTIVATION_SECONDS),
-        ),
-        Admission::Device(login) => (
-            Owner::Device(login.feed()),
-            session::silence_deadline(now, connect.keep_alive),
-        ),
+) -> (Place, Patience) {
+    let patience = match (admission, connect.keep_alive) {
+        (Admission::Activation(_), _) | (_, None) => Patience::Fixed,
+        (_, Some(seconds)) => Patience::KeepAlive(broker.clock, seconds),
+    };
+    let (owner, end) = match admission {
+        Admission::Activation(activation) => {
+            let end = broker.clock.tick().plus(ACTIVATION_SECONDS);
+            (Owner::Activation(activation.feed()), end)
+        }
+        Admission::Device(login) => (Owner::Device(login.feed()), Tick::NEVER),
         Admission::Operator(login) => {
             let client = match client_id {
                 ClientId::Given => connect.client_id.clone(),
                 ClientId::Assigned(id) => id.clone(),
             };
-            (
-                Owner::Operator(login.name().clone(), client),
-                session::silence_deadline(now, connect.keep_alive),
-            )
+            (Owner::Operator(login.name().clone(), client), Tick::NEVER)
         }
     };
-    broker.sessions.enter(owner, deadline)
+    let deadline = patience.deadline().unwrap_or(end);
+    (broker.sessions.enter(owner, deadline), patience)
 }
 
 /// A name that nobody else has: MQTT 5 tells it to the peer.
@@ -224,20 +222,17 @@ impl Admitted {
         machine.accept(terms, assigned);
         let mut early = Vec::new();
         machine.feed(rest, &mut early);
-        let keep_alive: Option<NonZeroU16> = self.opening.connect.keep_alive;
-        let wire = Wire::new(stream, machine, self.place);
+        let wire = Wire::new(stream, machine, self.place, self.patience);
         match self.admission {
             Admission::Activation(activation) => {
                 Session::Activation(ActivationSession::new(wire, activation, source, early))
             }
             Admission::Device(login) => {
-                let peer = session::Peer::new(self.will, keep_alive, early);
-                Session::Device(DeviceSession::new(wire, login, peer))
+                Session::Device(DeviceSession::new(wire, login, self.will, early))
             }
             Admission::Operator(login) => {
-                let peer = session::Peer::new(self.will, keep_alive, early);
-                let sender = Sender::next();
-                Session::Operator(Box::new(OperatorSession::new(wire, login, peer, sender)))
+                let session = OperatorSession::new(wire, login, self.will, early);
+                Session::Operator(Box::new(session))
             }
         }
     }

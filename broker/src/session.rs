@@ -10,8 +10,6 @@ mod offences;
 mod operator;
 mod subscriptions;
 
-use std::num::NonZeroU16;
-
 use firstwake::topic::device::Uplink;
 use firstwake::topic::{Limits, TopicName};
 use firstwake::{Admission, NotAdmitted};
@@ -21,10 +19,9 @@ pub(crate) use self::device::DeviceSession;
 pub(crate) use self::operator::OperatorSession;
 
 use crate::bus::{Message, Sender};
-use crate::edge::Tick;
 use crate::mqtt::connack::Rejection;
 use crate::mqtt::machine::{RetainOffered, Terms};
-use crate::mqtt::packet::{Connect, Farewell, Input, Qos, Version, WillFate};
+use crate::mqtt::packet::{Connect, Farewell, Qos, Version, WillFate};
 
 impl Terms {
     /// A device that fetches its credentials.
@@ -56,28 +53,6 @@ impl Terms {
         retain: RetainOffered::Yes,
         topics: Limits::SERVICE,
     };
-}
-
-/// What a session is told of its peer besides who it is.
-pub(crate) struct Peer {
-    will: Option<Will>,
-    keep_alive: Option<NonZeroU16>,
-    /// What came together with the CONNECT.
-    early: Vec<Input>,
-}
-
-impl Peer {
-    pub(crate) fn new(
-        will: Option<Will>,
-        keep_alive: Option<NonZeroU16>,
-        early: Vec<Input>,
-    ) -> Self {
-        Self {
-            will,
-            keep_alive,
-            early,
-        }
-    }
 }
 
 /// A will that its peer may publish: checked at the CONNECT, sent if the peer
@@ -121,15 +96,6 @@ pub(crate) fn check_will(
         properties: will.properties.clone(),
         sender: Sender::next(),
     }))))
-}
-
-/// When a peer that says nothing is given up: after one and a half times its
-/// keep-alive.
-pub(crate) fn silence_deadline(now: Tick, keep_alive: Option<NonZeroU16>) -> Tick {
-    match keep_alive {
-        Some(seconds) => now.plus(u32::from(seconds.get()) * 3 / 2 + 1),
-        None => Tick::NEVER,
-    }
 }
 
 /// How a session ended.

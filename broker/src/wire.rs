@@ -7,12 +7,14 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use crate::edge::{Clock, Tick};
 use crate::mqtt::machine::Machine;
 use crate::mqtt::packet::{Farewell, Input};
 use crate::sessions::Place;
@@ -36,8 +38,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 /// What happens next on a connection.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// The peer sent something.
-    Inputs(Vec<Input>),
+    /// The peer sent something, or takes again what it is sent: there may be
+    /// something to do, and more room than before.
+    Progress(Vec<Input>),
     /// The admission has to be checked again.
     Poked,
     /// The connection has to end, and the peer may be told why.
@@ -50,15 +53,39 @@ pub(crate) enum Step {
 pub(crate) struct Wire<S> {
     stream: S,
     pub(crate) machine: Machine,
-    pub(crate) place: Place,
+    place: Place,
+    patience: Patience,
+}
+
+/// How long a peer may be silent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    /// The session's end is fixed.
+    Fixed,
+    /// One and a half times the keep-alive from the last byte on.
+    KeepAlive(Clock, NonZeroU16),
+}
+
+impl Patience {
+    /// When a peer that says nothing from now on is given up.
+    pub(crate) fn deadline(self) -> Option<Tick> {
+        match self {
+            Self::Fixed => None,
+            Self::KeepAlive(clock, seconds) => {
+                let silence = u32::from(seconds.get()) * 3 / 2 + 1;
+                Some(clock.tick().plus(silence))
+            }
+        }
+    }
 }
 
 impl<S: Stream> Wire<S> {
-    pub(crate) fn new(stream: S, machine: Machine, place: Place) -> Self {
+    pub(crate) fn new(stream: S, machine: Machine, place: Place, patience: Patience) -> Self {
         Self {
             stream,
             machine,
             place,
+            patience,
         }
     }
 
@@ -94,21 +121,26 @@ impl<S: Stream> Wire<S> {
         if self.place.handle().take_poke() {
             return Poll::Ready(Step::Poked);
         }
-        loop {
-            if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
-                return Poll::Ready(Step::Lost);
-            }
-            if let Some(farewell) = self.machine.ended() {
-                return Poll::Ready(Step::End(farewell));
-            }
-            if !self.flows() {
-                return Poll::Pending;
-            }
-            let mut inputs = Vec::new();
-            match ready!(self.poll_read(cx, &mut inputs)) {
-                Ok(0) | Err(_) => return Poll::Ready(Step::Lost),
-                Ok(_) if inputs.is_empty() => {}
-                Ok(_) => return Poll::Ready(Step::Inputs(inputs)),
+        let flowed = self.flows();
+        if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
+            return Poll::Ready(Step::Lost);
+        }
+        if let Some(farewell) = self.machine.ended() {
+            return Poll::Ready(Step::End(farewell));
+        }
+        match (flowed, self.flows()) {
+            (_, false) => return Poll::Pending,
+            (false, true) => return Poll::Ready(Step::Progress(Vec::new())),
+            (true, true) => {}
+        }
+        let mut inputs = Vec::new();
+        match ready!(self.poll_read(cx, &mut inputs)) {
+            Ok(0) | Err(_) => Poll::Ready(Step::Lost),
+            Ok(_) => {
+                if let Some(deadline) = self.patience.deadline() {
+                    self.place.handle().set_deadline(deadline);
+                }
+                Poll::Ready(Step::Progress(inputs))
             }
         }
     }

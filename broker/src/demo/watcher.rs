@@ -39,12 +39,13 @@ impl Watcher {
             .await?;
         loop {
             let event = connection.poll().await;
-            match event.context("the operator cannot log in")? {
-                Event::Incoming(Packet::SubAck(ack)) => match ack.return_codes.as_slice() {
+            if let Event::Incoming(Packet::SubAck(ack)) =
+                event.context("the operator cannot log in")?
+            {
+                match ack.return_codes.as_slice() {
                     [SubscribeReasonCode::Success(QoS::AtLeastOnce)] => break,
                     codes => bail!("the operator may not watch: {codes:?}"),
-                },
-                _ => {}
+                }
             }
         }
         let (known, seen) = watch::channel(Vec::new());

@@ -32,7 +32,7 @@ pub(crate) enum Progress {
     /// Not a whole packet yet.
     More,
     /// A CONNECT.
-    Opened(Opening),
+    Opened(Box<Opening>),
     /// A CONNECT that cannot be accepted, in words of this version.
     Rejected(Rejection, Version),
     /// Not MQTT: there is nothing to say.
@@ -140,7 +140,7 @@ fn open(body: &[u8]) -> Progress {
     };
     frame.extend_from_slice(length.as_bytes());
     frame.extend_from_slice(&body);
-    Progress::Opened(Opening { connect, frame })
+    Progress::Opened(Box::new(Opening { connect, frame }))
 }
 
 /// MQTT 3.1.2.3: the reserved bit is 0, a will that is not there has no

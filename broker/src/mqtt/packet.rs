@@ -22,6 +22,7 @@ pub(crate) enum Version {
 }
 
 /// Quality of service.
+#[expect(clippy::enum_variant_names, reason = "MQTT's own names")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Qos {
     /// Sent once, perhaps lost.

@@ -29,6 +29,7 @@ pub(crate) struct ActivationSession<S> {
     wire: Wire<S>,
     activation: Activation,
     source: IpAddr,
+    /// What came together with the CONNECT.
     early: Vec<Input>,
     response: TopicName,
     request: TopicName,
@@ -79,7 +80,7 @@ impl<S: Stream> ActivationSession<S> {
                 }
             }
             inputs = match self.wire.step().await {
-                Step::Inputs(inputs) => inputs,
+                Step::Progress(inputs) => inputs,
                 Step::Poked => match broker
                     .provisioner
                     .recheck_activation(&self.activation)

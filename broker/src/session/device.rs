@@ -4,13 +4,11 @@
 //! into the canonical one, or there is no message. Memory matters here, one of
 //! these may idle for years.
 
-use std::num::NonZeroU16;
-
 use firstwake::DeviceLogin;
 use firstwake::topic::device::{Uplink, own};
 
 use super::offences::{Offences, Patience};
-use super::{Departure, Peer, Will, silence_deadline};
+use super::{Departure, Will};
 use crate::broker::Broker;
 use crate::bus::{Message, Sender};
 use crate::mqtt::packet::{
@@ -24,19 +22,23 @@ pub(crate) struct DeviceSession<S> {
     wire: Wire<S>,
     login: DeviceLogin,
     will: Option<Will>,
-    keep_alive: Option<NonZeroU16>,
+    /// What came together with the CONNECT.
     early: Vec<Input>,
     offences: Offences,
 }
 
 impl<S: Stream> DeviceSession<S> {
-    pub(crate) fn new(wire: Wire<S>, login: DeviceLogin, peer: Peer) -> Self {
+    pub(crate) fn new(
+        wire: Wire<S>,
+        login: DeviceLogin,
+        will: Option<Will>,
+        early: Vec<Input>,
+    ) -> Self {
         Self {
             wire,
             login,
-            will: peer.will,
-            keep_alive: peer.keep_alive,
-            early: peer.early,
+            will,
+            early,
             offences: Offences::default(),
         }
     }
@@ -60,7 +62,7 @@ impl<S: Stream> DeviceSession<S> {
                 }
             }
             inputs = match self.wire.step().await {
-                Step::Inputs(inputs) => inputs,
+                Step::Progress(inputs) => inputs,
                 Step::Poked => {
                     let recheck = broker.provisioner.recheck_device(&self.login);
                     match Box::pin(recheck).await {
@@ -71,8 +73,6 @@ impl<S: Stream> DeviceSession<S> {
                 Step::End(farewell) => return Departure::ended(farewell),
                 Step::Lost => return Departure::lost(),
             };
-            let deadline = silence_deadline(broker.clock.tick(), self.keep_alive);
-            self.wire.place.handle().set_deadline(deadline);
         }
     }
 

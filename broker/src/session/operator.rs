@@ -5,7 +5,6 @@
 //! nothing piles up here.
 
 use std::collections::VecDeque;
-use std::num::NonZeroU16;
 
 use firstwake::topic::device::downlink;
 use firstwake::topic::{Limits, TopicFilter, TopicName};
@@ -13,7 +12,7 @@ use firstwake::{Event, OperatorLogin, RegistryError};
 
 use super::events::Cursor;
 use super::subscriptions::{Match, Novelty, Subscriptions};
-use super::{Departure, Peer, Will, lower, silence_deadline};
+use super::{Departure, Will, lower};
 use crate::broker::Broker;
 use crate::bus::{BusEnded, Message, Reader, Received, Sender};
 use crate::mqtt::machine::NotSent;
@@ -28,7 +27,7 @@ pub(crate) struct OperatorSession<S> {
     wire: Wire<S>,
     login: OperatorLogin,
     will: Option<Will>,
-    keep_alive: Option<NonZeroU16>,
+    /// What came together with the CONNECT.
     early: Vec<Input>,
     sender: Sender,
     subscriptions: Subscriptions,
@@ -48,14 +47,18 @@ enum Next {
 }
 
 impl<S: Stream> OperatorSession<S> {
-    pub(crate) fn new(wire: Wire<S>, login: OperatorLogin, peer: Peer, sender: Sender) -> Self {
+    pub(crate) fn new(
+        wire: Wire<S>,
+        login: OperatorLogin,
+        will: Option<Will>,
+        early: Vec<Input>,
+    ) -> Self {
         Self {
             wire,
             login,
-            will: peer.will,
-            keep_alive: peer.keep_alive,
-            early: peer.early,
-            sender,
+            will,
+            early,
+            sender: Sender::next(),
             subscriptions: Subscriptions::default(),
             retained: VecDeque::new(),
             held: None,
@@ -86,7 +89,7 @@ impl<S: Stream> OperatorSession<S> {
             inputs = Vec::new();
             self.deliver_waiting();
             match self.next(broker).await {
-                Next::Step(Step::Inputs(more)) => inputs = more,
+                Next::Step(Step::Progress(more)) => inputs = more,
                 Next::Step(Step::Poked) => {
                     if let Err(not) = broker.provisioner.recheck_operator(&self.login).await {
                         return Departure::not_admitted(&not);
@@ -139,8 +142,6 @@ impl<S: Stream> OperatorSession<S> {
     }
 
     async fn take(&mut self, input: Input, broker: &Broker) -> Result<(), Departure> {
-        let deadline = silence_deadline(broker.clock.tick(), self.keep_alive);
-        self.wire.place.handle().set_deadline(deadline);
         match input {
             Input::Publish(publish) => self.take_publish(publish, broker).await,
             Input::Subscribe(subscribe) => self.take_subscribe(subscribe, broker).await,

@@ -30,7 +30,7 @@ fn read(bytes: &[u8]) -> Progress {
 
 fn opened(bytes: &[u8]) -> Opening {
     match read(bytes) {
-        Progress::Opened(opening) => opening,
+        Progress::Opened(opening) => *opening,
         other => panic!("{other:?}"),
     }
 }
