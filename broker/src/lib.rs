@@ -5,6 +5,7 @@ mod bus;
 mod connection;
 mod edge;
 mod mqtt;
+pub mod plugin;
 mod session;
 mod sessions;
 mod wire;
