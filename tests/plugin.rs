@@ -109,13 +109,13 @@ async fn what_happens_to_a_device_while_it_activates() {
     let stock = Stock::start().await;
     let code = code(SECRET, SERIAL);
     let mut device = stock.connect("wake", SERIAL, &code).await.expect("in");
+    let key = key_in(&device.activate().await);
     stock.change(SERIAL, Transition::Suspend).await;
-    device.subscribe(RESPONSE).await;
     device.publish(REQUEST, "").await;
     assert_eq!(device.error().await, "suspended");
     stock.change(SERIAL, Transition::Resume).await;
     device.publish(REQUEST, "").await;
-    key_in(&device.answer().await);
+    assert_eq!(key_in(&device.answer().await), key);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -232,7 +232,7 @@ impl Stock {
         let responder = plugin.responder(tx, rx).expect("a responder");
         tokio::spawn(responder.run());
         // rumqttd cannot be stopped: its threads end with the process.
-        thread::spawn(move || broker.start());
+        thread::spawn(move || drop(broker.start()));
         listening(v4).await;
         listening(v5).await;
         let stock = Self {
