@@ -6,7 +6,7 @@ use firstwake::{Entropy, Timestamp};
 
 /// The operating system's random generator.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct OsEntropy;
+pub struct OsEntropy;
 
 impl Entropy for OsEntropy {
     fn fill(&self, buffer: &mut [u8]) {
