@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -170,12 +170,29 @@ impl Rows {
         self.read(Table::Devices, &device_key(feed))
     }
 
+    /// A batch reaches the tables row by row: whoever reads more than one row
+    /// has to look at one instant.
+    fn instant(&self) -> Snapshot {
+        self.database.snapshot()
+    }
+
+    fn device_at(&self, instant: &Snapshot, feed: FeedId) -> Result<Option<Device>, RegistryError> {
+        let row = instant.get(&self.devices, device_key(feed));
+        row.map_err(unavailable)?
+            .map(|row| decode(&row))
+            .transpose()
+    }
+
     /// The devices that an index row names.
     pub(super) fn devices_at(&self, key: &[u8]) -> Result<Vec<Device>, RegistryError> {
-        let feeds: Vec<FeedId> = self.read(Table::Index, key)?.unwrap_or_default();
+        let instant = self.instant();
+        let Some(row) = instant.get(&self.index, key).map_err(unavailable)? else {
+            return Ok(Vec::new());
+        };
+        let feeds: Vec<FeedId> = decode(&row)?;
         feeds
             .into_iter()
-            .filter_map(|feed| self.device(feed).transpose())
+            .filter_map(|feed| self.device_at(&instant, feed).transpose())
             .collect()
     }
 
@@ -196,28 +213,30 @@ impl Rows {
                 key
             },
         );
+        let instant = self.instant();
         let mut devices = Vec::new();
-        for item in self.index.range(start..) {
+        for item in instant.range(&self.index, start..) {
             let (key, row) = item.into_inner().map_err(unavailable)?;
             if devices.len() == limit || !key.starts_with(&prefix) {
                 break;
             }
-            devices.extend(self.device(decode(&row)?)?);
+            devices.extend(self.device_at(&instant, decode(&row)?)?);
         }
         Ok(devices)
     }
 
     /// All rows of one kind in the meta table.
     pub(super) fn all<T: DeserializeOwned>(&self, kind: u8) -> Result<Vec<T>, RegistryError> {
-        self.meta
-            .prefix([kind])
+        self.instant()
+            .prefix(&self.meta, [kind])
             .map(|item| decode(&item.value().map_err(unavailable)?))
             .collect()
     }
 
     pub(super) fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, RegistryError> {
         let mut events = Vec::new();
-        for item in self.events.range(event_key(after.saturating_add(1))..) {
+        let start = event_key(after.saturating_add(1));
+        for item in self.instant().range(&self.events, start..) {
             if events.len() == limit {
                 break;
             }

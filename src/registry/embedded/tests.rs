@@ -34,6 +34,29 @@ async fn everything_is_there_after_closing() {
     assert!(!feeds.contains(&more[1]), "feeds are never given out twice");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_sees_whole_batches_only() {
+    const TOTAL: u64 = 4096;
+    let home = tempfile::tempdir().expect("a directory");
+    let registry = Arc::new(Embedded::open(home.path()).expect("opens"));
+    let writing = Arc::clone(&registry);
+    let writer = tokio::spawn(async move {
+        for _ in 0..TOTAL / 64 {
+            let events = vec![conformance::an_event(); 64];
+            let outcome = writing.commit(Write::Note, events).await;
+            assert_eq!(outcome, Ok(Commit::Done));
+        }
+    });
+    let mut read = 0;
+    while read < TOTAL {
+        for event in registry.events(read, 1000).await.expect("readable") {
+            assert_eq!(event.seq, read + 1, "no event may be missing");
+            read = event.seq;
+        }
+    }
+    writer.await.expect("wrote");
+}
+
 #[tokio::test]
 async fn a_newer_format_is_refused() {
     let home = tempfile::tempdir().expect("a directory");
