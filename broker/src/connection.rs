@@ -1,7 +1,7 @@
 //! One connection from its first byte to its last.
 //!
-//! `CONNECT → credential → admission → session`. Each stage is boxed, so that
-//! a session that lasts for years does not carry the stages before it. Nothing
+//! `CONNECT → credential → admission → session`. Stages are boxed, so that a
+//! session that lasts for years does not carry the stages before it. Nothing
 //! is decided here: the core admits, and a session of its kind goes on.
 
 use std::net::IpAddr;
@@ -40,15 +40,16 @@ pub(crate) async fn serve<S: Stream>(
     };
     match session {
         Session::Activation(session) => Box::pin(session.run(&broker)).await,
-        Session::Device(session) => Box::pin(session.run(&broker)).await,
+        // Not boxed once more: there are thousands of these.
+        Session::Device(session) => session.run(&broker).await,
         Session::Operator(session) => Box::pin(session.run(&broker)).await,
     }
 }
 
 /// A session of one of the three kinds.
 enum Session<S> {
-    Activation(ActivationSession<S>),
-    Device(DeviceSession<S>),
+    Activation(Box<ActivationSession<S>>),
+    Device(Box<DeviceSession<S>>),
     Operator(Box<OperatorSession<S>>),
 }
 
@@ -225,15 +226,39 @@ impl Admitted {
         let wire = Wire::new(stream, machine, self.place, self.patience);
         match self.admission {
             Admission::Activation(activation) => {
-                Session::Activation(ActivationSession::new(wire, activation, source, early))
+                let session = ActivationSession::new(wire, activation, source, early);
+                Session::Activation(Box::new(session))
             }
             Admission::Device(login) => {
-                Session::Device(DeviceSession::new(wire, login, self.will, early))
+                let session = DeviceSession::new(wire, login, self.will, early);
+                Session::Device(Box::new(session))
             }
             Admission::Operator(login) => {
                 let session = OperatorSession::new(wire, login, self.will, early);
                 Session::Operator(Box::new(session))
             }
         }
+    }
+}
+#[cfg(test)]
+mod tests {
+    use std::mem::size_of;
+
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// There are thousands of them, so what a connection carries while it
+    /// idles is kept in sight.
+    #[test]
+    fn an_idle_device_is_small() {
+        fn of<F, A, B, C, D>(_: fn(A, B, C, D) -> F) -> usize {
+            size_of::<F>()
+        }
+        let (task, session) = (
+            of(serve::<TcpStream>),
+            size_of::<DeviceSession<TcpStream>>(),
+        );
+        assert!(task <= 448 && session <= 384, "{task} and {session} bytes");
     }
 }

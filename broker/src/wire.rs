@@ -101,7 +101,7 @@ impl<S: Stream> Wire<S> {
     }
 
     /// Tells the peer why, if there is a why and a word for it, and closes.
-    pub(crate) async fn close(mut self, farewell: Option<Farewell>) {
+    pub(crate) async fn close(&mut self, farewell: Option<Farewell>) {
         if let Some(farewell) = farewell {
             self.machine.bid_farewell(farewell);
         }

@@ -66,7 +66,7 @@ impl<S: Stream> ActivationSession<S> {
         }
     }
 
-    pub(crate) async fn run(mut self, broker: &Broker) {
+    pub(crate) async fn run(mut self: Box<Self>, broker: &Broker) {
         let departure = self.last(broker).await;
         self.wire.close(departure.farewell).await;
     }

@@ -43,7 +43,7 @@ impl<S: Stream> DeviceSession<S> {
         }
     }
 
-    pub(crate) async fn run(mut self, broker: &Broker) {
+    pub(crate) async fn run(mut self: Box<Self>, broker: &Broker) {
         let departure = self.last(broker).await;
         if departure.will == WillFate::Publish
             && let Some(Will(message)) = self.will.take()

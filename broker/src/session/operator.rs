@@ -67,7 +67,7 @@ impl<S: Stream> OperatorSession<S> {
         }
     }
 
-    pub(crate) async fn run(mut self, broker: &Broker) {
+    pub(crate) async fn run(mut self: Box<Self>, broker: &Broker) {
         let departure = self.last(broker).await;
         drop(self.reader.take());
         if departure.will == WillFate::Publish
