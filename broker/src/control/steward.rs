@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use firstwake::registry::Registration;
-use firstwake::{NewOperator, NewProduct, ProductSecret, Provisioner, Timestamp, Transition};
+use firstwake::{
+    DeviceError, NewOperator, NewProduct, ProductError, ProductSecret, Provisioner, Timestamp,
+    Transition, TransitionError,
+};
 
 use super::request::{Act, OperatorView, Reply, Request};
 
@@ -64,13 +67,22 @@ async fn attempt(request: Request, provisioner: &Provisioner, now: Timestamp) ->
             after,
             limit,
         } => {
+            if registry.product(&product).await?.is_none() {
+                return Err(ProductError::Unknown(product).into());
+            }
             let devices = registry.devices(&product, after.as_ref(), limit).await?;
             Reply::Devices(devices.into_iter().map(Into::into).collect())
         }
         Request::Change { name, act } => {
             let transition = transition(act, now);
-            let device = provisioner.change_device(&name, transition, now).await?;
-            Reply::Device(device.into())
+            let changed = provisioner.change_device(&name, transition, now).await;
+            Reply::Device(match changed {
+                // What was asked for is so: as good as done.
+                Err(DeviceError::Transition(TransitionError::Already(_))) => {
+                    provisioner.find_device(&name).await?.into()
+                }
+                changed => changed?.into(),
+            })
         }
         Request::Explain { name } => {
             Reply::Explanation(Box::new(provisioner.explain(&name, now).await?))
