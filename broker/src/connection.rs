@@ -168,7 +168,7 @@ async fn admit(
 fn rejection(not: &NotAdmitted, source: IpAddr) -> Rejection {
     match not {
         NotAdmitted::Refused(refusal) => tracing::debug!(%source, %refusal, "refused"),
-        NotAdmitted::Unavailable(error) => tracing::warn!(%source, %error, "not decided"),
+        NotAdmitted::Unavailable(error) => tracing::debug!(%source, %error, "not decided"),
     }
     Rejection::from(not)
 }

@@ -99,6 +99,12 @@ impl Embedded {
         Ok(Self { shared, writer })
     }
 
+    /// The open store. While it is closed after an error, asking for it is what
+    /// has it opened again.
+    fn rows(&self) -> Result<Rows, RegistryError> {
+        self.shared.rows().inspect_err(|_| self.writer.nudge())
+    }
+
     async fn ask<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<T, RegistryError>>) -> Request,
@@ -116,21 +122,21 @@ impl Embedded {
 #[async_trait]
 impl Registry for Embedded {
     async fn device(&self, feed: FeedId) -> Result<Option<Device>, RegistryError> {
-        self.shared.rows()?.device(feed)
+        self.rows()?.device(feed)
     }
 
     async fn by_serial(&self, serial: &Serial) -> Result<Vec<Device>, RegistryError> {
-        let rows = self.shared.rows()?;
+        let rows = self.rows()?;
         rows.devices_at(&rows::serial_key(serial))
     }
 
     async fn by_code(&self, code: &CodeDigest) -> Result<Vec<Device>, RegistryError> {
-        let rows = self.shared.rows()?;
+        let rows = self.rows()?;
         rows.devices_at(&rows::code_key(code))
     }
 
     async fn by_key(&self, key: &KeyDigest) -> Result<Option<Device>, RegistryError> {
-        let rows = self.shared.rows()?;
+        let rows = self.rows()?;
         Ok(rows.devices_at(&rows::api_key_key(key))?.pop())
     }
 
@@ -140,7 +146,7 @@ impl Registry for Embedded {
         after: Option<&Serial>,
         limit: usize,
     ) -> Result<Vec<Device>, RegistryError> {
-        self.shared.rows()?.page(product, after, limit)
+        self.rows()?.page(product, after, limit)
     }
 
     async fn product(&self, id: &ProductId) -> Result<Option<Product>, RegistryError> {
@@ -150,7 +156,7 @@ impl Registry for Embedded {
     }
 
     async fn products(&self) -> Result<Vec<Product>, RegistryError> {
-        self.shared.rows()?.all(rows::PRODUCTS)
+        self.rows()?.all(rows::PRODUCTS)
     }
 
     async fn operator(&self, name: &OperatorName) -> Result<Option<Operator>, RegistryError> {
@@ -160,15 +166,15 @@ impl Registry for Embedded {
     }
 
     async fn operators(&self) -> Result<Vec<Operator>, RegistryError> {
-        self.shared.rows()?.all(rows::OPERATORS)
+        self.rows()?.all(rows::OPERATORS)
     }
 
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, RegistryError> {
-        self.shared.rows()?.events(after, limit)
+        self.rows()?.events(after, limit)
     }
 
     async fn census(&self) -> Result<Census, RegistryError> {
-        Ok(self.shared.rows()?.counters()?.census)
+        Ok(self.rows()?.counters()?.census)
     }
 
     async fn commit(&self, write: Write, events: Vec<NewEvent>) -> Result<Commit, RegistryError> {

@@ -58,6 +58,26 @@ async fn a_reader_sees_whole_batches_only() {
 }
 
 #[tokio::test]
+async fn a_closed_store_is_opened_by_whoever_reads() {
+    let home = tempfile::tempdir().expect("a directory");
+    let registry = Embedded::open(home.path()).expect("opens");
+    let feeds = conformance::register(&registry, 0, &["a"]).await;
+    // What the writer does after an I/O error.
+    registry.shared.replace(None);
+    let closed = registry.device(feeds[0]).await;
+    assert!(matches!(closed, Err(RegistryError::Unavailable(_))));
+    // Behind the reader's wish in the writer's queue.
+    let note = registry.commit(Write::Note, vec![conformance::an_event()]);
+    assert_eq!(note.await, Ok(Commit::Done));
+    assert!(matches!(registry.device(feeds[0]).await, Ok(Some(_))));
+    assert_eq!(
+        *registry.newest().borrow(),
+        2,
+        "numbers go on where they were"
+    );
+}
+
+#[tokio::test]
 async fn a_newer_format_is_refused() {
     let home = tempfile::tempdir().expect("a directory");
     let (rows, _) = Rows::open(home.path()).expect("opens");

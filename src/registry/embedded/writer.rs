@@ -36,6 +36,8 @@ pub(super) enum Request {
         batch: Batch,
         answer: Answer<Vec<Registration>>,
     },
+    /// A reader found the store closed: open it again.
+    Reopen,
 }
 
 /// The thread's handle. Dropping it writes what was accepted, then joins.
@@ -61,6 +63,14 @@ impl Writer {
         match &self.requests {
             Some(requests) => requests.send(request).await.map_err(|_| ()),
             None => Err(()),
+        }
+    }
+
+    /// Has the store opened again, if the writer has not done so already. With
+    /// a full queue there is no need: its next group does.
+    pub(super) fn nudge(&self) {
+        if let Some(requests) = &self.requests {
+            drop(requests.try_send(Request::Reopen));
         }
     }
 }
@@ -107,7 +117,7 @@ fn write_group(
     let mut staging = Staging::new(rows, before);
     let staged: Vec<Staged> = group
         .drain(..)
-        .map(|request| request.stage(&mut staging))
+        .filter_map(|request| request.stage(&mut staging))
         .collect();
     match staging.commit() {
         Ok(after) => {
@@ -129,21 +139,23 @@ fn write_group(
 }
 
 impl Request {
-    fn stage(self, staging: &mut Staging<'_>) -> Staged {
-        match self {
+    fn stage(self, staging: &mut Staging<'_>) -> Option<Staged> {
+        Some(match self {
             Self::Commit {
                 write,
                 events,
                 answer,
             } => Staged::Commit(staging.write(write, &events), answer),
             Self::Register { batch, answer } => Staged::Register(staging.register(&batch), answer),
-        }
+            Self::Reopen => return None,
+        })
     }
 
     fn refuse(self, error: &RegistryError) {
         match self {
             Self::Commit { answer, .. } => drop(answer.send(Err(error.clone()))),
             Self::Register { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Self::Reopen => {}
         }
     }
 }
