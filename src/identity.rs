@@ -94,6 +94,12 @@ impl FeedId {
     /// The largest feed id there is.
     pub const MAX: u32 = (1 << 31) - 1;
 
+    /// The feed of the device that was registered first.
+    pub(crate) const FIRST: Self = Self(1);
+
+    /// Numbers are given out from 1 on: no device will come to have this one.
+    pub(crate) const NOBODYS: Self = Self(Self::MAX);
+
     /// Checks the range.
     pub fn new(number: u32) -> Result<Self, InvalidName> {
         match number {

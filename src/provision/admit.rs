@@ -105,8 +105,7 @@ impl Provisioner {
         let name = DeviceName::parse(username).map_err(|_| Refusal::Malformed)?;
         let candidates = self.candidates(&name).await?;
         if candidates.is_empty() {
-            decide::code_against(code, &name.serial, None, &self.decoy, now);
-            return Err(Refusal::UnknownDevice.into());
+            return self.refuse_stranger(code, &name, source, now).await;
         }
         let mut refusal = Refusal::WrongCode;
         let mut proved = None;
@@ -134,6 +133,25 @@ impl Provisioner {
             generation,
             key: None,
         }))
+    }
+
+    /// Refuses a serial that nobody has, at the price of a wrong code: a device
+    /// and its product are read, its secrets tried, the attempt noted. Whoever
+    /// measures the answer learns no more than who reads it.
+    async fn refuse_stranger(
+        &self,
+        code: &ActivationCode,
+        name: &DeviceName,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Admission, NotAdmitted> {
+        if let Some(other) = self.registry.device(FeedId::FIRST).await? {
+            self.product_of(&other).await?;
+        }
+        decide::code_against(code, &name.serial, None, &self.decoy, now);
+        let refusal = Refusal::UnknownDevice;
+        self.attempts.keep(FeedId::NOBODYS, source, refusal, now);
+        Err(refusal.into())
     }
 
     async fn admit_key(

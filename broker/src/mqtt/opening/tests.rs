@@ -94,6 +94,16 @@ fn nameless_clients() {
 }
 
 #[test]
+fn a_password_may_come_alone_since_version_5() {
+    let opening = opened(&connect("MQTT", 5, 0b0100_0010, &["id", "pass"]));
+    assert_eq!(opening.connect.username.as_deref(), Some(""));
+    let password = opening.connect.password.as_ref().map(|p| p.as_slice());
+    assert_eq!(password, Some(b"pass".as_slice()));
+    let cut = connect("MQTT", 5, 0b0100_0010, &["id"]);
+    assert_eq!(rejected(&cut), (Rejection::Malformed, Version::V5));
+}
+
+#[test]
 fn what_is_not_a_connect_is_closed() {
     let closed = |bytes: &[u8]| assert!(matches!(read(bytes), Progress::Close), "{bytes:?}");
     closed(&[0x30, 3, 0, 1, b'a']);

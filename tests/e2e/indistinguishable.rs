@@ -1,0 +1,64 @@
+//! A stranger cannot tell an unknown serial from a wrong code.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Connect, TestBroker, Version};
+
+/// Samples of each kind.
+const SAMPLES: usize = 3000;
+
+#[test]
+fn an_unknown_serial_answers_as_a_wrong_code_does() {
+    let broker = TestBroker::start();
+    broker.fleet(&["known-000"]);
+    let wrong = "0".repeat(40);
+    for version in Version::ALL {
+        let told = |serial| broker.told(version, &Connect::new(serial, &wrong));
+        assert_eq!(told("known-000"), told("stranger0"));
+    }
+
+    let packets =
+        ["known-000", "stranger0"].map(|serial| Connect::new(serial, &wrong).bytes(Version::V311));
+    let sample = |kind: usize| {
+        let mut peer = broker.peer(Version::V311);
+        let begun = Instant::now();
+        peer.send(&packets[kind]);
+        peer.expect(&Version::V311.connack(4));
+        begun.elapsed()
+    };
+    let mut times = [Vec::new(), Vec::new()];
+    for n in 0..SAMPLES + 200 {
+        // One after the other, and each as often the first of the two.
+        for kind in [n % 2, 1 - n % 2] {
+            let took = sample(kind);
+            // The first ones find cold caches.
+            if n >= 200 {
+                times[kind].push(took);
+            }
+        }
+    }
+    for part in [10, 25, 50] {
+        let [known, stranger] = times.each_ref().map(|times| quantile(times, part));
+        let apart = known.abs_diff(stranger);
+        let noise = times.iter().map(|times| noise(times, part)).max();
+        let noise = noise.expect("two kinds");
+        assert!(
+            apart < known / 10 || apart < 3 * noise,
+            "{part} %: {known:?} with a wrong code, {stranger:?} unknown, noise {noise:?}"
+        );
+    }
+}
+
+/// The time within which this many of a hundred were answered.
+fn quantile(times: &[Duration], part: usize) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times[times.len() * part / 100]
+}
+
+/// How far two halves of one kind are apart.
+fn noise(times: &[Duration], part: usize) -> Duration {
+    let half =
+        |first: usize| -> Vec<Duration> { times.iter().skip(first).step_by(2).copied().collect() };
+    quantile(&half(0), part).abs_diff(quantile(&half(1), part))
+}

@@ -1,0 +1,18 @@
+//! The server from outside: raw MQTT bytes over real sockets, and the command.
+//!
+//! Compiled as tests of `firstwake-broker`, which can see its binary. Each
+//! story starts a server of its own; what holds for every protocol version is
+//! told once and run for all three. Nothing sleeps, and no port is fixed.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+mod activation;
+mod indistinguishable;
+mod isolation;
+mod refusals;
+mod repeats;
+mod support;
+mod topics;

@@ -1,0 +1,155 @@
+//! The real server, as a process of its own.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use tempfile::TempDir;
+
+use super::command::{Done, command, firstwake};
+use super::{Connect, Peer, Version};
+
+/// A server and its data directory. Dropping it kills the process.
+pub(crate) struct TestBroker {
+    child: Child,
+    address: SocketAddr,
+    data_dir: PathBuf,
+    directory: TempDir,
+}
+
+impl TestBroker {
+    /// Starts on an empty directory and a free port.
+    pub(crate) fn start() -> Self {
+        Self::start_in("data")
+    }
+
+    /// Starts with its data in this place under a directory of its own.
+    pub(crate) fn start_in(place: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let data_dir = directory.path().join(place);
+        let (child, address) = spawn(&data_dir, &log(&directory));
+        Self {
+            child,
+            address,
+            data_dir,
+            directory,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Runs a command on this server's data directory.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> Done {
+        self.cli_with(arguments, "")
+    }
+
+    pub(crate) fn cli_with(&self, arguments: &[&str], stdin: &str) -> Done {
+        firstwake(&self.data_dir, arguments, stdin)
+    }
+
+    /// A TCP connection.
+    pub(crate) fn peer(&self, version: Version) -> Peer {
+        Peer::open(self.address, version)
+    }
+
+    /// A peer that is let in.
+    pub(crate) fn admitted(&self, version: Version, connect: &Connect<'_>) -> Peer {
+        Peer::admitted(self.address, version, connect)
+    }
+
+    /// Kills the process where it stands, and starts another.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.kill();
+        (self.child, self.address) = spawn(&self.data_dir, &log(&self.directory));
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Asks the server to stop.
+    pub(crate) fn terminate(&self) {
+        let kill = format!("kill -TERM {}", self.pid());
+        let status = Command::new("sh").args(["-c", &kill]).status();
+        assert!(status.expect("a shell").success());
+    }
+
+    /// Waits for the process to end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("it ends")
+    }
+
+    /// Files that the server has open.
+    pub(crate) fn open_files(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.pid());
+        fs::read_dir(path).expect("it runs").count()
+    }
+
+    /// Resident memory, in KiB, without what is mapped from files.
+    pub(crate) fn memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = fs::read_to_string(path).expect("it runs");
+        let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|n| n.parse().ok()).expect("a number of kB")
+    }
+
+    /// The audit log.
+    pub(crate) fn events(&self) -> Vec<serde_json::Value> {
+        let lines = self.cli(&["events"]).ok();
+        let parse = |line| serde_json::from_str(line).expect("JSON");
+        lines.lines().map(parse).collect()
+    }
+}
+
+impl Drop for TestBroker {
+    fn drop(&mut self) {
+        // It may have ended as the test wanted.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            let log = fs::read_to_string(log(&self.directory)).unwrap_or_default();
+            println!("the server's log:\n{log}");
+        }
+    }
+}
+
+fn log(directory: &TempDir) -> PathBuf {
+    directory.path().join("log")
+}
+
+/// Starts a server and waits until it says where it listens.
+fn spawn(data_dir: &Path, log: &Path) -> (Child, SocketAddr) {
+    let log = File::options().create(true).append(true).open(log);
+    let mut child = command()
+        .args(["serve", "--mqtt", "127.0.0.1:0", "--data-dir"])
+        .arg(data_dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log.expect("a log"))
+        .spawn()
+        .expect("the server starts");
+    let stdout = child.stdout.take().expect("piped");
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).expect("a line");
+    let address = line
+        .trim_end()
+        .strip_prefix("mqtt listening on ")
+        .and_then(|address| address.parse().ok())
+        .unwrap_or_else(|| panic!("ready is said otherwise: {line:?}"));
+    (child, address)
+}

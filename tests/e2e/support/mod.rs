@@ -1,0 +1,33 @@
+//! What the stories share: a server, a peer over raw bytes, a small fleet.
+
+mod broker;
+mod command;
+mod fleet;
+mod operator;
+mod peer;
+pub(crate) mod wire;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use broker::TestBroker;
+pub(crate) use command::{Done, firstwake};
+pub(crate) use fleet::{Credentials, SECRET, code};
+pub(crate) use operator::PASSWORD;
+pub(crate) use peer::Peer;
+pub(crate) use wire::{Connect, Packet, Version};
+
+/// No step of a test takes longer, unless it hangs.
+pub(crate) const HUNG: Duration = Duration::from_secs(30);
+
+/// Asks again and again until the answer is there. For what a server does on
+/// its own time and tells nobody.
+pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(begun.elapsed() < HUNG, "never: {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,143 @@
+//! One MQTT client, as bytes over a socket.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use super::HUNG;
+use super::wire::{Connect, PINGREQ, PINGRESP, PUBACK, Packet, Publish, Version};
+
+pub(crate) struct Peer {
+    stream: TcpStream,
+    pub(crate) version: Version,
+}
+
+impl Peer {
+    /// A TCP connection on which nothing was said.
+    pub(crate) fn open(address: SocketAddr, version: Version) -> Self {
+        let stream = TcpStream::connect(address).expect("the server listens");
+        stream.set_nodelay(true).expect("an open socket");
+        stream.set_read_timeout(Some(HUNG)).expect("not zero");
+        Self { stream, version }
+    }
+
+    /// Sends a CONNECT; the answer is not read.
+    pub(crate) fn connect(address: SocketAddr, version: Version, connect: &Connect<'_>) -> Self {
+        let mut peer = Self::open(address, version);
+        peer.send(&connect.bytes(version));
+        peer
+    }
+
+    /// Is let in.
+    pub(crate) fn admitted(address: SocketAddr, version: Version, connect: &Connect<'_>) -> Self {
+        let mut peer = Self::connect(address, version, connect);
+        let connack = peer.packet();
+        assert_eq!(
+            (connack.first, &connack.body[..2]),
+            (0x20, [0, 0].as_slice()),
+            "{version:?} {connect:?}"
+        );
+        peer
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the server reads");
+    }
+
+    /// Sends what the server may no longer want to read.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) {
+        drop(self.stream.write_all(bytes));
+    }
+
+    /// The next packet; `None` is the end of the stream.
+    pub(crate) fn next(&mut self) -> Option<Packet> {
+        let first = self.byte()?;
+        let mut length = 0;
+        for shift in [0, 7, 14, 21] {
+            let byte = self.byte().expect("a whole length");
+            length |= usize::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).expect("a whole packet");
+        Some(Packet { first, body })
+    }
+
+    pub(crate) fn packet(&mut self) -> Packet {
+        self.next().expect("a packet, not the end")
+    }
+
+    /// The next packet has to be exactly this.
+    pub(crate) fn expect(&mut self, bytes: &[u8]) {
+        let version = self.version;
+        match self.next() {
+            Some(packet) => assert_eq!(packet.bytes(), bytes, "{version:?}"),
+            None => panic!("{version:?}: the end, and not {bytes:02x?}"),
+        }
+    }
+
+    /// The next packet has to be a PUBLISH. It is not acknowledged.
+    pub(crate) fn publish(&mut self) -> Publish {
+        let packet = self.packet();
+        let publish = packet.publish(self.version);
+        publish.unwrap_or_else(|| panic!("{:?}: no PUBLISH: {packet:02x?}", self.version))
+    }
+
+    /// The next message; QoS 1 is acknowledged.
+    pub(crate) fn message(&mut self) -> Publish {
+        let publish = self.publish();
+        if publish.qos() == 1 {
+            let id = publish.id.expect("QoS 1 has an id");
+            self.send(&self.version.acknowledgement(PUBACK, id, 0));
+        }
+        publish
+    }
+
+    /// The stream ends, with nothing said before.
+    pub(crate) fn expect_close(&mut self) {
+        let next = self.next();
+        assert_eq!(next, None, "{:?}", self.version);
+    }
+
+    /// The stream ends; version 5 is told why.
+    pub(crate) fn expect_farewell(&mut self, reason: u8) {
+        if let Some(farewell) = self.version.farewell(reason) {
+            self.expect(&farewell);
+        }
+        self.expect_close();
+    }
+
+    /// The session lives, and has said nothing since.
+    pub(crate) fn expect_alive(&mut self) {
+        self.send(&PINGREQ);
+        self.expect(&PINGRESP);
+    }
+
+    /// Subscribes, and reads what is granted.
+    pub(crate) fn subscribe(&mut self, filters: &[(&str, u8)], granted: &[u8]) {
+        self.send(&self.version.subscribe(7, filters));
+        self.expect(&self.version.suback(7, granted));
+    }
+
+    /// Ends the connection as a cut cable does: without a word.
+    pub(crate) fn vanish(self) {
+        drop(self.stream.shutdown(Shutdown::Both));
+    }
+
+    /// Sends no more, and reads on.
+    pub(crate) fn stop_sending(&self) {
+        self.stream.shutdown(Shutdown::Write).expect("open");
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let mut byte = [0];
+        match self.stream.read(&mut byte) {
+            Ok(0) => None,
+            Ok(_) => Some(byte[0]),
+            // The server closed with bytes of ours unread.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("{:?}: {error}", self.version),
+        }
+    }
+}
