@@ -1,0 +1,216 @@
+//! A device's lifecycle: the one table of what may follow what.
+//!
+//! A device has two key slots. *Issuing* writes only the pending one; the
+//! first login with the pending key *confirms* it, and the earlier key ends.
+//! So a lost answer never costs a device, and issuing again never kicks a
+//! working one. A transition consumes the device and returns the next one; the
+//! registry writes it only if nobody was faster.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Device, Keys, Lifecycle, Standing};
+use crate::clock::Timestamp;
+use crate::event::{EventKind, KeySlot, NewEvent};
+use crate::secret::KeyDigest;
+
+/// An operator's act on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transition {
+    /// Put aside, for now.
+    Suspend,
+    /// Undo a suspension.
+    Resume,
+    /// Put aside until it is clear who is who.
+    Quarantine,
+    /// Undo a quarantine.
+    Release,
+    /// For good.
+    Revoke,
+    /// Start over on the same feed.
+    Reset,
+    /// Start over although it was revoked.
+    ResetFromRevoked,
+    /// Let the code of an active device work until then.
+    Reopen {
+        /// The end of the window.
+        until: Timestamp,
+    },
+}
+
+/// Why an operator's act is not possible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TransitionError {
+    /// It is so already: nothing was written.
+    #[error("the device is already {0}")]
+    Already(Lifecycle),
+    /// Undoing something that was not done.
+    #[error("the device is not {expected}, it is {found}")]
+    NotIn {
+        /// What it would have to be.
+        expected: Lifecycle,
+        /// What it is.
+        found: Lifecycle,
+    },
+    /// Two operators' acts would be mixed up.
+    #[error("the device is {0}: undo that first")]
+    PutAside(Lifecycle),
+    /// Revocation is final.
+    #[error("the device is revoked: only an admin can undo that, with reset --from-revoked")]
+    Revoked,
+}
+
+impl Device {
+    /// Writes a new pending key. The caller has asked
+    /// [`may_activate`](Self::may_activate).
+    pub(crate) fn issue(mut self, key: KeyDigest, generation: u32, now: Timestamp) -> Changed {
+        let (keys, replaced) = match self.keys {
+            Keys::None => (Keys::Pending(key), None),
+            Keys::Pending(old) => (Keys::Pending(key), Some(old)),
+            Keys::Confirmed { current, pending } => (
+                Keys::Confirmed {
+                    current,
+                    pending: Some(key),
+                },
+                pending,
+            ),
+        };
+        self.keys = keys;
+        self.ended = replaced.or(self.ended);
+        self.generation = generation;
+        self.issued_at = Some(now);
+        let ended = replaced.map(|_| EventKind::KeyEnded {
+            slot: KeySlot::Pending,
+        });
+        let kinds = ended
+            .into_iter()
+            .chain([EventKind::ActivationIssued { generation }]);
+        Changed::new(self, kinds, now)
+    }
+
+    /// Turns the pending key into the confirmed one, ending the one before and
+    /// any window that was open for the code; `None` if nothing is pending.
+    pub(crate) fn confirm(mut self, now: Timestamp) -> Option<Changed> {
+        let (current, replaced) = match self.keys {
+            Keys::Pending(pending) => (pending, None),
+            Keys::Confirmed {
+                current,
+                pending: Some(pending),
+            } => (pending, Some(current)),
+            Keys::None | Keys::Confirmed { pending: None, .. } => return None,
+        };
+        self.keys = Keys::Confirmed {
+            current,
+            pending: None,
+        };
+        self.ended = replaced.or(self.ended);
+        self.confirmed_at = Some(now);
+        self.reactivation_until = None;
+        let ended = replaced.map(|_| EventKind::KeyEnded {
+            slot: KeySlot::Confirmed,
+        });
+        let kinds = ended.into_iter().chain([EventKind::ActivationConfirmed]);
+        Some(Changed::new(self, kinds, now))
+    }
+
+    /// Carries out an operator's act.
+    pub(crate) fn apply(
+        mut self,
+        transition: Transition,
+        now: Timestamp,
+    ) -> Result<Changed, TransitionError> {
+        let found = self.lifecycle();
+        let kind = match transition {
+            Transition::Suspend => {
+                self.put_aside_as(Standing::Suspended)?;
+                EventKind::DeviceSuspended
+            }
+            Transition::Quarantine => {
+                self.put_aside_as(Standing::Quarantined)?;
+                EventKind::DeviceQuarantined
+            }
+            Transition::Resume => {
+                self.take_back_from(Standing::Suspended, Lifecycle::Suspended)?;
+                EventKind::DeviceResumed
+            }
+            Transition::Release => {
+                self.take_back_from(Standing::Quarantined, Lifecycle::Quarantined)?;
+                EventKind::DeviceReleased
+            }
+            Transition::Revoke if found == Lifecycle::Revoked => {
+                return Err(TransitionError::Already(found));
+            }
+            Transition::Revoke => {
+                self.standing = Standing::Revoked;
+                EventKind::DeviceRevoked
+            }
+            Transition::Reset if found == Lifecycle::Revoked => {
+                return Err(TransitionError::Revoked);
+            }
+            Transition::Reset | Transition::ResetFromRevoked => {
+                self.start_over();
+                EventKind::DeviceReset
+            }
+            Transition::Reopen { .. } if found == Lifecycle::Revoked => {
+                return Err(TransitionError::Revoked);
+            }
+            Transition::Reopen { until } => {
+                self.reactivation_until = Some(until);
+                EventKind::ReactivationOpened { until }
+            }
+        };
+        Ok(Changed::new(self, [kind], now))
+    }
+
+    fn put_aside_as(&mut self, standing: Standing) -> Result<(), TransitionError> {
+        match self.standing {
+            Standing::Good => {
+                self.standing = standing;
+                Ok(())
+            }
+            Standing::Revoked => Err(TransitionError::Revoked),
+            same if same == standing => Err(TransitionError::Already(self.lifecycle())),
+            _ => Err(TransitionError::PutAside(self.lifecycle())),
+        }
+    }
+
+    fn take_back_from(
+        &mut self,
+        standing: Standing,
+        expected: Lifecycle,
+    ) -> Result<(), TransitionError> {
+        if self.standing == standing {
+            self.standing = Standing::Good;
+            Ok(())
+        } else {
+            let found = self.lifecycle();
+            Err(TransitionError::NotIn { expected, found })
+        }
+    }
+
+    fn start_over(&mut self) {
+        self.standing = Standing::Good;
+        self.keys = Keys::None;
+        self.ended = None;
+        self.issued_at = None;
+        self.confirmed_at = None;
+        self.reactivation_until = None;
+    }
+}
+
+/// A device after a transition, and what is to be written down with it.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    pub(crate) device: Device,
+    pub(crate) events: Vec<NewEvent>,
+}
+
+impl Changed {
+    fn new(device: Device, kinds: impl IntoIterator<Item = EventKind>, now: Timestamp) -> Self {
+        let events = kinds
+            .into_iter()
+            .map(|kind| device.event(kind, now))
+            .collect();
+        Self { device, events }
+    }
+}
