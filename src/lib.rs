@@ -21,6 +21,7 @@ mod product;
 mod provision;
 mod refusal;
 pub mod registry;
+mod rights;
 mod sealing;
 mod secret;
 pub mod topic;
@@ -42,5 +43,6 @@ pub use provision::{
 };
 pub use refusal::{Proof, Refusal};
 pub use registry::{Registry, RegistryError};
+pub use rights::Rights;
 pub use sealing::{SealedSecret, SealingKey, UnsealError};
 pub use secret::{ApiKey, CodeDigest, InvalidSecret, KeyDigest, ProductSecret};

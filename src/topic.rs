@@ -2,13 +2,12 @@
 //!
 //! Everything a peer sends is parsed here before anything else sees it. What
 //! a *device* may do with a topic is decided in [`device`]; what an operator
-//! may, in [`operator`].
+//! may, in [`Rights`](crate::Rights).
 
 pub mod device;
 mod filter;
 mod level;
 mod name;
-pub mod operator;
 
 pub use filter::TopicFilter;
 pub use level::{decode_level, encode_level};

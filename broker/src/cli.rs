@@ -7,7 +7,6 @@ mod code;
 mod device;
 mod events;
 mod operator;
-mod output;
 mod product;
 mod serials;
 mod serve;
@@ -21,8 +20,7 @@ use clap::{Parser, Subcommand};
 use crate::control::Control;
 use crate::demo;
 use crate::home::{FirstOperator, Home};
-
-pub(crate) use self::output::{complain, say};
+use crate::output::complain;
 
 /// A secure front door for fleets of devices that speak MQTT
 #[derive(Parser)]

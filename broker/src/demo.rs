@@ -26,8 +26,8 @@ use tokio::sync::oneshot;
 use self::child::Child;
 use self::screen::Screen;
 use self::watcher::Watcher;
-use crate::cli::say;
 use crate::control::{Control, Reply, Request};
+use crate::output::say;
 
 /// What the demo's serials begin with.
 const PREFIX: &str = "demo-";

@@ -13,6 +13,7 @@ mod edge;
 mod home;
 mod listen;
 mod mqtt;
+mod output;
 pub mod plugin;
 mod server;
 mod session;

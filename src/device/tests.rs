@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::transition::Changed;
 use super::*;
 use crate::entropy::counting::Counting;
 use crate::secret::ApiKey;

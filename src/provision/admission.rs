@@ -7,8 +7,8 @@ use crate::identity::{FeedId, ProductId, Serial};
 use crate::operator::{Operator, OperatorName, Role};
 use crate::refusal::Refusal;
 use crate::registry::RegistryError;
+use crate::rights::Rights;
 use crate::secret::{ApiKey, KeyDigest};
-use crate::topic::operator::Rights;
 
 /// Who was let in, and as what.
 #[derive(Debug)]

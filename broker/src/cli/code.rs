@@ -3,7 +3,7 @@
 use anyhow::Result;
 use firstwake::{ActivationCode, ProductSecret, Serial};
 
-use super::output::say;
+use crate::output::say;
 
 /// Compute a device's activation code: hex(HMAC-SHA1(unhex(secret), serial))
 #[derive(clap::Args)]

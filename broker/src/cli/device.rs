@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use firstwake::{DeviceName, Explanation, ProductId, Serial, Timestamp};
 
-use super::output::{say, say_json};
 use super::serials::{Pattern, gather};
 use crate::control::{Act, Control, DeviceView, Reply, Request};
+use crate::output::{say, say_json};
 
 /// Serials sent to the server at once.
 const CHUNK: usize = 10_000;

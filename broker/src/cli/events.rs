@@ -2,8 +2,8 @@
 
 use anyhow::{Result, bail};
 
-use super::output::say_json;
 use crate::control::{Control, Reply, Request};
+use crate::output::say_json;
 
 /// Events read with one request.
 const PAGE: usize = 1000;

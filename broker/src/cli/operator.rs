@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 use firstwake::topic::{Limits, TopicFilter};
 use firstwake::{OperatorName, Role};
 
-use super::output::say;
 use crate::control::{Control, Reply, Request};
+use crate::output::say;
 
 /// Who may watch and talk to devices
 #[derive(clap::Subcommand)]

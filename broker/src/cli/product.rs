@@ -7,8 +7,8 @@ use firstwake::{DatastreamId, Reactivation};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::output::{say, say_json};
 use crate::control::{Control, ProductView, Reply, Request};
+use crate::output::{say, say_json};
 
 /// Kinds of devices
 #[derive(clap::Subcommand)]

@@ -8,8 +8,9 @@ use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::output::say;
-use super::{announce, complain};
+use super::announce;
+use crate::output::complain;
+use crate::output::say;
 use crate::server::{Config, Plaintext};
 
 /// Open files below which a fleet will not fit.

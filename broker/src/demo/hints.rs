@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::Set;
 use super::child::Child;
-use crate::cli::say;
+use crate::output::say;
 
 /// A serial that no simulated device has.
 const ONE_MORE: &str = "one-more";

@@ -7,7 +7,7 @@ use device_sim::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::interval;
 
-use crate::cli::complain;
+use crate::output::complain;
 
 /// Standard error, one way or the other.
 pub(super) enum Screen {

@@ -20,6 +20,6 @@ pub(crate) fn complain(line: &str) {
 }
 
 /// Writes one JSON object on one line.
-pub(super) fn say_json(value: &impl Serialize) -> Result<()> {
+pub(crate) fn say_json(value: &impl Serialize) -> Result<()> {
     say(&serde_json::to_string(value)?)
 }

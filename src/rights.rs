@@ -7,8 +7,8 @@
 
 use std::sync::LazyLock;
 
-use super::{Limits, TopicFilter, TopicName};
 use crate::operator::{Operator, Role};
+use crate::topic::{Limits, TopicFilter, TopicName};
 
 /// What one operator may do, as filters.
 #[derive(Clone, Debug)]
