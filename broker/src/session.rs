@@ -18,10 +18,12 @@ pub(crate) use self::activation::ActivationSession;
 pub(crate) use self::device::DeviceSession;
 pub(crate) use self::operator::OperatorSession;
 
+use crate::broker::Broker;
 use crate::bus::{Message, Sender};
 use crate::mqtt::connack::Rejection;
 use crate::mqtt::machine::{RetainOffered, Terms};
-use crate::mqtt::packet::{Connect, Farewell, Qos, Version, WillFate};
+use crate::mqtt::packet::{Connect, Farewell, Input, Qos, Version, WillFate};
+use crate::wire::{Step, Stream, Wire};
 
 impl Terms {
     /// A device that fetches its credentials.
@@ -96,6 +98,43 @@ pub(crate) fn check_will(
         properties: will.properties.clone(),
         sender: Sender::next(),
     }))))
+}
+
+/// A session that nothing feeds but its own connection.
+trait Conversation<S> {
+    fn wire(&mut self) -> &mut Wire<S>;
+
+    /// Answers one thing that the peer sent.
+    async fn take(&mut self, input: Input, broker: &Broker) -> Result<(), Departure>;
+
+    /// Asks whether the admission still holds.
+    async fn recheck(&self, broker: &Broker) -> Result<(), NotAdmitted>;
+}
+
+/// Carries a conversation on to its end. `early` is what came together with
+/// the CONNECT. What is done seldom is boxed: most of the time, a device idles.
+async fn converse<S: Stream>(
+    session: &mut impl Conversation<S>,
+    early: Vec<Input>,
+    broker: &Broker,
+) -> Departure {
+    let mut inputs = early;
+    loop {
+        for input in inputs {
+            if let Err(departure) = Box::pin(session.take(input, broker)).await {
+                return departure;
+            }
+        }
+        inputs = match session.wire().step().await {
+            Step::Progress(inputs) => inputs,
+            Step::Poked => match Box::pin(session.recheck(broker)).await {
+                Ok(()) => Vec::new(),
+                Err(not) => return Departure::not_admitted(&not),
+            },
+            Step::End(farewell) => return Departure::ended(farewell),
+            Step::Lost => return Departure::lost(),
+        };
+    }
 }
 
 /// How a session ended.

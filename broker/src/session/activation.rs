@@ -9,17 +9,16 @@ use std::net::IpAddr;
 
 use firstwake::topic::device::{request, response};
 use firstwake::topic::{TopicFilter, TopicName};
-use firstwake::{Activation, Answer, ProvisionRequest};
+use firstwake::{Activation, Answer, NotAdmitted, ProvisionRequest};
 
-use super::Departure;
-use super::lower;
 use super::offences::{Offences, Patience};
+use super::{Conversation, Departure, converse, lower};
 use crate::broker::Broker;
 use crate::mqtt::packet::{
     Delivery, Farewell, Granted, Input, NotOffered, Properties, Publish, Qos, Subscribe,
     Unsubscribe, Unsubscribed, Verdict,
 };
-use crate::wire::{Step, Stream, Wire};
+use crate::wire::{Stream, Wire};
 
 /// Requests that may wait for the subscription.
 const WAITING: usize = 16;
@@ -46,6 +45,31 @@ struct Asked {
     correlation: Option<Vec<u8>>,
 }
 
+impl<S: Stream> Conversation<S> for ActivationSession<S> {
+    fn wire(&mut self) -> &mut Wire<S> {
+        &mut self.wire
+    }
+
+    async fn take(&mut self, input: Input, broker: &Broker) -> Result<(), Departure> {
+        match input {
+            Input::Publish(publish) => self.take_publish(publish, broker).await,
+            Input::Subscribe(subscribe) => self.take_subscribe(&subscribe, broker).await,
+            Input::Unsubscribe(unsubscribe) => {
+                self.take_unsubscribe(&unsubscribe);
+                Ok(())
+            }
+            Input::Disconnect(will) => Err(Departure::goodbye(will)),
+        }
+    }
+
+    async fn recheck(&self, broker: &Broker) -> Result<(), NotAdmitted> {
+        broker
+            .provisioner
+            .recheck_activation(&self.activation)
+            .await
+    }
+}
+
 impl<S: Stream> ActivationSession<S> {
     pub(crate) fn new(
         wire: Wire<S>,
@@ -67,44 +91,9 @@ impl<S: Stream> ActivationSession<S> {
     }
 
     pub(crate) async fn run(mut self: Box<Self>, broker: &Broker) {
-        let departure = self.last(broker).await;
+        let early = std::mem::take(&mut self.early);
+        let departure = converse(&mut *self, early, broker).await;
         self.wire.close(departure.farewell).await;
-    }
-
-    async fn last(&mut self, broker: &Broker) -> Departure {
-        let mut inputs = std::mem::take(&mut self.early);
-        loop {
-            for input in inputs {
-                if let Err(departure) = self.take(input, broker).await {
-                    return departure;
-                }
-            }
-            inputs = match self.wire.step().await {
-                Step::Progress(inputs) => inputs,
-                Step::Poked => match broker
-                    .provisioner
-                    .recheck_activation(&self.activation)
-                    .await
-                {
-                    Ok(()) => Vec::new(),
-                    Err(not) => return Departure::not_admitted(&not),
-                },
-                Step::End(farewell) => return Departure::ended(farewell),
-                Step::Lost => return Departure::lost(),
-            };
-        }
-    }
-
-    async fn take(&mut self, input: Input, broker: &Broker) -> Result<(), Departure> {
-        match input {
-            Input::Publish(publish) => self.take_publish(publish, broker).await,
-            Input::Subscribe(subscribe) => self.take_subscribe(&subscribe, broker).await,
-            Input::Unsubscribe(unsubscribe) => {
-                self.take_unsubscribe(&unsubscribe);
-                Ok(())
-            }
-            Input::Disconnect(will) => Err(Departure::goodbye(will)),
-        }
     }
 
     async fn take_publish(&mut self, publish: Publish, broker: &Broker) -> Result<(), Departure> {

@@ -4,18 +4,18 @@
 //! into the canonical one, or there is no message. Memory matters here, one of
 //! these may idle for years.
 
-use firstwake::DeviceLogin;
 use firstwake::topic::device::{Uplink, own};
+use firstwake::{DeviceLogin, NotAdmitted};
 
 use super::offences::{Offences, Patience};
-use super::{Departure, Will};
+use super::{Conversation, Departure, Will, converse};
 use crate::broker::Broker;
 use crate::bus::{Message, Sender};
 use crate::mqtt::packet::{
     Farewell, Granted, Input, NotOffered, Publish, Subscribe, Unsubscribe, Unsubscribed, Verdict,
     WillFate,
 };
-use crate::wire::{Step, Stream, Wire};
+use crate::wire::{Stream, Wire};
 
 /// One device.
 pub(crate) struct DeviceSession<S> {
@@ -25,6 +25,28 @@ pub(crate) struct DeviceSession<S> {
     /// What came together with the CONNECT.
     early: Vec<Input>,
     offences: Offences,
+}
+
+impl<S: Stream> Conversation<S> for DeviceSession<S> {
+    fn wire(&mut self) -> &mut Wire<S> {
+        &mut self.wire
+    }
+
+    async fn take(&mut self, input: Input, broker: &Broker) -> Result<(), Departure> {
+        match input {
+            Input::Publish(publish) => self.take_publish(publish, broker).await,
+            Input::Subscribe(subscribe) => self.take_subscribe(&subscribe, broker),
+            Input::Unsubscribe(unsubscribe) => {
+                self.take_unsubscribe(&unsubscribe);
+                Ok(())
+            }
+            Input::Disconnect(will) => Err(Departure::goodbye(will)),
+        }
+    }
+
+    async fn recheck(&self, broker: &Broker) -> Result<(), NotAdmitted> {
+        broker.provisioner.recheck_device(&self.login).await
+    }
 }
 
 impl<S: Stream> DeviceSession<S> {
@@ -44,48 +66,14 @@ impl<S: Stream> DeviceSession<S> {
     }
 
     pub(crate) async fn run(mut self: Box<Self>, broker: &Broker) {
-        let departure = self.last(broker).await;
+        let early = std::mem::take(&mut self.early);
+        let departure = converse(&mut *self, early, broker).await;
         if departure.will == WillFate::Publish
             && let Some(Will(message)) = self.will.take()
         {
             drop(Box::pin(broker.bus.publish(*message)).await);
         }
         Box::pin(self.wire.close(departure.farewell)).await;
-    }
-
-    async fn last(&mut self, broker: &Broker) -> Departure {
-        let mut inputs = std::mem::take(&mut self.early);
-        loop {
-            for input in inputs {
-                if let Err(departure) = Box::pin(self.take(input, broker)).await {
-                    return departure;
-                }
-            }
-            inputs = match self.wire.step().await {
-                Step::Progress(inputs) => inputs,
-                Step::Poked => {
-                    let recheck = broker.provisioner.recheck_device(&self.login);
-                    match Box::pin(recheck).await {
-                        Ok(()) => Vec::new(),
-                        Err(not) => return Departure::not_admitted(&not),
-                    }
-                }
-                Step::End(farewell) => return Departure::ended(farewell),
-                Step::Lost => return Departure::lost(),
-            };
-        }
-    }
-
-    async fn take(&mut self, input: Input, broker: &Broker) -> Result<(), Departure> {
-        match input {
-            Input::Publish(publish) => self.take_publish(publish, broker).await,
-            Input::Subscribe(subscribe) => self.take_subscribe(&subscribe, broker),
-            Input::Unsubscribe(unsubscribe) => {
-                self.take_unsubscribe(&unsubscribe);
-                Ok(())
-            }
-            Input::Disconnect(will) => Err(Departure::goodbye(will)),
-        }
     }
 
     /// Carries a message on, and acknowledges it once the bus has it.
