@@ -1,8 +1,8 @@
 //! What runs on a device: it activates, keeps its credentials, stays connected.
 //!
-//! A device wakes knowing its serial and an activation code. [`activate`]
+//! A device wakes knowing its serial and an activation code. [`activate()`]
 //! turns these into credentials that are safely on disk before they are first
-//! used; [`run`] keeps a connection open with them and publishes values.
+//! used; [`run()`] keeps a connection open with them and publishes values.
 //!
 //! What happens next is decided in pure modules (`decide`, `backoff`, `answer`,
 //! `values`, `outbox`); only `client`, `credentials::file` and `lines` touch

@@ -1,6 +1,6 @@
 //! From whatever the device holds to an open, confirmed connection.
 //!
-//! Carries out what [`decide`](crate::decide) says, one attempt after the
+//! Carries out what [`decide`] says, one attempt after the
 //! other, and waits between them. Holds no rule of its own about what comes
 //! next. A key is never sent before the credentials file has it.
 
