@@ -122,6 +122,12 @@ impl DatastreamId {
     }
 }
 
+impl fmt::Display for DatastreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl TryFrom<String> for DatastreamId {
     type Error = InvalidDatastream;
 

@@ -82,9 +82,15 @@ impl Args {
             confirm: Confirm::Skip,
             step_deadline: Plan::STEP_DEADLINE,
         };
-        let (report, memory_held) = storm_and_measure(plan, &server, &screen).await?;
+        let progress = Arc::new(Progress::default());
+        let (report, memory_held) = storm_and_measure(plan, &progress, &server, &screen).await?;
         screen.finish();
         say(&report.to_string())?;
+        let counts = progress.counts();
+        say(&format!(
+            "activated {}, confirmed {}, refused {}, failed {}",
+            counts.activated, counts.confirmed, counts.refused, counts.failed
+        ))?;
         let grown = memory_held.saturating_sub(memory_before);
         say(&format!(
             "server memory: {} MB before, {} MB with every device connected: {:.1} KB a device",
@@ -148,14 +154,14 @@ impl Set {
 /// Runs the storm, and measures the server while every device is connected.
 async fn storm_and_measure(
     mut plan: Plan,
+    progress: &Arc<Progress>,
     server: &Child,
     screen: &Screen,
 ) -> Result<(Report, u64)> {
     let (release, released) = oneshot::channel();
     plan.confirm = Confirm::ThenHold(Hold::Until(released));
-    let progress = Arc::new(Progress::default());
     let mut stage = progress.stage();
-    let storm = storm::run(plan, Arc::clone(&progress));
+    let storm = storm::run(plan, Arc::clone(progress));
     tokio::pin!(storm);
     let holding = async {
         let reached = stage.wait_for(|stage| *stage != Stage::Storming).await;
@@ -163,7 +169,7 @@ async fn storm_and_measure(
     };
     tokio::select! {
         report = &mut storm => return Ok((report?, server.resident()?)),
-        () = screen.follow(&progress) => bail!("the progress has ended"),
+        () = screen.follow(progress) => bail!("the progress has ended"),
         held = holding => held?,
     }
     let memory = server.resident()?;

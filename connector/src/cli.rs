@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use firstwake::Serial;
-use firstwake_connector::{Broker, CodeSource, CredentialsFile, Datastream, Device, Origin, Pace};
+use firstwake::{DatastreamId, Serial};
+use firstwake_connector::{Broker, CodeSource, CredentialsFile, Device, Origin, Pace};
 use zeroize::Zeroizing;
 
 /// Where the code may be, if no option says so.
@@ -38,7 +38,7 @@ pub(crate) enum Command {
         device: DeviceArgs,
         /// The datastream that bare values belong to.
         #[arg(long, value_name = "NAME")]
-        datastream: Option<Datastream>,
+        datastream: Option<DatastreamId>,
     },
 }
 

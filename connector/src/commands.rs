@@ -4,7 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::Context;
-use firstwake_connector::{Activated, Datastream, read_values};
+use firstwake::DatastreamId;
+use firstwake_connector::{Activated, read_values};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::DeviceArgs;
@@ -18,7 +19,7 @@ pub(crate) async fn activate(args: &DeviceArgs, seconds: u64) -> anyhow::Result<
     Ok(())
 }
 
-pub(crate) async fn run(args: &DeviceArgs, datastream: Option<Datastream>) -> anyhow::Result<()> {
+pub(crate) async fn run(args: &DeviceArgs, datastream: Option<DatastreamId>) -> anyhow::Result<()> {
     let device = args.device();
     let source = args.source();
     let code = source

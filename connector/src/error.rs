@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use firstwake::{InvalidSecret, Serial};
+use firstwake::{InvalidDatastream, InvalidSecret, Serial};
 
 /// Why an address cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,9 +29,9 @@ pub enum InvalidBroker {
 /// Why a line of input is not a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLine {
-    /// See [`Datastream`](crate::Datastream).
-    #[error("a datastream is 1 to 128 letters, digits and _ - + .")]
-    Datastream,
+    /// See [`DatastreamId`](firstwake::DatastreamId).
+    #[error(transparent)]
+    Datastream(#[from] InvalidDatastream),
     /// A single word, and no default datastream.
     #[error("expected NAME VALUE or NAME=VALUE (or --datastream for bare values)")]
     NoDatastream,

@@ -15,7 +15,6 @@ mod broker;
 mod client;
 mod code_source;
 mod credentials;
-mod datastream;
 mod decide;
 mod device;
 mod error;
@@ -23,7 +22,6 @@ mod intake;
 mod lines;
 mod outbox;
 mod run;
-mod topic;
 mod values;
 mod wake;
 
@@ -32,7 +30,6 @@ pub use backoff::Backoff;
 pub use broker::Broker;
 pub use code_source::{CodeSource, Origin};
 pub use credentials::{Credentials, CredentialsFile, Handover, Stored};
-pub use datastream::Datastream;
 pub use device::{Device, Pace};
 pub use error::{
     ActivateError, CodeSourceError, InvalidBroker, InvalidLine, LoadError, Refusal, RunError,

@@ -10,9 +10,9 @@ use std::thread;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::datastream::Datastream;
 use crate::error::InvalidLine;
 use crate::values::{Payload, Value, parse_line};
+use firstwake::DatastreamId;
 
 /// Room for a name, a separator, and the longest value, with space around.
 const MAX_LINE: usize = 2 * Payload::MAX_LENGTH;
@@ -21,7 +21,7 @@ const MAX_LINE: usize = 2 * Payload::MAX_LENGTH;
 /// of the channel. Bare lines belong to `default`.
 pub fn read_values(
     input: impl Read + Send + 'static,
-    default: Option<Datastream>,
+    default: Option<DatastreamId>,
 ) -> io::Result<mpsc::Receiver<Value>> {
     let (sender, values) = mpsc::channel(16);
     thread::Builder::new()

@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use firstwake::ActivationCode;
+use firstwake::topic::device::data;
 use tokio::select;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -20,7 +21,6 @@ use crate::device::Device;
 use crate::error::{RunError, Trouble};
 use crate::intake::{Intake, Taken};
 use crate::outbox::{CAPACITY, Outbox, Room};
-use crate::topic;
 use crate::values::Value;
 use crate::wake::{Awake, NotAwake, Waking};
 
@@ -124,7 +124,7 @@ async fn online<S: Future<Output = ()>>(awake: Awake, desk: &mut Desk<S>) -> Opt
             return None;
         }
         if let Some(value) = desk.outbox.hand_over(usize::from(WINDOW)) {
-            let topic = topic::data(feed, &value.datastream);
+            let topic = data(feed, &value.datastream).as_str().to_owned();
             match connection.publish(topic, value.payload.as_str()) {
                 Ok(()) => continue,
                 Err(trouble) => break trouble,

@@ -6,7 +6,8 @@
 
 use std::fmt;
 
-use crate::datastream::Datastream;
+use firstwake::DatastreamId;
+
 use crate::error::InvalidLine;
 
 /// The text of one value: 1 to 4,096 bytes.
@@ -36,7 +37,7 @@ impl Payload {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {
     /// Which series it belongs to.
-    pub datastream: Datastream,
+    pub datastream: DatastreamId,
     /// What is published.
     pub payload: Payload,
 }
@@ -48,13 +49,19 @@ impl fmt::Display for Value {
 }
 
 /// Reads one line; a blank one is `Ok(None)`.
-pub fn parse_line(line: &str, default: Option<&Datastream>) -> Result<Option<Value>, InvalidLine> {
+pub fn parse_line(
+    line: &str,
+    default: Option<&DatastreamId>,
+) -> Result<Option<Value>, InvalidLine> {
     let line = line.trim();
     if line.is_empty() {
         return Ok(None);
     }
     let (datastream, text) = match line.split_once(|c: char| c == '=' || c.is_whitespace()) {
-        Some((name, rest)) => (Datastream::parse(name)?, after_separator(line, name, rest)),
+        Some((name, rest)) => (
+            DatastreamId::parse(name)?,
+            after_separator(line, name, rest),
+        ),
         None => (default.ok_or(InvalidLine::NoDatastream)?.clone(), line),
     };
     let payload = Payload::parse(text)?;
@@ -78,10 +85,12 @@ fn after_separator<'a>(line: &str, name: &str, rest: &'a str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
+    use firstwake::InvalidDatastream;
+
     use super::*;
 
     fn read(line: &str, default: Option<&str>) -> Result<Option<String>, InvalidLine> {
-        let default = default.map(|name| Datastream::parse(name).expect("datastream"));
+        let default = default.map(|name| DatastreamId::parse(name).expect("datastream"));
         let value = parse_line(line, default.as_ref())?;
         Ok(value.map(|value| value.to_string()))
     }
@@ -124,9 +133,9 @@ mod tests {
     #[test]
     fn lines_that_are_no_value() {
         let check = |line: &str, expected| assert_eq!(read(line, None), Err(expected), "{line:?}");
-        check("a/b 1", InvalidLine::Datastream);
-        check("# a comment", InvalidLine::Datastream);
-        check("= 1", InvalidLine::Datastream);
+        check("a/b 1", InvalidLine::Datastream(InvalidDatastream));
+        check("# a comment", InvalidLine::Datastream(InvalidDatastream));
+        check("= 1", InvalidLine::Datastream(InvalidDatastream));
         check("temperature=", InvalidLine::Empty);
         check("temperature = ", InvalidLine::Empty);
         let long = "x".repeat(Payload::MAX_LENGTH + 1);

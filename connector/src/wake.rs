@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use firstwake::ActivationCode;
+use firstwake::topic::device::response;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
@@ -16,7 +17,6 @@ use crate::credentials::{Credentials, Handover, Stored};
 use crate::decide::{self, Attempt, Setback, Step};
 use crate::device::Device;
 use crate::error::{LoadError, Refusal, StoreError, Trouble};
-use crate::topic;
 
 /// An open connection, and the credentials that opened it.
 #[derive(Debug)]
@@ -190,7 +190,7 @@ impl<'a> Waking<'a> {
 async fn redeem(device: &Device, code: &ActivationCode) -> Result<Issued, Setback> {
     let login = Login::Code(&device.serial, code);
     let mut connection = Connection::open(&device.broker, login).await?;
-    let topic = topic::response(&device.serial);
+    let topic = response(&device.serial).as_str().to_owned();
     connection
         .subscribe(topic.clone())
         .map_err(Setback::Trouble)?;

@@ -103,7 +103,7 @@ async fn the_code_and_the_values_may_share_standard_input() {
     let (status, stdout, stderr) = said(&output);
     assert_eq!((status, stdout), (Some(0), ""));
     assert!(
-        stderr.contains("line 2 ignored: a datastream is"),
+        stderr.contains("line 2 ignored: a datastream id is"),
         "{stderr}"
     );
 }

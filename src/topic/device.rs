@@ -24,6 +24,12 @@ pub fn request(serial: &Serial) -> TopicName {
     ))
 }
 
+/// The topic of one datastream's values.
+pub fn data(feed: FeedId, datastream: &DatastreamId) -> TopicName {
+    let level = encode_level(datastream.as_str());
+    TopicName::from_valid(format!("feeds/{feed}/data/{level}"))
+}
+
 /// A topic that the device may publish to, in its canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uplink(TopicName);
@@ -34,17 +40,20 @@ impl Uplink {
     pub fn permit(feed: FeedId, topic: &TopicName) -> Option<Self> {
         let levels: Vec<&str> = topic.levels().collect();
         let rest = match levels.as_slice() {
-            ["feeds", id, "status"] if is_feed(id, feed) => "status".to_owned(),
-            ["feeds", id, "data"] if is_feed(id, feed) => "data".to_owned(),
-            ["feeds", id, "data", stream] if is_feed(id, feed) => datastream(stream)?,
+            ["feeds", id, "status"] if is_feed(id, feed) => "status",
+            ["feeds", id, "data"] if is_feed(id, feed) => "data",
+            ["feeds", id, "data", stream] if is_feed(id, feed) => {
+                return Some(Self(data(feed, &datastream(stream)?)));
+            }
             ["", "v2", "feeds", file] => {
                 let id = file
                     .strip_suffix(".json")
                     .or_else(|| file.strip_suffix(".csv"))?;
-                is_feed(id, feed).then(|| "data".to_owned())?
+                is_feed(id, feed).then_some("data")?
             }
             ["", "v2", "feeds", id, "datastreams", file] if is_feed(id, feed) => {
-                datastream(file.strip_suffix(".csv")?)?
+                let stream = datastream(file.strip_suffix(".csv")?)?;
+                return Some(Self(data(feed, &stream)));
             }
             _ => return None,
         };
@@ -102,10 +111,8 @@ fn is_feed(level: &str, feed: FeedId) -> bool {
     FeedId::parse(level) == Ok(feed)
 }
 
-/// `data/<id>` with the id written as a level of ours.
-fn datastream(level: &str) -> Option<String> {
-    let id = DatastreamId::parse(&decode_level(level)?).ok()?;
-    Some(format!("data/{}", encode_level(id.as_str())))
+fn datastream(level: &str) -> Option<DatastreamId> {
+    DatastreamId::parse(&decode_level(level)?).ok()
 }
 
 #[cfg(test)]
