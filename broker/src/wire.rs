@@ -36,8 +36,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 /// What happens next on a connection.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// The peer sent something.
+    /// The peer sent something; nothing for the session, perhaps, but a sign of
+    /// life and maybe room for more.
     Inputs(Vec<Input>),
+    /// The peer takes again what it is sent, after it had not for a while.
+    Flows,
     /// The admission has to be checked again.
     Poked,
     /// The connection has to end, and the peer may be told why.
@@ -94,22 +97,22 @@ impl<S: Stream> Wire<S> {
         if self.place.handle().take_poke() {
             return Poll::Ready(Step::Poked);
         }
-        loop {
-            if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
-                return Poll::Ready(Step::Lost);
-            }
-            if let Some(farewell) = self.machine.ended() {
-                return Poll::Ready(Step::End(farewell));
-            }
-            if !self.flows() {
-                return Poll::Pending;
-            }
-            let mut inputs = Vec::new();
-            match ready!(self.poll_read(cx, &mut inputs)) {
-                Ok(0) | Err(_) => return Poll::Ready(Step::Lost),
-                Ok(_) if inputs.is_empty() => {}
-                Ok(_) => return Poll::Ready(Step::Inputs(inputs)),
-            }
+        let stuck = !self.flows();
+        if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
+            return Poll::Ready(Step::Lost);
+        }
+        if let Some(farewell) = self.machine.ended() {
+            return Poll::Ready(Step::End(farewell));
+        }
+        match (stuck, self.flows()) {
+            (_, false) => return Poll::Pending,
+            (true, true) => return Poll::Ready(Step::Flows),
+            (false, true) => {}
+        }
+        let mut inputs = Vec::new();
+        match ready!(self.poll_read(cx, &mut inputs)) {
+            Ok(0) | Err(_) => Poll::Ready(Step::Lost),
+            Ok(_) => Poll::Ready(Step::Inputs(inputs)),
         }
     }
 

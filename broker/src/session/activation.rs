@@ -80,6 +80,7 @@ impl<S: Stream> ActivationSession<S> {
             }
             inputs = match self.wire.step().await {
                 Step::Inputs(inputs) => inputs,
+                Step::Flows => Vec::new(),
                 Step::Poked => match broker
                     .provisioner
                     .recheck_activation(&self.activation)

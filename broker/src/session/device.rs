@@ -61,6 +61,7 @@ impl<S: Stream> DeviceSession<S> {
             }
             inputs = match self.wire.step().await {
                 Step::Inputs(inputs) => inputs,
+                Step::Flows => Vec::new(),
                 Step::Poked => {
                     let recheck = broker.provisioner.recheck_device(&self.login);
                     match Box::pin(recheck).await {

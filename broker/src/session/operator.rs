@@ -86,7 +86,12 @@ impl<S: Stream> OperatorSession<S> {
             inputs = Vec::new();
             self.deliver_waiting();
             match self.next(broker).await {
-                Next::Step(Step::Inputs(more)) => inputs = more,
+                Next::Step(Step::Inputs(more)) => {
+                    inputs = more;
+                    let deadline = silence_deadline(broker.clock.tick(), self.keep_alive);
+                    self.wire.place.handle().set_deadline(deadline);
+                }
+                Next::Step(Step::Flows) => {}
                 Next::Step(Step::Poked) => {
                     if let Err(not) = broker.provisioner.recheck_operator(&self.login).await {
                         return Departure::not_admitted(&not);
@@ -139,8 +144,6 @@ impl<S: Stream> OperatorSession<S> {
     }
 
     async fn take(&mut self, input: Input, broker: &Broker) -> Result<(), Departure> {
-        let deadline = silence_deadline(broker.clock.tick(), self.keep_alive);
-        self.wire.place.handle().set_deadline(deadline);
         match input {
             Input::Publish(publish) => self.take_publish(publish, broker).await,
             Input::Subscribe(subscribe) => self.take_subscribe(subscribe, broker).await,
