@@ -10,9 +10,14 @@
 )]
 
 mod activation;
+mod ending;
+mod events;
+mod handover;
 mod indistinguishable;
 mod isolation;
 mod refusals;
 mod repeats;
+mod services;
 mod support;
 mod topics;
+mod uplink;
