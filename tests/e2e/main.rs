@@ -10,9 +10,12 @@
 )]
 
 mod activation;
+mod cli;
+mod durability;
 mod ending;
 mod events;
 mod handover;
+mod home;
 mod indistinguishable;
 mod isolation;
 mod refusals;
