@@ -107,6 +107,11 @@ pub(super) fn may_stay_with(
     product: &Product,
     key: &KeyDigest,
 ) -> Result<(), Refusal> {
+    if !matches!(device.keys, Keys::Confirmed { .. }) {
+        // A reset took the key away; no newer one has replaced it.
+        may_stay(device, product)?;
+        return Err(Refusal::WrongKey);
+    }
     match key_login(device, product, key)? {
         KeyLogin::Open => Ok(()),
         KeyLogin::Confirm => Err(Refusal::KeyEnded),

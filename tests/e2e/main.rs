@@ -10,9 +10,17 @@
 )]
 
 mod activation;
+mod cli;
+mod durability;
+mod ending;
+mod events;
+mod handover;
+mod home;
 mod indistinguishable;
 mod isolation;
 mod refusals;
 mod repeats;
+mod services;
 mod support;
 mod topics;
+mod uplink;

@@ -5,6 +5,7 @@
 //! versions nor packets. It acknowledges nothing by itself: the session says
 //! what it thinks of a message first.
 
+mod headers;
 mod incoming;
 mod outgoing;
 pub(crate) mod properties;
@@ -16,6 +17,7 @@ use mqtt_protocol_core::mqtt::connection::{Connection, ConnectionOptions, Event}
 use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet};
 use mqtt_protocol_core::mqtt::result_code::MqttError;
 
+use self::headers::Headers;
 use super::opening::Opening;
 use super::packet::{Farewell, Input, Version};
 
@@ -50,6 +52,7 @@ pub(crate) struct Machine {
     connection: Box<Connection<Server>>,
     version: Version,
     topics: Limits,
+    headers: Headers,
     /// Packets to be sent.
     output: Vec<u8>,
     in_flight: u16,
@@ -77,6 +80,7 @@ impl Machine {
             connection,
             version,
             topics: terms.topics,
+            headers: Headers::default(),
             output: Vec::new(),
             in_flight: 0,
             send_maximum: terms.send_maximum,
@@ -92,10 +96,18 @@ impl Machine {
     /// Takes what the peer sent. After the connection has ended, bytes are
     /// ignored.
     pub(crate) fn feed(&mut self, bytes: &[u8], inputs: &mut Vec<Input>) {
+        if self.ended.is_some() {
+            return;
+        }
+        let checked = self.headers.follow(bytes);
+        let bytes = &bytes[..checked.err().unwrap_or(bytes.len())];
         let mut cursor = Cursor::new(bytes);
         while self.ended.is_none() && cursor.position() < bytes.len() as u64 {
             let events = self.connection.recv(&mut cursor);
             self.handle(events, inputs);
+        }
+        if checked.is_err() && self.ended.is_none() {
+            self.bid_farewell(Farewell::Malformed);
         }
     }
 

@@ -72,6 +72,11 @@ impl TestBroker {
     /// Kills the process where it stands, and starts another.
     pub(crate) fn kill_and_restart(&mut self) {
         self.kill();
+        self.restart();
+    }
+
+    /// Starts another process in place of one that has ended.
+    pub(crate) fn restart(&mut self) {
         (self.child, self.address) = spawn(&self.data_dir, &log(&self.directory));
     }
 

@@ -10,7 +10,7 @@ pub(crate) mod wire;
 use std::time::{Duration, Instant};
 
 pub(crate) use broker::TestBroker;
-pub(crate) use command::{Done, firstwake};
+pub(crate) use command::{Done, command, firstwake};
 pub(crate) use fleet::{Credentials, SECRET, code};
 pub(crate) use operator::PASSWORD;
 pub(crate) use peer::Peer;

@@ -3,8 +3,12 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+use std::time::Duration;
+
 use super::HUNG;
-use super::wire::{Connect, PINGREQ, PINGRESP, PUBACK, Packet, Publish, Version};
+use super::wire::{
+    Connect, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBREC, PUBREL, Packet, Publish, Version,
+};
 
 pub(crate) struct Peer {
     stream: TcpStream,
@@ -84,14 +88,63 @@ impl Peer {
         publish.unwrap_or_else(|| panic!("{:?}: no PUBLISH: {packet:02x?}", self.version))
     }
 
-    /// The next message; QoS 1 is acknowledged.
+    /// The next message, received as its quality asks for.
     pub(crate) fn message(&mut self) -> Publish {
         let publish = self.publish();
-        if publish.qos() == 1 {
-            let id = publish.id.expect("QoS 1 has an id");
-            self.send(&self.version.acknowledgement(PUBACK, id, 0));
+        let version = self.version;
+        match (publish.qos(), publish.id) {
+            (0, None) => {}
+            (1, Some(id)) => self.send(&version.acknowledgement(PUBACK, id, 0)),
+            (2, Some(id)) => {
+                self.send(&version.acknowledgement(PUBREC, id, 0));
+                self.expect(&version.acknowledgement(PUBREL, id, 0));
+                self.send(&version.acknowledgement(PUBCOMP, id, 0));
+            }
+            _ => panic!("{publish:?}"),
         }
         publish
+    }
+
+    /// This many messages, however their acknowledgements are interleaved.
+    pub(crate) fn messages(&mut self, count: usize) -> Vec<Publish> {
+        let version = self.version;
+        let mut messages = Vec::new();
+        let mut open = 0;
+        while messages.len() < count || open > 0 {
+            let packet = self.packet();
+            let Some(publish) = packet.publish(version) else {
+                assert_eq!(packet.first, PUBREL, "{packet:02x?}");
+                let id = u16::from_be_bytes([packet.body[0], packet.body[1]]);
+                self.send(&version.acknowledgement(PUBCOMP, id, 0));
+                open -= 1;
+                continue;
+            };
+            match (publish.qos(), publish.id) {
+                (1, Some(id)) => self.send(&version.acknowledgement(PUBACK, id, 0)),
+                (2, Some(id)) => {
+                    self.send(&version.acknowledgement(PUBREC, id, 0));
+                    open += 1;
+                }
+                _ => {}
+            }
+            messages.push(publish);
+        }
+        messages
+    }
+
+    /// Publishes, and reads what its quality is answered.
+    pub(crate) fn deliver(&mut self, topic: &str, qos: u8, payload: &[u8]) {
+        let version = self.version;
+        self.send(&version.publish(topic, qos, 11, payload));
+        match qos {
+            0 => {}
+            1 => self.expect(&version.acknowledgement(PUBACK, 11, 0)),
+            _ => {
+                self.expect(&version.acknowledgement(PUBREC, 11, 0));
+                self.send(&version.acknowledgement(PUBREL, 11, 0));
+                self.expect(&version.acknowledgement(PUBCOMP, 11, 0));
+            }
+        }
     }
 
     /// The stream ends, with nothing said before.
@@ -112,6 +165,14 @@ impl Peer {
     pub(crate) fn expect_alive(&mut self) {
         self.send(&PINGREQ);
         self.expect(&PINGRESP);
+    }
+
+    /// Whether anything comes, or the end, before so much time is over.
+    pub(crate) fn says_something_within(&self, time: Duration) -> bool {
+        self.stream.set_read_timeout(Some(time)).expect("not zero");
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(HUNG)).expect("not zero");
+        !peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     /// Subscribes, and reads what is granted.

@@ -104,10 +104,10 @@ impl Version {
     }
 
     /// PUBACK, PUBREC, PUBREL or PUBCOMP (`first` says which) as the server
-    /// writes it: version 5 with its reason code.
+    /// writes it: version 5 with its reason code, which PUBREL goes without.
     pub(crate) fn acknowledgement(self, first: u8, id: u16, reason: u8) -> Vec<u8> {
         let mut body = number(id);
-        if self.is_5() {
+        if self.is_5() && first != PUBREL {
             body.push(reason);
         }
         packet(first, &body)

@@ -1,0 +1,125 @@
+//! The flags in each packet's first byte, which the codec does not look at.
+//!
+//! Follows the peer's bytes from header to header, in whatever pieces they
+//! come.
+
+/// Where in the peer's stream of packets the next byte lies.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Headers {
+    /// It begins a packet.
+    #[default]
+    First,
+    /// It belongs to the length, of which so much is known.
+    Length { shift: u32, length: u32 },
+    /// It belongs to a body, of which so much is left.
+    Body(u32),
+}
+
+impl Headers {
+    /// Goes on over these bytes. An error is the position of a first byte with
+    /// flags that its kind of packet does not have.
+    pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<(), usize> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let byte = bytes[at];
+            *self = match *self {
+                Self::First if !fits(byte) => return Err(at),
+                Self::First => Self::Length {
+                    shift: 0,
+                    length: 0,
+                },
+                Self::Length { shift, length } => {
+                    let length = length | u32::from(byte & 0x7f) << shift;
+                    match byte {
+                        // A fifth byte of length is the codec's to refuse.
+                        0x80.. if shift < 21 => Self::Length {
+                            shift: shift + 7,
+                            length,
+                        },
+                        _ => Self::Body(length),
+                    }
+                }
+                Self::Body(left) => {
+                    let here = u32::try_from(bytes.len() - at).unwrap_or(u32::MAX);
+                    let taken = left.min(here);
+                    at += taken as usize;
+                    *self = Self::Body(left - taken);
+                    if left > taken {
+                        return Ok(());
+                    }
+                    *self = Self::First;
+                    continue;
+                }
+            };
+            at += 1;
+        }
+        if matches!(self, Self::Body(0)) {
+            *self = Self::First;
+        }
+        Ok(())
+    }
+}
+
+/// MQTT, table 2.2: PUBLISH has flags of its own, the others fixed ones. Types
+/// that are none are left to the codec.
+fn fits(first: u8) -> bool {
+    match first >> 4 {
+        0 | 3 => true,
+        6 | 8 | 10 => first & 0x0f == 0b0010,
+        _ => first & 0x0f == 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn wrong_flags_are_found_where_they_are() {
+        let mut packets = vec![0x3d, 0x81, 1];
+        packets.extend([0xff; 129]);
+        packets.extend([0xc0, 0, 0x82, 1, 0x80, 0xe0, 0]);
+        assert_eq!(Headers::default().follow(&packets), Ok(()));
+        let good = packets.len();
+        for wrong in [0x80, 0x83, 0xa0, 0x60, 0x41, 0x51, 0x71, 0xc1, 0xe1, 0xf1] {
+            packets.truncate(good);
+            packets.push(wrong);
+            assert_eq!(
+                Headers::default().follow(&packets),
+                Err(good),
+                "{wrong:02x}"
+            );
+        }
+    }
+
+    proptest! {
+        /// Pieces are as good as the whole.
+        #[test]
+        fn pieces_make_no_difference(
+            bodies in proptest::collection::vec(0usize..300, 1..6),
+            cuts in proptest::collection::vec(1usize..50, 1..40),
+        ) {
+            let mut stream = Vec::new();
+            for length in bodies {
+                stream.push(0x30);
+                match length {
+                    0..128 => stream.push(length as u8),
+                    _ => stream.extend([length as u8 | 0x80, (length >> 7) as u8]),
+                }
+                stream.resize(stream.len() + length, 0xff);
+            }
+            let good = stream.len();
+            stream.push(0xc1);
+            let (mut headers, mut start) = (Headers::default(), 0);
+            let found = cuts.iter().cycle().find_map(|cut| {
+                let end = stream.len().min(start + cut);
+                let found = headers.follow(&stream[start..end]).err().map(|at| start + at);
+                start = end;
+                found.or((start == stream.len()).then_some(usize::MAX))
+            });
+            prop_assert_eq!(found, Some(good));
+        }
+    }
+}

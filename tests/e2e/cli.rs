@@ -1,0 +1,366 @@
+//! The command's contract: what scripts may rely on.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::{Connect, Done, PASSWORD, SECRET, TestBroker, Version, code, firstwake};
+
+/// Tells the same story to a directory with a server and to one without.
+fn with_and_without_a_server(story: impl Fn(&Path)) {
+    let broker = TestBroker::start();
+    story(broker.data_dir());
+    let directory = tempfile::tempdir().expect("a directory");
+    story(&directory.path().join("new"));
+}
+
+fn run(data_dir: &Path, arguments: &[&str]) -> Done {
+    firstwake(data_dir, arguments, "")
+}
+
+fn create(data_dir: &Path, arguments: &[&str], stdin: &str) -> Value {
+    let create = [&["product", "create"], arguments, &["--json"]].concat();
+    firstwake(data_dir, &create, stdin).json()
+}
+
+fn keys(object: &Value) -> Vec<&str> {
+    let object = object.as_object().expect("an object");
+    object.keys().map(String::as_str).collect()
+}
+
+#[test]
+fn products() {
+    with_and_without_a_server(|dir| {
+        let drawn = create(dir, &["lamp"], "");
+        assert_eq!(keys(&drawn), ["name", "product_id", "secret"]);
+        assert_eq!(drawn["name"], "lamp");
+        assert_eq!(drawn["product_id"].as_str().expect("an id").len(), 20);
+        let secret = drawn["secret"].as_str().expect("a secret");
+        assert!(secret.len() == 40 && secret.bytes().all(|b| b.is_ascii_hexdigit()));
+
+        let given = create(
+            dir,
+            &["lamp", "--secret", SECRET, "--datastreams", "a,b"],
+            "",
+        );
+        assert_eq!(given["secret"], SECRET);
+        let read = create(dir, &["lamp", "--secret-stdin"], &format!("{SECRET}\n"));
+        assert_eq!(read["secret"], SECRET);
+        assert_ne!(read["product_id"], given["product_id"]);
+
+        for wrong in ["", "zz", &SECRET[1..]] {
+            let refused = run(dir, &["product", "create", "x", "--secret", wrong]).refused();
+            assert!(wrong.is_empty() || !refused.contains(wrong), "{refused}");
+        }
+        let both = [
+            "product",
+            "create",
+            "x",
+            "--secret",
+            SECRET,
+            "--secret-stdin",
+        ];
+        assert_eq!(run(dir, &both).status, 2);
+
+        // Shown only then.
+        for arguments in [
+            ["product", "list"].as_slice(),
+            &["product", "list", "--json"],
+        ] {
+            let listed = run(dir, arguments).ok();
+            assert!(listed.contains("lamp") && !listed.contains(SECRET));
+        }
+    });
+}
+
+#[test]
+fn devices() {
+    with_and_without_a_server(|dir| {
+        let product = create(dir, &["lamp", "--secret", SECRET], "");
+        let id = product["product_id"].as_str().expect("an id");
+        let register = |more: &[&str], stdin: &str| {
+            let arguments = [&["device", "register", id], more].concat();
+            firstwake(dir, &arguments, stdin).ok()
+        };
+        assert_eq!(
+            register(&["S1", "-x", "a+b"], ""),
+            "registered 3, known before 0\n"
+        );
+        assert_eq!(
+            register(&["S1", "S2"], ""),
+            "registered 1, known before 1\n"
+        );
+        assert_eq!(
+            register(&["--from", "-"], "F1\r\n\n  F2 \nS1\n"),
+            "registered 2, known before 1\n"
+        );
+        assert_eq!(
+            register(&["--generate", "g-:1500"], ""),
+            "registered 1500, known before 0\n"
+        );
+        let file = dir.join("serials.txt");
+        fs::write(&file, "F3\n").expect("written");
+        let from = ["--from", file.to_str().expect("UTF-8")];
+        assert_eq!(register(&from, ""), "registered 1, known before 0\n");
+
+        let shown = run(dir, &["device", "show", "S1", "--json"]).json();
+        assert_eq!(
+            keys(&shown),
+            [
+                "confirmed_at",
+                "feed_id",
+                "issued_at",
+                "lifecycle",
+                "product_id",
+                "reactivation_until",
+                "registered_at",
+                "serial"
+            ]
+        );
+        assert_eq!(shown["serial"], "S1");
+        assert_eq!(shown["product_id"], id);
+        assert_eq!(shown["lifecycle"], "registered");
+        assert!(shown["feed_id"].is_u64());
+        assert_eq!(
+            run(dir, &["device", "show", "g-001499", "--json"]).status,
+            0
+        );
+        assert_eq!(run(dir, &["device", "show", &format!("{id}/-x")]).status, 0);
+        let listed = run(dir, &["device", "list", id, "--json"]).ok();
+        assert_eq!(listed.lines().count(), 1507);
+
+        let lifecycle = |act: &str, more: &[&str], expected: &str| {
+            let arguments = [&["device", act, "S1"], more].concat();
+            assert_eq!(run(dir, &arguments).ok(), format!("S1 is {expected}\n"));
+            let shown = run(dir, &["device", "show", "S1", "--json"]).json();
+            assert_eq!(shown["lifecycle"], expected, "{act}");
+        };
+        lifecycle("suspend", &[], "suspended");
+        run(dir, &["device", "suspend", "S1"]).refused();
+        lifecycle("resume", &[], "registered");
+        run(dir, &["device", "resume", "S1"]).refused();
+        lifecycle("quarantine", &[], "quarantined");
+        run(dir, &["device", "suspend", "S1"]).refused();
+        lifecycle("release", &[], "registered");
+        lifecycle("revoke", &[], "revoked");
+        run(dir, &["device", "reset", "S1"]).refused();
+        lifecycle("reset", &["--from-revoked"], "registered");
+        lifecycle("reopen", &["--for", "15m"], "registered");
+
+        // Nothing half done, and nothing that is not there.
+        run(dir, &["device", "show", "unknown"]).refused();
+        run(dir, &["device", "register", &"x".repeat(20), "S1"]).refused();
+        firstwake(
+            dir,
+            &["device", "register", id, "--from", "-"],
+            "T1\nno good\n",
+        )
+        .refused();
+        run(dir, &["device", "show", "T1"]).refused();
+        assert_eq!(run(dir, &["device", "register", id, "no good"]).status, 2);
+        run(dir, &["device", "register", id]).refused();
+    });
+}
+
+#[test]
+fn a_serial_of_two_products_has_to_be_named_in_full() {
+    with_and_without_a_server(|dir| {
+        let ids = ["lamp", "door"].map(|name| {
+            let product = create(dir, &[name], "");
+            let id = product["product_id"].as_str().expect("an id").to_owned();
+            run(dir, &["device", "register", &id, "S1"]).ok();
+            id
+        });
+        for act in ["show", "explain", "suspend", "revoke", "reset"] {
+            let refused = run(dir, &["device", act, "S1"]).refused();
+            for id in &ids {
+                assert!(refused.contains(&format!("{id}/S1")), "{refused}");
+            }
+        }
+        run(dir, &["device", "suspend", &format!("{}/S1", ids[0])]).ok();
+        let of = |id: &str| {
+            let shown = run(dir, &["device", "show", &format!("{id}/S1"), "--json"]);
+            shown.json()["lifecycle"].clone()
+        };
+        assert_eq!(
+            (of(&ids[0]), of(&ids[1])),
+            (json!("suspended"), json!("registered"))
+        );
+    });
+}
+
+#[test]
+fn operators() {
+    with_and_without_a_server(|dir| {
+        let add = |name: &str, more: &[&str], password: &str| {
+            let add = ["operator", "add", name, "--password-stdin"];
+            firstwake(dir, &[&add, more].concat(), password)
+        };
+        let filters = [
+            "--role",
+            "viewer",
+            "--publish",
+            "app/#",
+            "--subscribe",
+            "app/+",
+        ];
+        add("ops", &filters, &format!("{PASSWORD}\n")).ok();
+        let listed = run(dir, &["operator", "list"]).ok();
+        assert!(
+            listed.contains("ops  viewer  publish app/#  subscribe app/+"),
+            "{listed}"
+        );
+        add("ops", &["--role", "admin"], PASSWORD).ok();
+        add("short", &["--role", "viewer"], "too short").refused();
+        add("code", &["--role", "viewer"], &"a".repeat(40)).refused();
+        for (name, more) in [
+            ("9ops", ["--role", "viewer"].as_slice()),
+            ("ops", &["--role", "king"]),
+            ("ops", &[]),
+            ("ops", &["--role", "viewer", "--publish", "a/#/b"]),
+        ] {
+            assert_eq!(add(name, more, PASSWORD).status, 2, "{name} {more:?}");
+        }
+        let without = ["operator", "add", "ops", "--role", "viewer"];
+        assert_eq!(run(dir, &without).status, 2);
+        run(dir, &["operator", "remove", "ops"]).ok();
+        run(dir, &["operator", "remove", "ops"]).refused();
+    });
+}
+
+#[test]
+fn wrong_usage_and_a_code() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let dir = directory.path();
+    for arguments in [
+        [].as_slice(),
+        &["nonsense"],
+        &["serve", "--mqtt", "nowhere"],
+        &["device", "show"],
+        &["code", "--secret", SECRET],
+        &["code", "--secret", SECRET, "--serial", "no good"],
+    ] {
+        let done = run(dir, arguments);
+        assert_eq!(
+            (done.status, done.stdout.as_str()),
+            (2, ""),
+            "{arguments:?}"
+        );
+    }
+    let cut = ["code", "--secret", &SECRET[1..], "--serial", "S1"];
+    run(dir, &cut).refused();
+    let code = run(dir, &["code", "--secret", SECRET, "--serial", "-x"]).ok();
+    assert_eq!(code.len(), 41);
+    assert_eq!(
+        fs::read_dir(dir).expect("readable").count(),
+        0,
+        "no data is made for it"
+    );
+}
+
+#[test]
+fn explain_says_what_happened_and_what_to_do() {
+    let broker = TestBroker::start();
+    broker.fleet(&["S1"]);
+    let fresh = broker.cli(&["device", "explain", "S1"]).ok();
+    assert!(fresh.contains("never been seen"), "{fresh}");
+    // The near miss: the secret's text as the key.
+    let near = "22efed57875ea782faa9089ea7308b9f2527f7f7";
+    let wrong = Connect::new("S1", near);
+    for _ in 0..3 {
+        broker.told(Version::V5, &wrong);
+    }
+    let explained = broker.cli(&["device", "explain", "S1"]).ok();
+    assert!(explained.contains("code_from_text_secret"), "{explained}");
+    assert!(explained.contains("3 times in a row"), "{explained}");
+    assert!(explained.contains("decode the hex"), "{explained}");
+    let json = broker.cli(&["device", "explain", "S1", "--json"]).json();
+    assert_eq!(json["refusals"][0]["refusal"], "code_from_text_secret");
+    assert_eq!(json["refusals"][0]["count"], 3);
+    assert_eq!(json["device"]["lifecycle"], "registered");
+
+    let (_, credentials) = broker.device(Version::V5, "S1");
+    broker.told(Version::V5, &Connect::new("S1", &code("S1")));
+    let explained = broker.cli(&["device", "explain", "S1"]).ok();
+    assert!(explained.contains("code_spent"), "{explained}");
+    assert!(explained.contains("device reset"), "{explained}");
+    assert!(!explained.contains(&credentials.key));
+}
+
+#[test]
+fn no_command_shows_a_secret() {
+    let broker = TestBroker::start();
+    let product = broker.fleet(&["S1"]);
+    broker.add_operator("ops", "admin", &[]);
+    let (_device, credentials) = broker.device(Version::V5, "S1");
+    let code = code("S1");
+    for arguments in [
+        ["product", "list", "--json"].as_slice(),
+        &["device", "list", &product, "--json"],
+        &["device", "show", "S1", "--json"],
+        &["device", "explain", "S1", "--json"],
+        &["operator", "list"],
+        &["events"],
+    ] {
+        let shown = broker.cli(arguments).ok();
+        for secret in [SECRET, &credentials.key, &code, PASSWORD] {
+            assert!(!shown.contains(secret), "{arguments:?}");
+        }
+    }
+    // Nor do the files, but the product's secret's key is in one.
+    for secret in [SECRET, &credentials.key, &code, PASSWORD] {
+        assert!(!holds(broker.data_dir(), secret.as_bytes()), "{secret}");
+    }
+}
+
+/// Whether a text stands in any file under a directory.
+fn holds(directory: &Path, text: &[u8]) -> bool {
+    fs::read_dir(directory).expect("readable").any(|entry| {
+        let entry = entry.expect("readable");
+        let kind = entry.file_type().expect("a type");
+        if kind.is_dir() {
+            return holds(&entry.path(), text);
+        }
+        kind.is_file()
+            && fs::read(entry.path())
+                .expect("readable")
+                .windows(text.len())
+                .any(|window| window == text)
+    })
+}
+
+#[test]
+fn the_first_operator_is_told_in_a_file_of_its_own() {
+    let broker = TestBroker::start();
+    let mode = |path: &Path| {
+        let metadata = fs::metadata(path).expect("it is there");
+        metadata.permissions().mode() & 0o7777
+    };
+    let dir = broker.data_dir();
+    assert_eq!(mode(dir), 0o700);
+    let file = dir.join("first-operator");
+    assert_eq!(mode(&file), 0o600);
+    assert_eq!(mode(&dir.join("sealing.key")), 0o600);
+    let text = fs::read_to_string(&file).expect("readable");
+    let (name, password) = text.trim_end().split_once('\n').expect("two lines");
+    let name = name.strip_prefix("username ").expect("a name");
+    let password = password.strip_prefix("password ").expect("a password");
+    let connect = Connect::new(name, password);
+    broker.admitted(Version::V5, &connect).expect_alive();
+}
+
+#[test]
+fn a_change_takes_effect_at_once() {
+    let broker = TestBroker::start();
+    broker.fleet(&["S1"]);
+    for _ in 0..5 {
+        let key = broker.activate(Version::V311, "S1").key;
+        assert!(broker.works("S1", &key));
+        broker.cli(&["device", "suspend", "S1"]).ok();
+        assert!(!broker.works("S1", &key));
+        broker.cli(&["device", "reset", "S1"]).ok();
+        assert!(!broker.works("S1", &key));
+    }
+}
