@@ -3,7 +3,7 @@
 from statistics import median
 
 from . import machine
-from .storms import mosquitto_version, rate
+from .storms import BACKLOG, about_mosquitto, rate
 
 BEGIN = "<!-- bench: begin; scripts/bench writes what is between these two lines -->"
 END = "<!-- bench: end -->"
@@ -28,15 +28,16 @@ def verdict(value, target, limit, more_is_better=True):
     return "target" if value >= target else "within the limit" if value >= limit else "**short**"
 
 
-def ratios(made, one, other):
-    return [rate(round_[one]) / rate(round_[other]) for round_ in made]
+def ratios(made, one, *others):
+    """Over the best of the others, round by round."""
+    return [rate(round_[one]) / max(rate(round_[other]) for other in others) for round_ in made]
 
 
 def design_rows(plan, made, held, starts):
     """What | measured | target | limit | verdict."""
     floor = median(rate(one["floor"]) for one in made)
     shares = ratios(made, "storm", "floor")
-    rivals = ratios(made, "request", "mosquitto")
+    rivals = ratios(made, "request", "mosquitto", "mosquitto_calm")
     even = median(rate(one["storm"]) for one in made) / median(rate(one["few"]) for one in made)
     p99s = [one["storm"]["phases_us"]["activation"]["p99"] / 1e3 for one in made]
     per_session = (held["held"][0] - held["before"][0]) / held["sessions"]
@@ -47,7 +48,7 @@ def design_rows(plan, made, held, starts):
     revoke = percentile(revokes, 0.99)
     return [
         ("rate as a share of the floor's" + void, spread(shares, "{:.2f}"), "0.8", "0.5", verdict(median(shares), 0.8, 0.5)),
-        ("rate beside mosquitto's, same load (`--request`)", spread(rivals, "{:.1f}"), "3", "2", verdict(median(rivals), 3, 2)),
+        ("rate over mosquitto's better one (`--request`)", spread(rivals, "{:.1f}"), "3", "2", verdict(median(rivals), 3, 2)),
         ("p99 from the TCP connection to the answer", f"{spread(p99s, '{:.1f}')} ms", "50 ms", "250 ms", verdict(median(p99s), 50, 250, False)),
         (f"rate at {plan.devices:,} over rate at {plan.few:,}", f"{even:.2f}", "1.0", "0.9", verdict(even, 1.0, 0.9)),
         (f"server memory a held session, grown since the start", f"{per_session:,.0f} B", "2 KB", "4 KB", verdict(per_session, 2000, 4000, False)),
@@ -65,6 +66,7 @@ def storm_rows(plan, made):
         ("few", f"Firstwake, {plan.few:,}"),
         ("request", f"Firstwake, {plan.devices:,}, `--request`"),
         ("mosquitto", f"mosquitto, {plan.devices:,}, `--request`"),
+        ("mosquitto_calm", f"mosquitto, {plan.devices:,}, `--request`, {min(BACKLOG, plan.in_flight)} in flight"),
     ]
     for key, name in names:
         results = [one[key] for one in made]
@@ -90,7 +92,7 @@ def table(head, rows):
 
 
 def render(about, plan, made, held, starts):
-    facts = [*about, ("mosquitto", mosquitto_version()), ("load after (1 min)", f"{machine.load():.2f}")]
+    facts = [*about, ("mosquitto", about_mosquitto()), ("load after (1 min)", f"{machine.load():.2f}")]
     revokes = [one * 1e3 for one in held["revoke"]]
     parts = [
         table(["machine", ""], facts),
