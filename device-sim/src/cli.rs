@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
+use device_sim::responder::{self, Responder};
 use device_sim::serials::SerialSource;
-use device_sim::{Confirm, Hold, Kind, Plan, Progress, floor, storm};
+use device_sim::{Ask, Confirm, Hold, Kind, Plan, Progress, floor, storm};
 use firstwake::ProductSecret;
 
 /// Fleets of simulated devices, each with its own serial and activation code,
@@ -33,6 +34,9 @@ enum Command {
     /// The other side of `floor`.
     #[command(hide = true)]
     FloorServer,
+    /// The service that answers requests on a broker which issues nothing.
+    #[command(hide = true)]
+    Responder(ResponderArgs),
 }
 
 #[derive(Debug, Args)]
@@ -51,6 +55,19 @@ struct StormArgs {
 }
 
 #[derive(Debug, Args)]
+struct ResponderArgs {
+    /// The broker, as HOST:PORT.
+    #[arg(long, value_name = "ADDR")]
+    broker: String,
+    /// What it logs in with.
+    #[arg(long, value_name = "NAME")]
+    username: String,
+    /// A file that holds its password.
+    #[arg(long, value_name = "FILE")]
+    password_file: PathBuf,
+}
+
+#[derive(Debug, Args)]
 struct LoadArgs {
     /// PREFIX:COUNT for PREFIX000000 and on, or a file with one serial a line.
     #[arg(long, value_name = "FILE|PREFIX:COUNT")]
@@ -58,6 +75,10 @@ struct LoadArgs {
     /// How many devices are under way at any time (closed loop).
     #[arg(long, value_name = "N", default_value = "200")]
     in_flight: NonZeroUsize,
+    /// Also publish an empty message to provision/<serial>/request: for brokers
+    /// where nobody is told of a SUBSCRIBE.
+    #[arg(long)]
+    request: bool,
     /// Let each device come back with its key, which confirms it.
     #[arg(long)]
     confirm: bool,
@@ -75,6 +96,7 @@ impl Cli {
             Command::Storm(args) => against_broker(args).await,
             Command::Floor(args) => against_floor(args).await,
             Command::FloorServer => be_the_floor().await,
+            Command::Responder(args) => respond(args).await,
         }
     }
 }
@@ -85,13 +107,18 @@ async fn against_broker(args: StormArgs) -> Result<()> {
         .with_context(|| format!("cannot read {}", args.secret_file.display()))?;
     let secret = ProductSecret::parse(secret.trim())
         .with_context(|| format!("{} holds no secret", args.secret_file.display()))?;
-    let mut addresses = tokio::net::lookup_host(&args.broker)
-        .await
-        .with_context(|| format!("{} is no address of a broker", args.broker))?;
-    let Some(broker) = addresses.next() else {
-        bail!("{} has no address", args.broker);
-    };
+    let broker = look_up(&args.broker).await?;
     args.load.run(broker, secret, args.hold, Kind::Storm).await
+}
+
+async fn look_up(broker: &str) -> Result<SocketAddr> {
+    let mut addresses = tokio::net::lookup_host(broker)
+        .await
+        .with_context(|| format!("{broker} is no address of a broker"))?;
+    match addresses.next() {
+        Some(address) => Ok(address),
+        None => bail!("{broker} has no address"),
+    }
 }
 
 /// The floor looks at no code, so any secret will do.
@@ -117,6 +144,10 @@ impl LoadArgs {
             secret,
             serials: self.serials.load()?,
             in_flight: self.in_flight,
+            ask: match self.request {
+                false => Ask::Subscribe,
+                true => Ask::SubscribeAndRequest,
+            },
             confirm: match (self.confirm, hold) {
                 (false, _) => Confirm::Skip,
                 (true, None) => Confirm::ThenClose,
@@ -138,15 +169,37 @@ impl LoadArgs {
 async fn be_the_floor() -> Result<()> {
     let server = floor::Server::bind((Ipv4Addr::LOCALHOST, 0).into())?;
     writeln!(std::io::stdout(), "{}", server.address())?;
-    let parent_gone = tokio::task::spawn_blocking(|| {
+    tokio::select! {
+        () = server.serve() => {}
+        () = parent_gone() => {}
+    }
+    Ok(())
+}
+
+async fn respond(args: ResponderArgs) -> Result<()> {
+    let password = std::fs::read_to_string(&args.password_file)
+        .map(zeroize::Zeroizing::new)
+        .with_context(|| format!("cannot read {}", args.password_file.display()))?;
+    let login = responder::Login {
+        username: args.username,
+        password: zeroize::Zeroizing::new(password.trim().to_owned()),
+    };
+    let responder = Responder::subscribe(look_up(&args.broker).await?, &login).await?;
+    writeln!(std::io::stdout(), "subscribed")?;
+    tokio::select! {
+        ended = responder.serve() => Ok(ended?),
+        () = parent_gone() => Ok(()),
+    }
+}
+
+/// Waits for the end of standard input: a server that is another's child must
+/// not outlive it.
+async fn parent_gone() {
+    let gone = tokio::task::spawn_blocking(|| {
         let mut end = Vec::new();
         std::io::stdin().read_to_end(&mut end)
     });
-    tokio::select! {
-        () = server.serve() => {}
-        _ = parent_gone => {}
-    }
-    Ok(())
+    drop(gone.await);
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -185,7 +238,7 @@ mod tests {
         check(&format!("{storm} --confirm --hold 0"), false);
         check(&format!("{storm} --confirm --hold -1"), false);
         check(
-            "device-sim floor --serials d-:10 --in-flight 5 --confirm",
+            "device-sim floor --serials d-:10 --in-flight 5 --confirm --request",
             true,
         );
         check("device-sim floor --serials d-:0 --in-flight 5", false);

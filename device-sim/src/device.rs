@@ -15,11 +15,14 @@ use zeroize::Zeroizing;
 
 use crate::answer::{Credentials, IssuedKey, parse_answer};
 use crate::outcome::{ConnackCode, Mishap, Refusal};
+use crate::plan::Ask;
 
 /// A device that knows its serial and its code, in the middle of its first
 /// session.
 pub(crate) struct Activation {
     topic: String,
+    /// Where to ask, for those who ask by a message.
+    request: Option<String>,
     awaiting: Awaiting,
 }
 
@@ -53,12 +56,17 @@ impl Activation {
     pub(crate) fn begin(
         serial: &Serial,
         code: &ActivationCode,
+        ask: Ask,
         out: &mut Vec<u8>,
     ) -> Result<Self, Mishap> {
         let code = Zeroizing::new(code.expose_hex());
         write(out, connect(serial, &code, ACTIVATION_KEEP_ALIVE))?;
         Ok(Self {
-            topic: response_topic(serial),
+            topic: topic(serial, "response"),
+            request: match ask {
+                Ask::Subscribe => None,
+                Ask::SubscribeAndRequest => Some(topic(serial, "request")),
+            },
             awaiting: Awaiting::Connack,
         })
     }
@@ -69,6 +77,9 @@ impl Activation {
             Awaiting::Connack => {
                 accepted(&packet, Refusal::Connack)?;
                 write(out, subscribe(&self.topic))?;
+                if let Some(topic) = &self.request {
+                    write(out, request(topic))?;
+                }
                 Ok(Turn::Connected(Self {
                     awaiting: Awaiting::Answer,
                     ..self
@@ -130,8 +141,9 @@ pub(crate) fn write_farewell(out: &mut Vec<u8>) {
 }
 
 /// In topics, a `+` in a serial is written `%2B`.
-fn response_topic(serial: &Serial) -> String {
-    format!("provision/{}/response", serial.as_str().replace('+', "%2B"))
+fn topic(serial: &Serial, purpose: &str) -> String {
+    let serial = serial.as_str().replace('+', "%2B");
+    format!("provision/{serial}/{purpose}")
 }
 
 fn connect(serial: &Serial, password: &str, keep_alive: u16) -> Result<Connect, MqttError> {
@@ -152,7 +164,19 @@ fn subscribe(topic: &str) -> Result<Subscribe, MqttError> {
         .build()
 }
 
-fn accepted(packet: &RawPacket, refusal: fn(ConnackCode) -> Refusal) -> Result<(), Mishap> {
+/// An empty message asks for what there is to have.
+fn request(topic: &str) -> Result<Publish, MqttError> {
+    Publish::builder()
+        .topic_name(topic)?
+        .qos(Qos::AtMostOnce)
+        .payload(&[] as &[u8])
+        .build()
+}
+
+pub(crate) fn accepted(
+    packet: &RawPacket,
+    refusal: fn(ConnackCode) -> Refusal,
+) -> Result<(), Mishap> {
     if packet.packet_type() != PacketType::Connack as u8 {
         return Err(Mishap::Malformed);
     }
@@ -163,7 +187,7 @@ fn accepted(packet: &RawPacket, refusal: fn(ConnackCode) -> Refusal) -> Result<(
     }
 }
 
-fn granted(packet: &RawPacket) -> Result<(), Mishap> {
+pub(crate) fn granted(packet: &RawPacket) -> Result<(), Mishap> {
     let suback = packet.parse_exact(Suback::parse).map_err(malformed)?;
     match suback.return_codes()[..] {
         [code] if suback.packet_id() == SUBSCRIBE_ID && code.is_success() => Ok(()),
@@ -174,7 +198,7 @@ fn granted(packet: &RawPacket) -> Result<(), Mishap> {
 
 /// Packets are made of serials and short topics, which always fit. A key that
 /// does not fit a CONNECT is not a key: the answer that held it was malformed.
-fn write<P: GenericPacketTrait>(
+pub(crate) fn write<P: GenericPacketTrait>(
     out: &mut Vec<u8>,
     packet: Result<P, MqttError>,
 ) -> Result<(), Mishap> {

@@ -9,6 +9,7 @@
 //! writes may hold a secret, a code or a key.
 
 pub mod floor;
+pub mod responder;
 pub mod serials;
 pub mod storm;
 
@@ -27,7 +28,7 @@ mod wire;
 pub use answer::{Credentials, IssuedKey};
 pub use open_files::OpenFilesError;
 pub use outcome::{ConnackCode, Outcome, Refusal, Step};
-pub use plan::{Confirm, Hold, Plan, PlanError};
+pub use plan::{Ask, Confirm, Hold, Plan, PlanError};
 pub use progress::{Counts, Progress, Stage};
 pub use record::{DeviceResult, Phase, Timings};
 pub use report::{

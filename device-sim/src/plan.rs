@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use firstwake::{ProductSecret, Serial};
+use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::open_files::OpenFilesError;
@@ -21,6 +22,8 @@ pub struct Plan {
     /// How many devices are under way at any time. The loop is closed: the
     /// next one starts when an earlier one is done.
     pub in_flight: NonZeroUsize,
+    /// How devices ask for their credentials.
+    pub ask: Ask,
     /// Whether devices come back with their key.
     pub confirm: Confirm,
     /// How long a single step of a device may take.
@@ -38,6 +41,18 @@ impl Plan {
             Confirm::Skip | Confirm::ThenClose => self.in_flight.get().min(self.serials.len()),
         }
     }
+}
+
+/// How a device asks for its credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// By subscribing to its response topic.
+    #[default]
+    Subscribe,
+    /// Also by an empty message to its request topic, in the same write. For
+    /// brokers where nobody is told of a SUBSCRIBE.
+    SubscribeAndRequest,
 }
 
 /// What a device does once it has its key.

@@ -29,10 +29,16 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
+    /// For one device at a time.
     pub(crate) fn new() -> Self {
+        Self::hearing(1024)
+    }
+
+    /// For a peer that is told up to so many bytes at once.
+    pub(crate) fn hearing(bytes: usize) -> Self {
         Self {
             out: Vec::with_capacity(512),
-            heard: vec![0; 1024].into_boxed_slice(),
+            heard: vec![0; bytes].into_boxed_slice(),
             unread: 0..0,
             builder: PacketBuilder::with_maximum_packet_size(LARGEST_PACKET),
         }
@@ -45,7 +51,8 @@ impl Buffers {
         self.builder.reset();
     }
 
-    fn cut_packet(&mut self) -> Result<Option<RawPacket>, Mishap> {
+    /// The next whole packet that has been heard already.
+    pub(crate) fn cut_packet(&mut self) -> Result<Option<RawPacket>, Mishap> {
         let mut cursor = Cursor::new(&self.heard[self.unread.clone()]);
         let built = self.builder.feed(&mut cursor);
         let taken = self.unread.len() - cursor.remaining_slice().len();

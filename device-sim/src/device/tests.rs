@@ -36,14 +36,14 @@ fn publish(flags: u8, topic: &[u8], id: &[u8], payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn begun() -> Activation {
+fn begun(ask: Ask) -> Activation {
     let secret = ProductSecret::parse(&"0".repeat(40)).expect("a secret");
     let code = ActivationCode::compute(&secret, &serial());
-    Activation::begin(&serial(), &code, &mut Vec::new()).expect("it fits")
+    Activation::begin(&serial(), &code, ask, &mut Vec::new()).expect("it fits")
 }
 
 fn connected() -> Activation {
-    match begun().hear(packet(&[0x20, 2, 0, 0]), &mut Vec::new()) {
+    match begun(Ask::Subscribe).hear(packet(&[0x20, 2, 0, 0]), &mut Vec::new()) {
         Ok(Turn::Connected(activation)) => activation,
         _ => panic!("a CONNACK 0 connects"),
     }
@@ -68,7 +68,7 @@ fn the_connect_is_as_firmware_writes_it() {
     let serial = Serial::parse("0123456789").expect("a serial");
     let code = ActivationCode::compute(&secret.expect("a secret"), &serial);
     let mut out = Vec::new();
-    Activation::begin(&serial, &code, &mut out).expect("it fits");
+    Activation::begin(&serial, &code, Ask::Subscribe, &mut out).expect("it fits");
     let mut expected =
         b"\x10\x4C\x00\x04MQTT\x04\xC2\x00\x3C\x00\x0A0123456789\x00\x0A0123456789".to_vec();
     expected.extend_from_slice(b"\x00\x28");
@@ -78,18 +78,30 @@ fn the_connect_is_as_firmware_writes_it() {
 
 #[test]
 fn an_accepted_code_subscribes() {
-    let (turn, out) = turn(begun(), &[0x20, 2, 0, 0]);
-    assert_eq!(turn, Ok("connected"));
-    let mut expected = vec![0x82, 29, 0, 1, 0, 24];
-    expected.extend_from_slice(TOPIC);
-    expected.push(1);
-    assert_eq!(out, expected);
+    let check = |ask: Ask, then: &[u8]| {
+        let (turn, out) = turn(begun(ask), &[0x20, 2, 0, 0]);
+        assert_eq!(turn, Ok("connected"));
+        let mut expected = vec![0x82, 29, 0, 1, 0, 24];
+        expected.extend_from_slice(TOPIC);
+        expected.push(1);
+        expected.extend_from_slice(then);
+        assert_eq!(out, expected, "{ask:?}");
+    };
+    check(Ask::Subscribe, &[]);
+    check(
+        Ask::SubscribeAndRequest,
+        b"\x30\x19\x00\x17provision/a%2Bb/request",
+    );
 }
 
 #[test]
 fn before_the_connack() {
     let check = |bytes: &[u8], expected: Mishap| {
-        assert_eq!(turn(begun(), bytes), (Err(expected), vec![]), "{bytes:?}");
+        assert_eq!(
+            turn(begun(Ask::Subscribe), bytes),
+            (Err(expected), vec![]),
+            "{bytes:?}"
+        );
     };
     for number in 1..=5 {
         let code = ConnackCode::new(number).expect("a refusal");

@@ -100,5 +100,7 @@ mod tests {
     #[test]
     fn what_needs_no_reply_gets_none() {
         assert_eq!(replies(&[0x40, 2, 0, 1, 0xE0, 0]), (6, vec![]));
+        // A request: the SUBSCRIBE before it has been answered.
+        assert_eq!(replies(&[0x30, 3, 0, 1, b't']), (5, vec![]));
     }
 }

@@ -30,6 +30,7 @@ mod tests {
                     "broker": "127.0.0.1:1883",
                     "devices": 2,
                     "in_flight": 2,
+                    "ask": "subscribe",
                     "loop": "closed",
                     "confirm": true,
                     "hold": {"for_us": 5_000_000},

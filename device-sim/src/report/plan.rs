@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::micros;
-use crate::plan::{Confirm, Hold, Plan};
+use crate::plan::{Ask, Confirm, Hold, Plan};
 
 /// A [`Plan`] without its secret.
 #[derive(Clone, Debug, Serialize)]
@@ -16,6 +16,8 @@ pub struct PlanSummary {
     pub devices: usize,
     /// How many were under way at any time.
     pub in_flight: usize,
+    /// How devices asked for their credentials.
+    pub ask: Ask,
     /// How load was offered.
     #[serde(rename = "loop")]
     pub load: LoadLoop,
@@ -53,6 +55,7 @@ impl PlanSummary {
             broker: plan.broker,
             devices: plan.serials.len(),
             in_flight: plan.in_flight.get(),
+            ask: plan.ask,
             load: LoadLoop::Closed,
             confirm: !matches!(plan.confirm, Confirm::Skip),
             hold: match &plan.confirm {

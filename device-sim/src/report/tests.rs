@@ -7,7 +7,7 @@ use firstwake::{ProductSecret, Serial};
 use super::*;
 use crate::answer::parse_answer;
 use crate::outcome::{ConnackCode, Refusal};
-use crate::plan::{Confirm, Hold, Plan};
+use crate::plan::{Ask, Confirm, Hold, Plan};
 use crate::record::Timings;
 
 const KEY: &str = "the-key-of-the-first-device";
@@ -44,6 +44,7 @@ fn report(devices: Vec<DeviceResult>) -> Report {
         secret: ProductSecret::parse(&"0".repeat(40)).expect("a secret"),
         serials: devices.iter().map(|device| device.serial.clone()).collect(),
         in_flight: NonZeroUsize::new(2).expect("not zero"),
+        ask: Ask::Subscribe,
         confirm: Confirm::ThenHold(Hold::For(Duration::from_secs(5))),
         step_deadline: Plan::STEP_DEADLINE,
     };

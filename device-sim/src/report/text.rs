@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::{HoldSummary, Kind, Latency, Report};
+use crate::plan::Ask;
 use crate::record::Phase;
 
 impl fmt::Display for Report {
@@ -25,9 +26,13 @@ impl Report {
             true => "activate and confirm",
             false => "activate",
         };
+        let asking = match self.plan.ask {
+            Ask::Subscribe => "",
+            Ask::SubscribeAndRequest => " on request",
+        };
         writeln!(
             f,
-            "{kind}: {} devices {then} at {}",
+            "{kind}: {} devices {then}{asking} at {}",
             grouped(self.plan.devices),
             self.plan.broker
         )?;

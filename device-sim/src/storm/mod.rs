@@ -41,6 +41,7 @@ pub async fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, PlanErro
         secret,
         serials,
         in_flight,
+        ask,
         confirm,
         step_deadline,
     } = plan;
@@ -57,6 +58,7 @@ pub async fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, PlanErro
         terms: Terms {
             broker,
             sources: Sources::for_broker(broker),
+            ask,
             after_confirm,
             step_deadline,
         },

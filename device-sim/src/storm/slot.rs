@@ -14,6 +14,7 @@ use crate::answer::{Credentials, IssuedKey};
 use crate::device::{Activation, Confirmation, Turn, write_farewell};
 use crate::outcome::{Mishap, Outcome, Step};
 use crate::patience::Patience;
+use crate::plan::Ask;
 use crate::progress::Progress;
 use crate::record::{DeviceResult, Phase, Timings};
 use crate::source::Sources;
@@ -25,6 +26,7 @@ use super::hold::HeldSession;
 pub(super) struct Terms {
     pub(super) broker: SocketAddr,
     pub(super) sources: Sources,
+    pub(super) ask: Ask,
     /// `None`: devices do not confirm.
     pub(super) after_confirm: Option<AfterConfirm>,
     pub(super) step_deadline: Duration,
@@ -119,7 +121,7 @@ impl<'a> Slot<'a> {
         let mut step = Step::Connack;
         let mut step_begun = connected;
         self.patience.renew();
-        let mut activation = Activation::begin(serial, code, &mut self.buffers.out)
+        let mut activation = Activation::begin(serial, code, self.terms.ask, &mut self.buffers.out)
             .map_err(|mishap| mishap.at(step))?;
         loop {
             let turn = match self.exchange(&mut stream).await {

@@ -14,8 +14,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use device_sim::{
-    Confirm, Counts, Hold, HoldSummary, Outcome, Phase, Plan, PlanError, Progress, Report, Stage,
-    floor, serials, storm,
+    Ask, Confirm, Counts, Hold, HoldSummary, Outcome, Phase, Plan, PlanError, Progress, Report,
+    Stage, floor, serials, storm,
 };
 use firstwake::ProductSecret;
 use tokio::sync::oneshot;
@@ -32,6 +32,7 @@ fn plan(broker: SocketAddr, devices: u32, confirm: Confirm) -> Plan {
         secret: ProductSecret::parse(&"0".repeat(40)).expect("a secret"),
         serials: serials::generate("a+b", devices).expect("a prefix"),
         in_flight: NonZeroUsize::new(20).expect("not zero"),
+        ask: Ask::Subscribe,
         confirm,
         step_deadline: Plan::STEP_DEADLINE,
     }
@@ -85,6 +86,16 @@ async fn activation_alone_is_measured_alone() {
     assert_eq!((report.result.activated, report.result.confirmed), (50, 0));
     assert!(report.histogram(Phase::Answer).is_some());
     assert!(report.histogram(Phase::Confirm).is_none());
+}
+
+#[tokio::test]
+async fn those_who_also_request_need_one_answer() {
+    let broker = floor_server().await;
+    let requesting = Plan {
+        ask: Ask::SubscribeAndRequest,
+        ..plan(broker, 50, Confirm::ThenClose)
+    };
+    assert_eq!(run(requesting).await.verdict(), Ok(()));
 }
 
 #[tokio::test]

@@ -1,0 +1,1 @@
+"""The parts of scripts/bench: programs it starts, and what it measures."""
