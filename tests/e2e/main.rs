@@ -2,11 +2,16 @@
 //!
 //! Compiled as tests of `firstwake-broker`, which can see its binary. Each
 //! story starts a server of its own; what holds for every protocol version is
-//! told once and run for all three. Nothing sleeps, and no port is fixed.
+//! told once and run for all three. Nothing waits for a fixed time, and no port is
+//! fixed.
 
 #![expect(
     clippy::expect_used,
     reason = "a test that cannot be set up has failed"
+)]
+#![expect(
+    clippy::print_stdout,
+    reason = "the harness shows what a test that failed has printed"
 )]
 
 mod activation;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::wire::DISCONNECT;
 use crate::support::{Connect, HUNG, TestBroker, Version, code, eventually};
 
 const REPEATS: usize = 10_000;
@@ -18,7 +19,7 @@ struct Case {
     hears: Vec<u8>,
 }
 
-fn cases() -> Vec<Case> {
+fn cases(product: &str) -> Vec<Case> {
     let (v3, v5) = (Version::V311, Version::V5);
     let (mine, other) = (code("S1"), code("S2"));
     let long = format!("{mine}0");
@@ -39,6 +40,13 @@ fn cases() -> Vec<Case> {
         ..Connect::new("S1", &mine)
     };
     let half = login(v3, "S1", &mine);
+    let full_name = format!("{product}/S1");
+    let capitals = mine.to_uppercase();
+    // Let in, and leave.
+    let visit = |username, password| {
+        let connect = Connect::new(username, password).bytes(v3);
+        [connect.as_slice(), &DISCONNECT].concat()
+    };
     let (no, no5) = (v3.connack(4), v5.connack(0x86));
     let spent = "the device is already active: its code was used, and the key made with it too";
     vec![
@@ -56,6 +64,8 @@ fn cases() -> Vec<Case> {
             &v5.connack(0x84),
         ),
         case("level 3", &nameless.bytes_as("MQTT", 3, v3), &v3.connack(1)),
+        case("capitals", &visit("S1", &capitals), &v3.connack(0)),
+        case("product/serial", &visit(&full_name, &mine), &v3.connack(0)),
         case("PUBLISH first", &v3.publish("a", 0, 0, b"x"), &[]),
         case("no packet", &[0xff, 0xff, 0xff, 0x7f], &[]),
         case("fifth length byte", &[0x10, 0xff, 0xff, 0xff, 0xff, 1], &[]),
@@ -120,9 +130,9 @@ fn second_connects(broker: &TestBroker, times: usize) {
 #[test]
 fn ten_thousand_of_each_leave_nothing_behind() {
     let broker = TestBroker::start();
-    broker.fleet(&["S1", "S2", "spent"]);
+    let product = broker.fleet(&["S1", "S2", "spent"]);
     broker.device(Version::V311, "spent");
-    let cases = cases();
+    let cases = cases(&product);
 
     repeat(broker.address(), &cases, REPEATS / 5);
     second_connects(&broker, REPEATS / 5);

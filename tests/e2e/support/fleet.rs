@@ -2,7 +2,7 @@
 
 use firstwake::{ActivationCode, ProductSecret, Serial};
 
-use super::wire::{DISCONNECT, Publish};
+use super::wire::DISCONNECT;
 use super::{Connect, Peer, TestBroker, Version};
 
 /// The published product secret.
@@ -105,9 +105,4 @@ impl TestBroker {
         let shown = self.cli(&["device", "show", serial, "--json"]).json();
         shown["lifecycle"].as_str().expect("a word").to_owned()
     }
-}
-
-/// The serial and the code of a device that has proved itself.
-pub(crate) fn is_answer_for(serial: &str, publish: &Publish) -> bool {
-    publish.topic == response(serial)
 }

@@ -14,7 +14,7 @@ pub(crate) use command::{Done, command, firstwake};
 pub(crate) use fleet::{Credentials, SECRET, code};
 pub(crate) use operator::PASSWORD;
 pub(crate) use peer::Peer;
-pub(crate) use wire::{Connect, Packet, Version};
+pub(crate) use wire::{Connect, Version};
 
 /// No step of a test takes longer, unless it hangs.
 pub(crate) const HUNG: Duration = Duration::from_secs(30);

@@ -47,11 +47,6 @@ impl Peer {
         self.stream.write_all(bytes).expect("the server reads");
     }
 
-    /// Sends what the server may no longer want to read.
-    pub(crate) fn try_send(&mut self, bytes: &[u8]) {
-        drop(self.stream.write_all(bytes));
-    }
-
     /// The next packet; `None` is the end of the stream.
     pub(crate) fn next(&mut self) -> Option<Packet> {
         let first = self.byte()?;
@@ -184,11 +179,6 @@ impl Peer {
     /// Ends the connection as a cut cable does: without a word.
     pub(crate) fn vanish(self) {
         drop(self.stream.shutdown(Shutdown::Both));
-    }
-
-    /// Sends no more, and reads on.
-    pub(crate) fn stop_sending(&self) {
-        self.stream.shutdown(Shutdown::Write).expect("open");
     }
 
     fn byte(&mut self) -> Option<u8> {
