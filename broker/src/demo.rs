@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use device_sim::{Confirm, Hold, Plan, Progress, Report, Stage, storm};
+use device_sim::{Ask, Confirm, Hold, Plan, Progress, Report, Stage, storm};
 use firstwake::{ProductId, ProductSecret, Reactivation, Serial};
 use tokio::sync::oneshot;
 
@@ -80,6 +80,7 @@ impl Args {
             serials: stage.serials.clone(),
             in_flight: self.in_flight,
             confirm: Confirm::Skip,
+            ask: Ask::default(),
             step_deadline: Plan::STEP_DEADLINE,
         };
         let progress = Arc::new(Progress::default());

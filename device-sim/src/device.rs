@@ -4,6 +4,7 @@
 //! clock. A session is a value that each packet consumes, so a device that has
 //! failed or finished cannot go on.
 
+use firstwake::topic::device as topics;
 use firstwake::{ActivationCode, Serial};
 use mqtt_protocol_core::mqtt::connection::{PacketData, RawPacket};
 use mqtt_protocol_core::mqtt::packet::v3_1_1::{
@@ -62,10 +63,10 @@ impl Activation {
         let code = Zeroizing::new(code.expose_hex());
         write(out, connect(serial, &code, ACTIVATION_KEEP_ALIVE))?;
         Ok(Self {
-            topic: topic(serial, "response"),
+            topic: topics::response(serial).as_str().to_owned(),
             request: match ask {
                 Ask::Subscribe => None,
-                Ask::SubscribeAndRequest => Some(topic(serial, "request")),
+                Ask::SubscribeAndRequest => Some(topics::request(serial).as_str().to_owned()),
             },
             awaiting: Awaiting::Connack,
         })
@@ -138,12 +139,6 @@ impl Confirmation {
 /// Writes DISCONNECT.
 pub(crate) fn write_farewell(out: &mut Vec<u8>) {
     append(out, &Disconnect::new());
-}
-
-/// In topics, a `+` in a serial is written `%2B`.
-fn topic(serial: &Serial, purpose: &str) -> String {
-    let serial = serial.as_str().replace('+', "%2B");
-    format!("provision/{serial}/{purpose}")
 }
 
 fn connect(serial: &Serial, password: &str, keep_alive: u16) -> Result<Connect, MqttError> {
