@@ -38,6 +38,8 @@ impl Listener {
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
         socket.set_reuseaddr(true)?;
+        // What is accepted inherits it: packets are small and wait for answers.
+        socket.set_nodelay(true)?;
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
@@ -64,8 +66,6 @@ impl Listener {
                     continue;
                 }
             };
-            // Packets are small and wait for answers; a peer that is gone shows below.
-            drop(stream.set_nodelay(true));
             connections.spawn(connection::serve(
                 stream,
                 peer.ip().to_canonical(),

@@ -105,6 +105,9 @@ impl<S: Stream> Wire<S> {
         if let Some(farewell) = farewell {
             self.machine.bid_farewell(farewell);
         }
+        if self.machine.output().is_empty() {
+            return;
+        }
         let last_word = async {
             self.stream.write_all(self.machine.output()).await?;
             self.stream.shutdown().await

@@ -64,12 +64,12 @@ pub struct Embedded {
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
-    rows: RwLock<Option<Rows>>,
+    rows: RwLock<Option<Arc<Rows>>>,
     newest: watch::Sender<u64>,
 }
 
 impl Shared {
-    fn rows(&self) -> Result<Rows, RegistryError> {
+    fn rows(&self) -> Result<Arc<Rows>, RegistryError> {
         self.rows
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -77,7 +77,7 @@ impl Shared {
             .ok_or_else(|| RegistryError::Unavailable("it is being reopened".to_owned()))
     }
 
-    fn replace(&self, rows: Option<Rows>) {
+    fn replace(&self, rows: Option<Arc<Rows>>) {
         *self.rows.write().unwrap_or_else(PoisonError::into_inner) = rows;
     }
 }
@@ -88,7 +88,7 @@ impl Embedded {
         let (rows, counters) = Rows::open(path)?;
         let shared = Arc::new(Shared {
             path: path.to_owned(),
-            rows: RwLock::new(Some(rows)),
+            rows: RwLock::new(Some(Arc::new(rows))),
             newest: watch::Sender::new(counters.newest_event),
         });
         let writer =
@@ -101,7 +101,7 @@ impl Embedded {
 
     /// The open store. While it is closed after an error, asking for it is what
     /// has it opened again.
-    fn rows(&self) -> Result<Rows, RegistryError> {
+    fn rows(&self) -> Result<Arc<Rows>, RegistryError> {
         self.shared.rows().inspect_err(|_| self.writer.nudge())
     }
 

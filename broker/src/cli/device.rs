@@ -23,8 +23,9 @@ pub(super) enum Command {
         /// The product
         #[arg(value_name = "PRODUCT_ID")]
         product: ProductId,
-        /// Serials: letters, digits and + - , _ : (case matters)
-        #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
+        /// Serials: letters, digits and + - , _ : (case matters); those that
+        /// start with - come behind --
+        #[arg(value_name = "SERIAL")]
         serials: Vec<Serial>,
         /// Read serials from a file, one a line; `-` is standard input
         #[arg(long, value_name = "FILE")]

@@ -50,7 +50,6 @@ pub(super) struct Counters {
 }
 
 /// An open store.
-#[derive(Clone)]
 pub(super) struct Rows {
     database: Database,
     meta: Keyspace,

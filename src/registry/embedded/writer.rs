@@ -97,11 +97,12 @@ fn run(shared: &Shared, mut counters: Counters, mut queue: mpsc::Receiver<Reques
 }
 
 /// Opens the store again after an error; what it says is on disk is the truth.
-fn reopen(shared: &Shared, counters: &mut Counters) -> Result<Rows, RegistryError> {
+fn reopen(shared: &Shared, counters: &mut Counters) -> Result<Arc<Rows>, RegistryError> {
     let (rows, found) =
         Rows::open(&shared.path).map_err(|error| RegistryError::Unavailable(error.to_string()))?;
+    let rows = Arc::new(rows);
     *counters = found;
-    shared.replace(Some(rows.clone()));
+    shared.replace(Some(Arc::clone(&rows)));
     tracing::info!("the registry is open again");
     Ok(rows)
 }
