@@ -85,7 +85,7 @@ fn devices() {
             firstwake(dir, &arguments, stdin).ok()
         };
         assert_eq!(
-            register(&["S1", "-x", "a+b"], ""),
+            register(&["--", "S1", "-x", "a+b"], ""),
             "registered 3, known before 0\n"
         );
         assert_eq!(
