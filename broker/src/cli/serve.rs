@@ -1,6 +1,6 @@
 //! `firstwake serve`: the server in the foreground.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -94,6 +94,7 @@ fn start_log() {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_target(false);
     // Only a second subscriber could make this fail.
     drop(log.try_init());
