@@ -183,6 +183,15 @@ impl Device {
         [current, pending, self.ended].into_iter().flatten()
     }
 
+    /// Whether the key is in one of its slots, so that it works.
+    pub(crate) fn holds(&self, key: &KeyDigest) -> bool {
+        match self.keys {
+            Keys::None => false,
+            Keys::Pending(pending) => pending == *key,
+            Keys::Confirmed { current, pending } => current == *key || pending == Some(*key),
+        }
+    }
+
     /// Whether an operator's act keeps it out.
     pub fn put_aside(&self) -> Option<Refusal> {
         match self.standing {

@@ -20,7 +20,7 @@ mod tally;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use self::admission::{Activation, Admission, DeviceLogin, NotAdmitted, OperatorLogin};
 pub use self::admit::Attempt;
@@ -45,6 +45,8 @@ use crate::secret::ProductSecret;
 /// How many operators' passwords are checked at once. Each check takes 19 MiB
 /// and tens of milliseconds, so strangers must not be able to ask for many.
 const PASSWORD_PERMITS: usize = 2;
+/// How many may wait for that; more are refused as overload.
+const PASSWORD_QUEUE: usize = 64;
 
 /// Why a provisioner cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -65,10 +67,24 @@ pub struct Provisioner {
     /// Unknown serials are checked against this: same work, never right.
     decoy: ProductSecret,
     passwords: Arc<Semaphore>,
+    password_queue: Queue,
     attempts: Attempts,
     refusals: Refusals,
     folded: Folded,
     totals: Totals,
+}
+
+/// Places for those who wait. Whoever finds none is not let wait.
+struct Queue(Semaphore);
+
+impl Queue {
+    fn new(places: usize) -> Self {
+        Self(Semaphore::new(places))
+    }
+
+    fn enter(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.try_acquire().ok()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +120,7 @@ impl Provisioner {
             entropy,
             catalogue,
             passwords: Arc::new(Semaphore::new(PASSWORD_PERMITS)),
+            password_queue: Queue::new(PASSWORD_QUEUE),
             attempts: Attempts::default(),
             refusals: Refusals::default(),
             folded: Folded::default(),

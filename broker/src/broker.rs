@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use firstwake::Provisioner;
+use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
 use crate::edge::Clock;
@@ -14,4 +15,6 @@ pub(crate) struct Broker {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) bus: Bus,
     pub(crate) clock: Clock,
+    /// Cancelled when the server stops: ends what is no session yet.
+    pub(crate) stopping: CancellationToken,
 }

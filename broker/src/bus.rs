@@ -10,14 +10,15 @@ mod message;
 mod retained;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
 use rumqttd::protocol::{self, Packet, Publish};
 use rumqttd::{Notification, Router, RouterConfig};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 pub(crate) use self::message::{Message, Sender};
 pub(crate) use self::retained::Retained;
@@ -26,6 +27,11 @@ pub(crate) use self::retained::Retained;
 const TOPIC: &str = "firstwake/bus";
 /// Messages that may wait for the router before publishers do.
 const QUEUE: usize = 8192;
+/// Bytes that may wait for the router before publishers do.
+const BYTES: usize = 16 * 1024 * 1024;
+/// How long the pump waits before it looks again whether the router has taken
+/// what it was handed: nobody says so.
+const ROUTER_IS_BEHIND: Duration = Duration::from_micros(200);
 /// Messages handed to the router with one wake-up.
 const BATCH: usize = 512;
 /// Links that the router takes: one for each operator's session that reads.
@@ -41,14 +47,22 @@ pub(crate) struct BusEnded;
 /// The publishers' and readers' side.
 #[derive(Clone)]
 pub(crate) struct Bus {
-    queue: mpsc::Sender<Message>,
+    queue: mpsc::Sender<Queued>,
+    room: Arc<Semaphore>,
     shared: Arc<Shared>,
+}
+
+/// A message that waits, and the room it takes meanwhile.
+struct Queued {
+    message: Message,
+    _room: OwnedSemaphorePermit,
 }
 
 struct Shared {
     connect: Connect,
     links: AtomicU64,
     readers: AtomicUsize,
+    ended: AtomicBool,
     retained: Retained,
 }
 
@@ -69,7 +83,7 @@ impl Bus {
     pub(crate) fn start() -> anyhow::Result<(Self, Watch)> {
         let config = RouterConfig {
             max_connections: LINKS,
-            max_outgoing_packet_count: 200,
+            max_outgoing_packet_count: 64,
             max_segment_size: 4 * 1024 * 1024,
             max_segment_count: 4,
             ..RouterConfig::default()
@@ -88,19 +102,29 @@ impl Bus {
             connect,
             links: AtomicU64::new(0),
             readers: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
             retained: Retained::default(),
         });
-        thread::Builder::new()
-            .name("bus-pump".to_owned())
-            .spawn(move || feed_router(pump, waiting))?;
-        thread::Builder::new()
-            .name("bus-watch".to_owned())
-            .spawn(move || {
+        thread::Builder::new().name("bus-pump".to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || feed_router(pump, waiting, &shared)
+        })?;
+        thread::Builder::new().name("bus-watch".to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || {
                 wait_for_end(watched);
+                shared.ended.store(true, Ordering::Release);
                 // Nobody waits any more where the server is stopping.
                 let _ = ended.send(());
-            })?;
-        Ok((Self { queue, shared }, Watch(watch)))
+            }
+        })?;
+        let room = Arc::new(Semaphore::new(BYTES));
+        let bus = Self {
+            queue,
+            room,
+            shared,
+        };
+        Ok((bus, Watch(watch)))
     }
 
     /// What is retained.
@@ -116,7 +140,13 @@ impl Bus {
         if self.shared.readers.load(Ordering::Acquire) == 0 {
             return Ok(());
         }
-        self.queue.send(message).await.map_err(|_| BusEnded)
+        let bytes = u32::try_from(message.size().min(BYTES)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(bytes);
+        let queued = Queued {
+            message,
+            _room: room.await.map_err(|_| BusEnded)?,
+        };
+        self.queue.send(queued).await.map_err(|_| BusEnded)
     }
 
     /// A reader of everything on the bus from now on.
@@ -207,14 +237,14 @@ impl Drop for Reader {
 
 /// Hands waiting messages to the router, many at once. Numbers them, so that
 /// readers see what was dropped.
-fn feed_router(mut link: LinkTx, mut waiting: mpsc::Receiver<Message>) {
+fn feed_router(mut link: LinkTx, mut waiting: mpsc::Receiver<Queued>, shared: &Shared) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut number = 0;
     while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
         let mut encoded: Vec<Vec<u8>> = Vec::with_capacity(batch.len());
-        for message in batch.drain(..) {
+        for queued in &batch {
             number += 1;
-            encoded.push(message.encode(number));
+            encoded.push(queued.message.encode(number));
         }
         let Some(last) = encoded.pop() else {
             continue;
@@ -227,6 +257,15 @@ fn feed_router(mut link: LinkTx, mut waiting: mpsc::Receiver<Message>) {
         if link.publish(TOPIC, last).is_err() {
             return;
         }
+        // The room is given back only once the router has taken the batch, or
+        // its buffer would grow in place of the queue.
+        while !link.buffer().is_empty() {
+            if shared.ended.load(Ordering::Acquire) {
+                return;
+            }
+            thread::sleep(ROUTER_IS_BEHIND);
+        }
+        batch.clear();
     }
 }
 

@@ -57,6 +57,8 @@ enum Command {
 /// Runs the command that the arguments name.
 pub(crate) fn run() -> ExitCode {
     let args = Args::parse();
+    // Whatever is made from here on is for its owner alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

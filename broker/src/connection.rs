@@ -60,11 +60,13 @@ async fn open<S: Stream>(
     permit: OwnedSemaphorePermit,
     broker: &Arc<Broker>,
 ) -> Option<Session<S>> {
-    let read = timeout(CONNECT_DEADLINE, read_connect(&mut stream)).await;
+    let read = timeout(CONNECT_DEADLINE, read_connect(&mut stream));
+    let read = broker.stopping.run_until_cancelled(read).await?;
     let (opening, rest) = read.ok().flatten()?;
     let version = opening.connect.version;
-    let outcome = admit(opening, source, broker).await;
+    // The permit is for silent peers: whoever has spoken waits for nobody else.
     drop(permit);
+    let outcome = admit(opening, source, broker).await;
     match outcome {
         Ok(admitted) => Some(admitted.start(stream, &rest, source)),
         Err(rejection) => {

@@ -28,6 +28,7 @@ use self::screen::Screen;
 use self::watcher::Watcher;
 use crate::control::{Control, Reply, Request};
 use crate::output::say;
+use crate::signals::Stop;
 
 /// What the demo's serials begin with.
 const PREFIX: &str = "demo-";
@@ -58,13 +59,19 @@ impl Args {
             .prefix("firstwake-demo-")
             .tempdir()
             .context("a temporary directory cannot be made")?;
-        tokio::select! {
-            outcome = self.play(home.path()) => outcome,
-            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        let mut stop = Stop::listen()?.or_hangup()?;
+        let server = tokio::select! {
+            server = self.play(home.path()) => server?,
+            () = stop.next() => bail!("interrupted"),
+        };
+        if self.keep_running {
+            stop.next().await;
         }
+        server.stop().await
     }
 
-    async fn play(&self, home: &Path) -> Result<()> {
+    /// Plays it all, and returns the server, which is still running.
+    async fn play(&self, home: &Path) -> Result<Child> {
         let screen = Screen::new(self.devices);
         let server = Child::start(home).await?;
         screen.note(&format!("server on {}", server.address()));
@@ -110,9 +117,8 @@ impl Args {
         ))?;
         if self.keep_running {
             hints::print(home, server.address(), &stage)?;
-            tokio::signal::ctrl_c().await?;
         }
-        server.stop().await
+        Ok(server)
     }
 }
 

@@ -11,7 +11,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -67,7 +67,28 @@ impl Home {
             .with_context(|| format!("the data directory {} cannot be made", path.display()))?;
         let path = fs::canonicalize(path)
             .with_context(|| format!("the data directory {} cannot be read", path.display()))?;
-        Ok(Self(path))
+        let home = Self(path);
+        home.keep_others_out()?;
+        Ok(home)
+    }
+
+    /// A directory that somebody else made may be open to others. It is closed
+    /// to them if it is ours to close: empty, or a data directory already.
+    fn keep_others_out(&self) -> Result<()> {
+        let path = &self.0;
+        let mode = fs::metadata(path)?.permissions().mode();
+        if mode & 0o077 == 0 {
+            return Ok(());
+        }
+        let ours = path.join("lock").exists() || fs::read_dir(path)?.next().is_none();
+        if !ours {
+            bail!(
+                "{} holds something else and others can enter it: name an empty directory",
+                path.display()
+            );
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+            .with_context(|| format!("{} cannot be closed to others", path.display()))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -134,7 +155,7 @@ impl Lock {
         let entropy = Arc::new(OsEntropy);
         let provisioner = Provisioner::start(registry, sealing, entropy).await?;
         let none = provisioner.registry().operators().await?.is_empty();
-        let first = if none && !self.home.first_operator().exists() {
+        let first = if none {
             Some(self.add_first_operator(&provisioner, now).await?)
         } else {
             None
@@ -171,7 +192,11 @@ impl Lock {
         let password = Zeroizing::new(ProductId::generate(&OsEntropy).to_string());
         let file = self.home.first_operator();
         let text = Zeroizing::new(format!("username {name}\npassword {}\n", password.as_str()));
-        write_private(&file, &text)?;
+        // One that is there belongs to a registry that is not.
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => write_private(&file, &text)?,
+        }
         let new = NewOperator {
             name: name.clone(),
             password: password.clone(),

@@ -18,6 +18,7 @@ pub mod plugin;
 mod server;
 mod session;
 mod sessions;
+mod signals;
 mod watchers;
 mod wire;
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
@@ -85,6 +86,7 @@ impl Config {
             sessions: Arc::new(Sessions::default()),
             bus,
             clock,
+            stopping: CancellationToken::new(),
         });
         Ok(Server {
             lock,
@@ -133,10 +135,11 @@ impl Server {
         };
         services.shutdown().await;
         tasks.close();
+        broker.stopping.cancel();
         broker.sessions.end_all(Farewell::ShuttingDown);
         if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
-            let left = broker.sessions.count();
-            tracing::warn!(left, "sessions were still open when the server stopped");
+            let left = tasks.len();
+            tracing::warn!(left, "connections were still open when the server stopped");
         }
         // The registry writes what it accepted before the lock is let go.
         drop(broker);

@@ -173,12 +173,16 @@ impl Departure {
     /// The admission no longer holds.
     fn not_admitted(not: &NotAdmitted) -> Self {
         use firstwake::Refusal;
-        Self::ended(match not {
+        match not {
             // A newer key was confirmed: by a newer session of the same device.
-            NotAdmitted::Refused(Refusal::KeyEnded) => Farewell::TakenOver,
-            NotAdmitted::Refused(_) => Farewell::Administrative,
-            NotAdmitted::Unavailable(_) => Farewell::ServerBusy,
-        })
+            NotAdmitted::Refused(Refusal::KeyEnded) => Self::ended(Farewell::TakenOver),
+            // Whoever may not be here may not publish a will either.
+            NotAdmitted::Refused(_) => Self {
+                farewell: Some(Farewell::Administrative),
+                will: WillFate::Discard,
+            },
+            NotAdmitted::Unavailable(_) => Self::ended(Farewell::ServerBusy),
+        }
     }
 }
 

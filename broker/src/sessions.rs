@@ -225,6 +225,7 @@ impl Sessions {
     }
 
     /// How many sessions there are.
+    #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.activations.0.len() + self.devices.0.len() + self.operators.0.len()
     }

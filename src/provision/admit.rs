@@ -11,7 +11,7 @@ use super::{OpenProduct, Provisioner};
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
 use crate::credential::Credential;
-use crate::device::Device;
+use crate::device::{Device, Keys};
 use crate::event::{EventKind, NewEvent, Subject};
 use crate::identity::{DeviceName, FeedId};
 use crate::operator::OperatorName;
@@ -74,10 +74,14 @@ impl Provisioner {
         }
     }
 
-    /// Whether a device that fetches its credentials may go on. That its key
-    /// was confirmed meanwhile is told to it when it asks.
+    /// Whether a device that fetches its credentials may go on. If its key was
+    /// replaced meanwhile, it is told so when it asks again.
     pub async fn recheck_activation(&self, activation: &Activation) -> Result<(), NotAdmitted> {
         let (device, product) = self.load(activation.feed).await?;
+        if activation.key.is_some() && device.keys == Keys::None {
+            // A reset took the key away.
+            return Err(Refusal::WrongKey.into());
+        }
         Ok(decide::may_stay(&device, &product.record)?)
     }
 
@@ -211,6 +215,7 @@ impl Provisioner {
             return Err(Refusal::Malformed.into());
         };
         let ended = |reason: &str| RegistryError::Unavailable(reason.to_owned());
+        let _place = self.password_queue.enter().ok_or(Refusal::Overloaded)?;
         let permit = Arc::clone(&self.passwords)
             .acquire_owned()
             .await
@@ -287,10 +292,15 @@ impl Provisioner {
         let Some(Ok(name)) = username.map(DeviceName::parse) else {
             return Ok(());
         };
-        for device in self.registry.by_serial(&name.serial).await? {
-            if name.fits(&device) {
-                self.attempts.keep(device.feed, source, refusal, now);
-            }
+        let mut named = self.registry.by_serial(&name.serial).await?;
+        named.retain(|device| name.fits(device));
+        if named.is_empty() {
+            // The same work for a name that nobody has.
+            self.registry.device(FeedId::FIRST).await?;
+            self.attempts.keep(FeedId::NOBODYS, source, refusal, now);
+        }
+        for device in named {
+            self.attempts.keep(device.feed, source, refusal, now);
         }
         Ok(())
     }

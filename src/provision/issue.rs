@@ -58,7 +58,13 @@ impl Provisioner {
             .find(&activation.product, &*self.registry)
             .await?;
         let key = match &activation.key {
-            Some(key) => key.clone(),
+            Some(key) => {
+                let (device, _) = self.load(activation.feed).await?;
+                if !device.holds(&key.digest()) {
+                    return Err(NotIssued::Refused(Refusal::KeyEnded));
+                }
+                key.clone()
+            }
             None => {
                 let key = self.make_key(activation, source, now).await?;
                 activation.key.insert(key).clone()

@@ -462,3 +462,22 @@ async fn a_registry_is_not_opened_with_the_wrong_key() {
     let refused = Provisioner::start(Arc::clone(&world.registry) as _, wrong, entropy).await;
     assert!(matches!(refused.err(), Some(StartError::Sealing(_))));
 }
+
+#[tokio::test]
+async fn a_key_that_ended_is_not_handed_out_again() {
+    let world = World::new(Reactivation::UntilConfirmed).await;
+    let mut session = world.activation().await;
+    world.key(&mut session).await;
+    assert_eq!(world.door.recheck_activation(&session).await, Ok(()));
+    world.change(Transition::Reset).await;
+    let request = ProvisionRequest::default();
+    assert_eq!(
+        world
+            .door
+            .issue(&mut session, &request, HERE, NOW)
+            .await
+            .err(),
+        Some(NotIssued::Refused(Refusal::KeyEnded))
+    );
+    assert!(world.door.recheck_activation(&session).await.is_err());
+}

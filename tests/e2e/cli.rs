@@ -34,7 +34,7 @@ fn keys(object: &Value) -> Vec<&str> {
 fn products() {
     with_and_without_a_server(|dir| {
         let drawn = create(dir, &["lamp"], "");
-        assert_eq!(keys(&drawn), ["name", "product_id", "secret"]);
+        assert_eq!(keys(&drawn), ["product_id", "name", "secret"]);
         assert_eq!(drawn["name"], "lamp");
         assert_eq!(drawn["product_id"].as_str().expect("an id").len(), 20);
         let secret = drawn["secret"].as_str().expect("a secret");
@@ -109,14 +109,14 @@ fn devices() {
         assert_eq!(
             keys(&shown),
             [
-                "confirmed_at",
-                "feed_id",
-                "issued_at",
-                "lifecycle",
+                "serial",
                 "product_id",
-                "reactivation_until",
+                "lifecycle",
+                "feed_id",
                 "registered_at",
-                "serial"
+                "issued_at",
+                "confirmed_at",
+                "reactivation_until"
             ]
         );
         assert_eq!(shown["serial"], "S1");
@@ -148,7 +148,11 @@ fn devices() {
         lifecycle("revoke", &[], "revoked");
         run(dir, &["device", "reset", "S1"]).refused();
         lifecycle("reset", &["--from-revoked"], "registered");
-        lifecycle("reopen", &["--for", "15m"], "registered");
+        let reopened = run(dir, &["device", "reopen", "S1", "--for", "15m"]).ok();
+        assert!(
+            reopened.starts_with("S1 is registered, and its code works until 2"),
+            "{reopened}"
+        );
 
         // Nothing half done, and nothing that is not there.
         run(dir, &["device", "show", "unknown"]).refused();
@@ -364,4 +368,30 @@ fn a_change_takes_effect_at_once() {
         broker.cli(&["device", "reset", "S1"]).ok();
         assert!(!broker.works("S1", &key));
     }
+}
+
+/// A directory that was there before is closed to others, if it is ours.
+#[test]
+fn a_data_directory_that_is_open_to_others_is_closed_or_refused() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mode = |path: &Path| {
+        let metadata = fs::metadata(path).expect("it is there");
+        metadata.permissions().mode() & 0o777
+    };
+    let open = |name: &str| {
+        let path = home.path().join(name);
+        fs::create_dir(&path).expect("made");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("opened");
+        path
+    };
+    let empty = open("empty");
+    run(&empty, &["product", "list"]).ok();
+    assert_eq!(mode(&empty), 0o700);
+
+    let foreign = open("foreign");
+    fs::write(foreign.join("letter"), "").expect("written");
+    let refused = run(&foreign, &["product", "list"]).refused();
+    assert!(refused.contains("name an empty directory"), "{refused}");
+    assert_eq!(mode(&foreign), 0o755);
+    assert_eq!(fs::read_dir(&foreign).expect("readable").count(), 1);
 }

@@ -204,3 +204,22 @@ fn a_newer_activation_ends_the_older() {
         newer.expect_alive();
     }
 }
+
+/// Nothing piles up for a device that asks and does not listen, and nothing is
+/// swallowed: it is told, and the session ends.
+#[test]
+fn who_asks_without_end_and_acknowledges_nothing_is_ended() {
+    let version = Version::V5;
+    let broker = TestBroker::start();
+    broker.fleet(&["S1"]);
+    let mut peer = broker.activating(version, "S1");
+    peer.subscribe(&[(RESPONSE, 1)], &[1]);
+    let requests: Vec<u8> = (0..40)
+        .flat_map(|_| version.publish("provision/S1/request", 0, 0, b""))
+        .collect();
+    peer.send(&requests);
+    for _ in 0..16 {
+        peer.publish();
+    }
+    peer.expect_farewell(0x97);
+}

@@ -258,3 +258,22 @@ fn forbidden_messages_are_acknowledged_and_dropped() {
         assert_eq!(watcher.message().payload, b"fine");
     }
 }
+
+/// Before MQTT 5 no number of messages on their way is too many.
+#[test]
+fn a_burst_before_version_5_is_acknowledged_whole() {
+    for version in [Version::V31, Version::V311] {
+        let broker = TestBroker::start();
+        broker.fleet(&["S1"]);
+        let (mut device, credentials) = broker.device(version, "S1");
+        let topic = format!("feeds/{}/data/t", credentials.feed);
+        let burst: Vec<u8> = (1..=200)
+            .flat_map(|id| version.publish(&topic, 1, id, b"1"))
+            .collect();
+        device.send(&burst);
+        for id in 1..=200 {
+            device.expect(&version.acknowledgement(PUBACK, id, 0));
+        }
+        device.expect_alive();
+    }
+}

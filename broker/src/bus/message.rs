@@ -45,6 +45,22 @@ struct Encoded<'a> {
 }
 
 impl Message {
+    /// Bytes that it takes, about.
+    pub(crate) fn size(&self) -> usize {
+        let properties = &self.properties;
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let user = properties.user.iter();
+        size_of::<Self>()
+            + self.topic.as_str().len()
+            + self.payload.len()
+            + text(&properties.content_type)
+            + text(&properties.response_topic)
+            + properties.correlation.as_ref().map_or(0, Vec::len)
+            + user
+                .map(|(key, value)| 48 + key.len() + value.len())
+                .sum::<usize>()
+    }
+
     /// The bytes that travel, with the message's number on the bus.
     pub(super) fn encode(&self, number: u64) -> Vec<u8> {
         let encoded = Encoded {

@@ -4,7 +4,7 @@
 //! into the registry.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use firstwake::topic::{TopicFilter, TopicName};
 
@@ -12,7 +12,7 @@ use super::Message;
 
 /// Messages kept at most.
 const MESSAGES: usize = 10_000;
-/// Bytes of payload kept at most.
+/// Bytes kept at most, topics and properties included.
 const BYTES: usize = 16 * 1024 * 1024;
 
 /// All retained messages.
@@ -21,7 +21,7 @@ pub(crate) struct Retained(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    messages: BTreeMap<TopicName, Message>,
+    messages: BTreeMap<TopicName, Arc<Message>>,
     bytes: usize,
 }
 
@@ -32,28 +32,29 @@ impl Retained {
     pub(super) fn keep(&self, message: &Message) {
         let mut kept = self.lock();
         if let Some(earlier) = kept.messages.remove(&message.topic) {
-            kept.bytes -= earlier.payload.len();
+            kept.bytes -= earlier.size();
         }
         if message.payload.is_empty() {
             return;
         }
-        let bytes = kept.bytes + message.payload.len();
+        let bytes = kept.bytes + message.size();
         if kept.messages.len() == MESSAGES || bytes > BYTES {
             tracing::warn!("no room for another retained message");
             return;
         }
         kept.bytes = bytes;
-        kept.messages.insert(message.topic.clone(), message.clone());
+        let kept_message = Arc::new(message.clone());
+        kept.messages.insert(message.topic.clone(), kept_message);
     }
 
     /// The retained messages that a filter matches, in the order of their topics.
-    pub(crate) fn matching(&self, filter: &TopicFilter) -> Vec<Message> {
+    pub(crate) fn matching(&self, filter: &TopicFilter) -> Vec<Arc<Message>> {
         let kept = self.lock();
         let matching = kept
             .messages
             .iter()
             .filter(|(topic, _)| filter.matches(topic));
-        matching.map(|(_, message)| message.clone()).collect()
+        matching.map(|(_, message)| Arc::clone(message)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {

@@ -111,7 +111,7 @@ async fn retained_messages_are_kept_replaced_and_cleared() {
     let kept = |filter: &str| {
         let filter = TopicFilter::parse(filter, Limits::SERVICE).expect("valid");
         let found = bus.retained().matching(&filter);
-        let text = |m: Message| String::from_utf8(m.payload).expect("text");
+        let text = |m: Arc<Message>| String::from_utf8(m.payload.clone()).expect("text");
         found.into_iter().map(text).collect::<Vec<_>>()
     };
     keep("a/1", b"old").await;

@@ -11,6 +11,8 @@ use crate::output::{say, say_json};
 
 /// Serials sent to the server at once.
 const CHUNK: usize = 10_000;
+/// Seconds that a code may be open again, at most: a year.
+const LONGEST_WINDOW: u64 = 366 * 24 * 60 * 60;
 /// Devices listed with one request.
 const PAGE: usize = 1000;
 
@@ -128,6 +130,9 @@ impl Command {
             }
             Self::Reopen { name, span } => {
                 let seconds = span.as_secs();
+                if !(1..=LONGEST_WINDOW).contains(&seconds) {
+                    bail!("a window is open from one second to a year");
+                }
                 change(control, name, Act::Reopen { seconds }).await
             }
         }
@@ -154,7 +159,13 @@ async fn register(control: &mut Control, product: &ProductId, serials: &[Serial]
 
 async fn change(control: &mut Control, name: DeviceName, act: Act) -> Result<()> {
     match control.ask(Request::Change { name, act }).await? {
-        Reply::Device(device) => say(&format!("{} is {}", device.serial, device.lifecycle)),
+        Reply::Device(device) => match (act, device.reactivation_until) {
+            (Act::Reopen { .. }, Some(until)) => say(&format!(
+                "{} is {}, and its code works until {until}",
+                device.serial, device.lifecycle
+            )),
+            _ => say(&format!("{} is {}", device.serial, device.lifecycle)),
+        },
         _ => bail!("the server gave an answer to another question"),
     }
 }

@@ -6,6 +6,9 @@ use std::str::FromStr;
 use anyhow::{Context, Result, anyhow};
 use firstwake::Serial;
 
+/// Serials made up at once, at most.
+const MOST: u32 = 10_000_000;
+
 /// `PREFIX:COUNT`: the prefix and six digits, from 000000.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
@@ -21,6 +24,9 @@ impl FromStr for Pattern {
             .rsplit_once(':')
             .and_then(|(prefix, count)| Some((prefix.to_owned(), count.parse().ok()?)));
         let (prefix, count) = parsed.ok_or("use PREFIX:COUNT, such as demo-:1000")?;
+        if !(1..=MOST).contains(&count) {
+            return Err(format!("use a count from 1 to {MOST}"));
+        }
         Ok(Self { prefix, count })
     }
 }

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::announce;
 use crate::output::complain;
 use crate::output::say;
 use crate::server::{Config, Plaintext};
+use crate::signals::Stop;
 
 /// Open files below which a fleet will not fit.
 const FEW_FILES: u64 = 4096;
@@ -33,7 +33,7 @@ impl Args {
         start_log();
         raise_file_limit();
         // Before anything is announced: a signal from then on is a clean stop.
-        let stop = StopSignals::listen()?;
+        let stop = Stop::listen()?;
         let config = Config {
             data_dir,
             mqtt: self.mqtt,
@@ -48,41 +48,20 @@ impl Args {
             announce(first);
         }
         say(&format!("mqtt listening on {}", server.address()))?;
-        server.run(stop.first()).await
+        server.run(asked_to_stop(stop)).await
     }
 }
 
-/// SIGTERM and SIGINT. The first asks for a clean stop, the second ends the
+/// Waits for the first signal, which asks for a clean stop. The second ends the
 /// process where it is.
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    async fn first(mut self) {
-        self.next().await;
-        tracing::info!("stopping");
-        tokio::spawn(async move {
-            self.next().await;
-            complain("firstwake: stopped the hard way");
-            std::process::exit(1);
-        });
-    }
+async fn asked_to_stop(mut stop: Stop) {
+    stop.next().await;
+    tracing::info!("stopping");
+    tokio::spawn(async move {
+        stop.next().await;
+        complain("firstwake: stopped the hard way");
+        std::process::exit(1);
+    });
 }
 
 /// Logs to standard error: `FIRSTWAKE_LOG` chooses what, such as
@@ -90,7 +69,15 @@ impl StopSignals {
 fn start_log() {
     // The router logs topics and client ids for every batch; the store, its files.
     let quiet = "info,rumqttd=warn,fjall=warn,lsm_tree=warn";
-    let filter = EnvFilter::try_from_env("FIRSTWAKE_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
+    let filter = match std::env::var("FIRSTWAKE_LOG") {
+        Err(_) => EnvFilter::new(quiet),
+        Ok(wish) => EnvFilter::try_new(&wish).unwrap_or_else(|error| {
+            complain(&format!(
+                "firstwake: FIRSTWAKE_LOG is not understood: {error}"
+            ));
+            EnvFilter::new(quiet)
+        }),
+    };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

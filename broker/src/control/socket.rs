@@ -73,7 +73,8 @@ pub(crate) async fn serve(listener: UnixListener, broker: Arc<Broker>, tasks: Ta
 
 async fn converse(stream: UnixStream, broker: Arc<Broker>) {
     let mut stream = BufReader::new(stream);
-    while let Ok(Some(line)) = read_line(&mut stream).await {
+    let stopping = &broker.stopping;
+    while let Some(Ok(Some(line))) = stopping.run_until_cancelled(read_line(&mut stream)).await {
         let reply = match serde_json::from_slice::<Request>(&line) {
             Ok(request) => carry_out(request, &broker.provisioner, broker.clock.now()).await,
             Err(error) => Reply::Refused(format!("the server does not know this request: {error}")),

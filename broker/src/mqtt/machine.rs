@@ -71,9 +71,11 @@ impl Machine {
             Version::V31 | Version::V311 => Wire::V3_1_1,
             Version::V5 => Wire::V5_0,
         };
-        let options = ConnectionOptions::new()
-            .maximum_packet_size_recv(terms.packet_size)
-            .receive_maximum(terms.receive_maximum);
+        let mut options = ConnectionOptions::new().maximum_packet_size_recv(terms.packet_size);
+        if version == Version::V5 {
+            // Earlier versions know no such limit, so a peer cannot break it.
+            options = options.receive_maximum(terms.receive_maximum);
+        }
         let mut connection = Box::new(Connection::<Server>::with_options(wire, options));
         connection.set_auto_ping_response(true);
         let mut machine = Self {

@@ -172,6 +172,8 @@ pub(crate) enum Granted {
     FilterInvalid,
     /// Too many.
     QuotaExceeded,
+    /// A wish that came with it makes no sense.
+    NotUnderstood,
     /// Shared subscriptions are not offered.
     SharedNotOffered,
 }
@@ -238,6 +240,8 @@ pub(crate) enum Farewell {
     MaximumConnectTime,
     /// More than the peer may have at once.
     QuotaExceeded,
+    /// The peer takes no packet as large as the one it asked for.
+    PacketTooLarge,
     /// The registry is in trouble.
     ServerBusy,
     /// The server stops.

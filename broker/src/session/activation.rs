@@ -14,6 +14,7 @@ use firstwake::{Activation, Answer, NotAdmitted, ProvisionRequest};
 use super::offences::{Offences, Patience};
 use super::{Conversation, Departure, converse, lower};
 use crate::broker::Broker;
+use crate::mqtt::machine::NotSent;
 use crate::mqtt::packet::{
     Delivery, Farewell, Granted, Input, NotOffered, Properties, Publish, Qos, Subscribe,
     Unsubscribe, Unsubscribed, Verdict,
@@ -116,8 +117,7 @@ impl<S: Stream> ActivationSession<S> {
             correlation: publish.properties.correlation,
         };
         if self.granted.is_some() {
-            self.answer(asked, broker).await;
-            return Ok(());
+            return self.answer(asked, broker).await;
         }
         if self.waiting.len() == WAITING {
             return Err(Departure::ended(Farewell::QuotaExceeded));
@@ -166,7 +166,7 @@ impl<S: Stream> ActivationSession<S> {
             });
         }
         for asked in waiting {
-            self.answer(asked, broker).await;
+            self.answer(asked, broker).await?;
         }
         Ok(())
     }
@@ -185,8 +185,9 @@ impl<S: Stream> ActivationSession<S> {
         self.wire.machine.unsuback(unsubscribe.packet_id, &outcome);
     }
 
-    /// Sends one answer to one request. What cannot be served is said too.
-    async fn answer(&mut self, asked: Asked, broker: &Broker) {
+    /// Sends one answer to one request. What cannot be served is said too; what
+    /// cannot be said ends the session, so that nobody waits for it.
+    async fn answer(&mut self, asked: Asked, broker: &Broker) -> Result<(), Departure> {
         let now = broker.clock.now();
         let answer = match &asked.request {
             Ok(request) => {
@@ -209,10 +210,13 @@ impl<S: Stream> ActivationSession<S> {
             },
             subscriptions: &[],
         };
-        if let Err(error) = self.wire.machine.publish(&delivery) {
-            let feed = self.activation.feed();
-            tracing::warn!(%feed, ?error, "an answer could not be sent");
-        }
+        self.wire.machine.publish(&delivery).map_err(|error| {
+            Departure::ended(match error {
+                NotSent::WindowFull => Farewell::QuotaExceeded,
+                NotSent::TooLarge => Farewell::PacketTooLarge,
+                NotSent::Ended => Farewell::ProtocolError,
+            })
+        })
     }
 
     /// Whether the filter names a topic of this very device.

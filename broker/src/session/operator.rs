@@ -5,6 +5,7 @@
 //! nothing piles up here.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use firstwake::topic::device::downlink;
 use firstwake::topic::{Limits, TopicFilter, TopicName};
@@ -32,11 +33,21 @@ pub(crate) struct OperatorSession<S> {
     sender: Sender,
     subscriptions: Subscriptions,
     /// Retained messages that were asked for and not sent yet.
-    retained: VecDeque<(Message, Match)>,
+    retained: VecDeque<(Arc<Message>, Match)>,
     /// A message from the bus that found no room.
     held: Option<Received>,
     reader: Option<Reader>,
     cursor: Option<Cursor>,
+}
+
+/// Retained messages that may wait for a session that has no room.
+const RETAINED: usize = 20_000;
+
+/// Whether the event log could be followed from where the peer wished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Follow {
+    Done,
+    NotUnderstood,
 }
 
 /// What happens next in the session.
@@ -208,10 +219,16 @@ impl<S: Stream> OperatorSession<S> {
                 }
             });
         }
-        self.follow(&subscribe.user, broker).await?;
+        if self.follow(&subscribe.user, broker).await? == Follow::NotUnderstood {
+            granted.fill(Granted::NotUnderstood);
+        }
         self.wire.machine.suback(subscribe.packet_id, &granted);
         for (filter, qos) in fresh {
             let found = broker.bus.retained().matching(&filter);
+            if self.retained.len() + found.len() > RETAINED {
+                // It asks faster than it takes what it asked for.
+                return Err(Departure::ended(Farewell::QuotaExceeded));
+            }
             self.retained.extend(found.into_iter().map(|message| {
                 let how = Match {
                     qos: lower(qos, message.qos),
@@ -241,11 +258,11 @@ impl<S: Stream> OperatorSession<S> {
         &mut self,
         user: &[(String, String)],
         broker: &Broker,
-    ) -> Result<(), Departure> {
-        let after = user
-            .iter()
-            .find(|(key, _)| key == "after")
-            .and_then(|(_, value)| value.parse().ok());
+    ) -> Result<Follow, Departure> {
+        let after = user.iter().find(|(key, _)| key == "after");
+        let Ok(after) = after.map(|(_, value)| value.parse()).transpose() else {
+            return Ok(Follow::NotUnderstood);
+        };
         if self.subscriptions.want_events() && (self.cursor.is_none() || after.is_some()) {
             let newest = broker.provisioner.registry().newest();
             self.cursor = Some(Cursor::new(newest, after));
@@ -256,7 +273,7 @@ impl<S: Stream> OperatorSession<S> {
                 Err(BusEnded) => return Err(Departure::ended(Farewell::ServerBusy)),
             }
         }
-        Ok(())
+        Ok(Follow::Done)
     }
 
     fn take_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
@@ -315,7 +332,7 @@ impl<S: Stream> OperatorSession<S> {
     /// Tells the peer, where it listens for that, that it was too slow.
     fn report_lost(&mut self, lost: u64) {
         let operator = self.login.name();
-        tracing::warn!(%operator, lost, "a slow reader lost messages");
+        tracing::debug!(%operator, lost, "a slow reader lost messages");
         let Ok(topic) = TopicName::parse("provisioning/lost", Limits::SERVICE) else {
             return;
         };

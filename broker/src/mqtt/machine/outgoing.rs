@@ -116,6 +116,7 @@ impl Machine {
                     Granted::NotAuthorized => SubackReasonCode::NotAuthorized,
                     Granted::FilterInvalid => SubackReasonCode::TopicFilterInvalid,
                     Granted::QuotaExceeded => SubackReasonCode::QuotaExceeded,
+                    Granted::NotUnderstood => SubackReasonCode::UnspecifiedError,
                     Granted::SharedNotOffered => SubackReasonCode::SharedSubscriptionsNotSupported,
                 });
                 let suback = v5_0::Suback::builder()
@@ -314,6 +315,7 @@ fn disconnect_code(farewell: Farewell) -> DisconnectReasonCode {
         Farewell::Administrative => Code::AdministrativeAction,
         Farewell::MaximumConnectTime => Code::MaximumConnectTime,
         Farewell::QuotaExceeded => Code::QuotaExceeded,
+        Farewell::PacketTooLarge => Code::PacketTooLarge,
         Farewell::ServerBusy => Code::ServerBusy,
         Farewell::ShuttingDown => Code::ServerShuttingDown,
     }

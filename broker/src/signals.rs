@@ -1,0 +1,38 @@
+//! Being asked to stop, by the system or by whoever sits at the terminal.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// SIGTERM, SIGINT, and, for what lives as long as its terminal, SIGHUP.
+pub(crate) struct Stop(Vec<Signal>);
+
+impl Stop {
+    /// Listens for SIGTERM and SIGINT.
+    pub(crate) fn listen() -> io::Result<Self> {
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt()];
+        Ok(Self(
+            kinds.map(signal).into_iter().collect::<Result<_, _>>()?,
+        ))
+    }
+
+    /// Listens for the end of the terminal, too.
+    pub(crate) fn or_hangup(mut self) -> io::Result<Self> {
+        self.0.push(signal(SignalKind::hangup())?);
+        Ok(self)
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        poll_fn(|cx| {
+            let mut signals = self.0.iter_mut();
+            match signals.any(|signal| signal.poll_recv(cx).is_ready()) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+    }
+}
