@@ -77,14 +77,14 @@ impl Args {
         screen.note(&format!("server on {}", server.address()));
         let watcher = Watcher::start(server.address(), &server.first_operator()?).await?;
         screen.note("an operator watches provisioning/events/#");
-        let stage = Set::up(home, self.devices).await?;
+        let set = Set::up(home, self.devices).await?;
         screen.note(&format!("{} serials registered", self.devices));
 
         let memory_before = server.resident()?;
         let plan = Plan {
             broker: server.address(),
-            secret: stage.secret.clone(),
-            serials: stage.serials.clone(),
+            secret: set.secret.clone(),
+            serials: set.serials.clone(),
             in_flight: self.in_flight,
             confirm: Confirm::Skip,
             ask: Ask::default(),
@@ -116,7 +116,7 @@ impl Args {
             seen.len()
         ))?;
         if self.keep_running {
-            hints::print(home, server.address(), &stage)?;
+            hints::print(home, server.address(), &set)?;
         }
         Ok(server)
     }
