@@ -58,7 +58,7 @@ pub(crate) struct Machine {
     in_flight: u16,
     send_maximum: u16,
     /// QoS 2 messages that were accepted and wait for their PUBREL.
-    released_by_peer: Vec<u16>,
+    awaiting_release: Vec<u16>,
     ended: Option<Farewell>,
 }
 
@@ -86,7 +86,7 @@ impl Machine {
             output: Vec::new(),
             in_flight: 0,
             send_maximum: terms.send_maximum,
-            released_by_peer: Vec::new(),
+            awaiting_release: Vec::new(),
             ended: None,
         };
         let mut inputs = Vec::new();

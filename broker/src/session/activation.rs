@@ -11,7 +11,7 @@ use firstwake::topic::device::{request, response};
 use firstwake::topic::{TopicFilter, TopicName};
 use firstwake::{Activation, Answer, NotAdmitted, ProvisionRequest};
 
-use super::offences::{Offences, Patience};
+use super::offences::{Offences, Tolerance};
 use super::{Conversation, Departure, converse, lower};
 use crate::broker::Broker;
 use crate::mqtt::machine::NotSent;
@@ -146,8 +146,14 @@ impl<S: Stream> ActivationSession<S> {
                     forbidden += usize::from(!self.is_own(filter));
                     Granted::NotAuthorized
                 }
-                Err(NotOffered::Limit) => Granted::FilterInvalid,
-                Err(NotOffered::Shared) => Granted::SharedNotOffered,
+                Err(NotOffered::Limit) => {
+                    forbidden += 1;
+                    Granted::FilterInvalid
+                }
+                Err(NotOffered::Shared) => {
+                    forbidden += 1;
+                    Granted::SharedNotOffered
+                }
             });
         }
         self.wire.machine.suback(subscribe.packet_id, &granted);
@@ -227,8 +233,8 @@ impl<S: Stream> ActivationSession<S> {
 
     fn forbid(&mut self, broker: &Broker) -> Result<(), Departure> {
         match self.offences.note(broker.clock.tick()) {
-            Patience::Left => Ok(()),
-            Patience::Gone => Err(Departure::ended(Farewell::NotAuthorized)),
+            Tolerance::Left => Ok(()),
+            Tolerance::Gone => Err(Departure::ended(Farewell::NotAuthorized)),
         }
     }
 }

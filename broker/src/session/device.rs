@@ -7,7 +7,7 @@
 use firstwake::topic::device::{Uplink, own};
 use firstwake::{DeviceLogin, NotAdmitted};
 
-use super::offences::{Offences, Patience};
+use super::offences::{Offences, Tolerance};
 use super::{Conversation, Departure, Will, converse};
 use crate::broker::Broker;
 use crate::bus::{Message, Sender};
@@ -142,8 +142,8 @@ impl<S: Stream> DeviceSession<S> {
 
     fn forbid(&mut self, broker: &Broker) -> Result<(), Departure> {
         match self.offences.note(broker.clock.tick()) {
-            Patience::Left => Ok(()),
-            Patience::Gone => Err(Departure::ended(Farewell::NotAuthorized)),
+            Tolerance::Left => Ok(()),
+            Tolerance::Gone => Err(Departure::ended(Farewell::NotAuthorized)),
         }
     }
 }

@@ -75,7 +75,7 @@ impl Machine {
                 send!(self, puback.build());
             }
             (Receipt::Pubrec(id), Version::V31 | Version::V311) => {
-                self.released_by_peer.push(id);
+                self.awaiting_release.push(id);
                 send!(self, v3_1_1::Pubrec::builder().packet_id(id).build());
             }
             (Receipt::Pubrec(id), Version::V5) => {
@@ -85,7 +85,7 @@ impl Machine {
                     Verdict::TopicInvalid => PubrecReasonCode::TopicNameInvalid,
                 };
                 if verdict == Verdict::Accepted {
-                    self.released_by_peer.push(id);
+                    self.awaiting_release.push(id);
                 }
                 let pubrec = v5_0::Pubrec::builder().packet_id(id).reason_code(code);
                 send!(self, pubrec.build());
@@ -202,9 +202,9 @@ impl Machine {
     }
 
     pub(super) fn answer_pubrel(&mut self, id: u16) {
-        let waiting = self.released_by_peer.iter().position(|found| *found == id);
+        let waiting = self.awaiting_release.iter().position(|found| *found == id);
         if let Some(index) = waiting {
-            self.released_by_peer.swap_remove(index);
+            self.awaiting_release.swap_remove(index);
         }
         match self.version {
             Version::V31 | Version::V311 => {
