@@ -23,8 +23,8 @@ use crate::session::{self, ActivationSession, DeviceSession, OperatorSession, Wi
 use crate::sessions::{Owner, Place};
 use crate::wire::{Patience, Stream, Wire};
 
-/// How long a peer may take to send its CONNECT.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a peer may take to read that it is refused.
+const REFUSAL_DEADLINE: Duration = Duration::from_secs(2);
 /// Seconds that a device may take to fetch its credentials.
 const ACTIVATION_SECONDS: u32 = 60;
 
@@ -60,7 +60,8 @@ async fn open<S: Stream>(
     permit: OwnedSemaphorePermit,
     broker: &Arc<Broker>,
 ) -> Option<Session<S>> {
-    let read = timeout(CONNECT_DEADLINE, read_connect(&mut stream));
+    let deadline = Duration::from_secs(broker.limits.connect_seconds.into());
+    let read = timeout(deadline, read_connect(&mut stream));
     let read = broker.stopping.run_until_cancelled(read).await?;
     let (opening, rest) = read.ok().flatten()?;
     let version = opening.connect.version;
@@ -97,7 +98,7 @@ async fn read_connect<S: Stream>(stream: &mut S) -> Option<(Box<Opening>, Vec<u8
 }
 
 async fn reject<S: Stream>(mut stream: S, rejection: Rejection, version: Version) {
-    let said = timeout(CONNECT_DEADLINE, answer(&mut stream, rejection, version));
+    let said = timeout(REFUSAL_DEADLINE, answer(&mut stream, rejection, version));
     drop(said.await);
 }
 

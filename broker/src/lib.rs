@@ -11,6 +11,7 @@ mod control;
 mod demo;
 mod edge;
 mod home;
+mod limits;
 mod listen;
 mod mqtt;
 mod output;

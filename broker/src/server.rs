@@ -17,6 +17,7 @@ use crate::bus::{Bus, Watch};
 use crate::control::socket;
 use crate::edge::Clock;
 use crate::home::{FirstOperator, Home, Lock};
+use crate::limits::Limits;
 use crate::listen::Listener;
 use crate::mqtt::packet::Farewell;
 use crate::sessions::Sessions;
@@ -31,6 +32,7 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) mqtt: SocketAddr,
     pub(crate) plaintext: Plaintext,
+    pub(crate) limits: Limits,
 }
 
 /// Where MQTT may be spoken without TLS.
@@ -59,6 +61,7 @@ impl Config {
             data_dir,
             mqtt,
             plaintext,
+            limits,
         } = self;
         if !mqtt.ip().is_loopback() && plaintext == Plaintext::Loopback {
             bail!(
@@ -86,6 +89,7 @@ impl Config {
             sessions: Arc::new(Sessions::default()),
             bus,
             clock,
+            limits,
             stopping: CancellationToken::new(),
         });
         Ok(Server {

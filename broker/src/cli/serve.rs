@@ -8,8 +8,8 @@ use anyhow::Result;
 use tracing_subscriber::EnvFilter;
 
 use super::announce;
-use crate::output::complain;
-use crate::output::say;
+use crate::limits::Limits;
+use crate::output::{complain, say};
 use crate::server::{Config, Plaintext};
 use crate::signals::Stop;
 
@@ -42,6 +42,7 @@ impl Args {
             } else {
                 Plaintext::Loopback
             },
+            limits: Limits::default(),
         };
         let server = config.build().await?;
         if let Some(first) = server.first_operator() {
