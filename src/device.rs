@@ -192,6 +192,12 @@ impl Device {
         }
     }
 
+    /// Whether its session, and what waits in it, stays with it: neither
+    /// survives a revocation or a reset.
+    pub(crate) fn keeps_mailbox(&self) -> bool {
+        self.standing != Standing::Revoked && self.keys != Keys::None
+    }
+
     /// Whether an operator's act keeps it out.
     pub fn put_aside(&self) -> Option<Refusal> {
         match self.standing {

@@ -88,6 +88,11 @@ pub enum EventKind {
     CloneSuspected,
     /// A device's lease was renewed.
     LeaseRenewed,
+    /// Messages that waited for a device had to make room for newer ones.
+    MailDropped {
+        /// How many since the last such event; these are folded to one a minute.
+        count: u64,
+    },
     /// An operator was added or its rights changed.
     OperatorAdded {
         /// Its role.
@@ -136,6 +141,7 @@ impl EventKind {
             Self::ActivationRefused { .. } => "activation_refused",
             Self::CloneSuspected => "clone_suspected",
             Self::LeaseRenewed => "lease_renewed",
+            Self::MailDropped { .. } => "mail_dropped",
             Self::OperatorAdded { .. } => "operator_added",
             Self::OperatorRemoved => "operator_removed",
             Self::OperatorRefused { .. } => "operator_refused",
@@ -162,7 +168,9 @@ impl EventKind {
                 vec![("refusal", json!(refusal)), ("count", json!(count))]
             }
             Self::OperatorAdded { role } => vec![("role", json!(role))],
-            Self::OperatorRefused { count } => vec![("count", json!(count))],
+            Self::OperatorRefused { count } | Self::MailDropped { count } => {
+                vec![("count", json!(count))]
+            }
             _ => Vec::new(),
         }
     }

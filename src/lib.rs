@@ -16,9 +16,11 @@ mod device;
 mod entropy;
 mod event;
 mod identity;
+pub mod mailbox;
 mod operator;
 mod product;
 mod provision;
+mod qos;
 mod refusal;
 pub mod registry;
 mod rights;
@@ -36,11 +38,12 @@ pub use identity::{DeviceName, FeedId, InvalidName, ProductId, Serial};
 pub use operator::{InvalidOperator, Operator, OperatorName, PasswordHash, Role};
 pub use product::{DatastreamId, InvalidDatastream, Product, ProductSecretSlot, Reactivation};
 pub use provision::{
-    Activation, Admission, Answer, Attempt, Counts, Detail, DeviceError, DeviceLogin, Explanation,
-    InvalidRequest, NewOperator, NewProduct, NotAdmitted, NotIssued, OpenProduct, OperatorError,
-    OperatorLogin, ProductError, ProvisionRequest, Provisioner, RefusedAttempt, Source, StartError,
-    Tally, TallyEntry,
+    Activation, Admission, Answer, Attempt, Body, Counts, Detail, DeviceError, DeviceLogin,
+    Explanation, InvalidRequest, NewOperator, NewProduct, NotAdmitted, NotIssued, NotPosted,
+    OpenProduct, OperatorError, OperatorLogin, Posted, ProductError, ProvisionRequest, Provisioner,
+    RefusedAttempt, Source, StartError, Tally, TallyEntry,
 };
+pub use qos::Qos;
 pub use refusal::{Proof, Refusal};
 pub use registry::{Registry, RegistryError};
 pub use rights::Rights;

@@ -14,6 +14,7 @@ mod decide;
 mod explain;
 mod issue;
 mod operators;
+mod post;
 mod steward;
 mod tally;
 
@@ -30,6 +31,7 @@ pub use self::catalogue::OpenProduct;
 pub use self::explain::Explanation;
 pub use self::issue::NotIssued;
 pub use self::operators::{NewOperator, OperatorError};
+pub use self::post::{Body, NotPosted, Posted};
 pub use self::steward::{DeviceError, NewProduct, ProductError};
 pub use self::tally::{Source, Tally, TallyEntry};
 

@@ -18,6 +18,7 @@ use crate::clock::Timestamp;
 use crate::device::{Device, Lifecycle};
 use crate::event::{Event, NewEvent};
 use crate::identity::{FeedId, ProductId, Serial};
+use crate::mailbox::{Change, Mail, Mailbox, Outcome};
 use crate::operator::{Operator, OperatorName};
 use crate::product::Product;
 use crate::secret::{CodeDigest, KeyDigest};
@@ -161,6 +162,33 @@ pub trait Registry: Send + Sync {
     /// Registers what is new, with an event for each, and says which feed each
     /// serial has; durable when it returns. All or nothing.
     async fn register(&self, batch: Batch) -> Result<Vec<Registration>, RegistryError>;
+
+    /// A device's session, if it has one.
+    async fn mailbox(&self, feed: FeedId) -> Result<Option<Mailbox>, RegistryError>;
+
+    /// What waits for a device behind this number, oldest first, each with its
+    /// number.
+    async fn mail(
+        &self,
+        feed: FeedId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Mail)>, RegistryError>;
+
+    /// The device's configuration, as it was last sent.
+    async fn configuration(&self, feed: FeedId) -> Result<Option<Mail>, RegistryError>;
+
+    /// Devices that have a session, in the order of their feeds, after one of
+    /// them.
+    async fn mailboxes(
+        &self,
+        after: Option<FeedId>,
+        limit: usize,
+    ) -> Result<Vec<(FeedId, Mailbox)>, RegistryError>;
+
+    /// Changes a device's session; durable when it returns. A device that is
+    /// revoked or reset loses its session, whoever writes that.
+    async fn change_mailbox(&self, feed: FeedId, change: Change) -> Result<Outcome, RegistryError>;
 
     /// The number of the newest event, for whoever follows the log.
     fn newest(&self) -> watch::Receiver<u64>;

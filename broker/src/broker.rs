@@ -1,22 +1,57 @@
 //! What every connection shares.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use firstwake::Provisioner;
+use firstwake::mailbox::Moment;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
+use crate::downlink::Door;
 use crate::edge::Clock;
 use crate::limits::Limits;
 use crate::sessions::Sessions;
+use crate::wills::Wills;
 
 /// The running broker, as its sessions see it.
 pub(crate) struct Broker {
     pub(crate) provisioner: Provisioner,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) wills: Wills,
     pub(crate) bus: Bus,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
+    pub(crate) connections: Connections,
     /// Cancelled when the server stops: ends what is no session yet.
     pub(crate) stopping: CancellationToken,
+}
+
+/// Numbers for connections, which no other connection ever had: of no earlier
+/// run of the server either.
+#[derive(Debug)]
+pub(crate) struct Connections(AtomicU64);
+
+impl Connections {
+    /// Starts where no run before this moment can have come.
+    pub(crate) fn from(start: Moment) -> Self {
+        Self(AtomicU64::new(start.at.as_millis() << 20))
+    }
+
+    /// The next number.
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Broker {
+    /// The door for messages to devices.
+    pub(crate) fn downlink(&self) -> Door<'_> {
+        Door {
+            provisioner: &self.provisioner,
+            sessions: Some(&self.sessions),
+            capacity: self.limits.mailbox(),
+            moment: self.clock.moment(),
+        }
+    }
 }

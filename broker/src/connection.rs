@@ -16,10 +16,12 @@ use tokio::time::timeout;
 use crate::broker::Broker;
 use crate::edge::Tick;
 use crate::mqtt::connack::Rejection;
-use crate::mqtt::machine::{Machine, Terms};
+use crate::mqtt::machine::{Machine, Session as SessionState, Terms, Welcome};
 use crate::mqtt::opening::{Opening, Progress, Reader};
 use crate::mqtt::packet::{Connect, Version};
-use crate::session::{self, ActivationSession, DeviceSession, OperatorSession, Will};
+use crate::session::{
+    ActivationSession, DeviceSession, OperatorSession, Resumption, Will, take_up,
+};
 use crate::sessions::{Owner, Place};
 use crate::wire::{Patience, Stream, Wire};
 
@@ -69,7 +71,7 @@ async fn open<S: Stream>(
     drop(permit);
     let outcome = admit(opening, source, broker).await;
     match outcome {
-        Ok(admitted) => Some(admitted.start(stream, &rest, source)),
+        Ok(admitted) => Some(admitted.start(stream, &rest, source, broker)),
         Err(rejection) => {
             reject(stream, rejection, version).await;
             None
@@ -116,8 +118,12 @@ struct Admitted {
     admission: Admission,
     place: Place,
     patience: Patience,
+    /// Seconds of keep-alive, where they are not the ones asked for.
+    keep_alive: Option<u16>,
     will: Option<Will>,
     client_id: ClientId,
+    state: SessionState,
+    resumption: Resumption,
 }
 
 /// The name a client goes by.
@@ -125,6 +131,15 @@ enum ClientId {
     Given,
     /// MQTT 5 is told the name it was given.
     Assigned(String),
+}
+
+impl ClientId {
+    fn name<'a>(&'a self, connect: &'a Connect) -> &'a str {
+        match self {
+            Self::Given => &connect.client_id,
+            Self::Assigned(id) => id,
+        }
+    }
 }
 
 async fn admit(
@@ -146,26 +161,53 @@ async fn admit(
         .admit(attempt, broker.clock.now())
         .await
         .map_err(|not| rejection(&not, source))?;
-    let will = session::check_will(&admission, connect)?;
+    let will = Will::check(&admission, connect, broker)?;
     let client_id = match connect.client_id.is_empty() {
         true => ClientId::Assigned(assign_client_id()),
         false => ClientId::Given,
     };
-    let (place, patience) = enter(&admission, connect, &client_id, broker);
+    let (patience, keep_alive) = patience(&admission, connect, broker);
+    let place = enter(&admission, connect, &client_id, patience, broker);
     // Once more, now that whoever would end the session can find it.
     broker
         .provisioner
         .recheck(&admission)
         .await
         .map_err(|not| rejection(&not, source))?;
+    let client = client_id.name(connect);
+    let (state, resumption) = take_up(&admission, connect, client, place.owner(), broker)
+        .await
+        .map_err(|error| rejection(&error.into(), source))?;
     Ok(Admitted {
         opening,
         admission,
         place,
         patience,
+        keep_alive,
         will,
         client_id,
+        state,
+        resumption,
     })
+}
+
+/// How long a peer may be silent, and the keep-alive it is told if that is not
+/// the one it asked for. Before MQTT 5 there is no telling.
+fn patience(admission: &Admission, connect: &Connect, broker: &Broker) -> (Patience, Option<u16>) {
+    let limits = &broker.limits;
+    let most = match admission {
+        Admission::Activation(_) => return (Patience::Fixed, None),
+        Admission::Device(_) => limits.device_keep_alive_seconds,
+        Admission::Operator(_) => limits.operator_keep_alive_seconds,
+    };
+    let of_keep_alive = |seconds: u16| u32::from(seconds) * 3 / 2 + 1;
+    let (silence, told) = match (connect.version, connect.keep_alive) {
+        (Version::V5, Some(asked)) if asked.get() <= most => (of_keep_alive(asked.get()), None),
+        (Version::V5, _) => (of_keep_alive(most), Some(most)),
+        (_, Some(asked)) => (of_keep_alive(asked.get()), None),
+        (_, None) => (limits.idle_seconds, None),
+    };
+    (Patience::Silence(broker.clock, silence), told)
 }
 
 fn rejection(not: &NotAdmitted, source: IpAddr) -> Rejection {
@@ -180,12 +222,9 @@ fn enter(
     admission: &Admission,
     connect: &Connect,
     client_id: &ClientId,
+    patience: Patience,
     broker: &Arc<Broker>,
-) -> (Place, Patience) {
-    let patience = match (admission, connect.keep_alive) {
-        (Admission::Activation(_), _) | (_, None) => Patience::Fixed,
-        (_, Some(seconds)) => Patience::KeepAlive(broker.clock, seconds),
-    };
+) -> Place {
     let (owner, end) = match admission {
         Admission::Activation(activation) => {
             let end = broker.clock.tick().plus(ACTIVATION_SECONDS);
@@ -193,15 +232,12 @@ fn enter(
         }
         Admission::Device(login) => (Owner::Device(login.feed()), Tick::NEVER),
         Admission::Operator(login) => {
-            let client = match client_id {
-                ClientId::Given => connect.client_id.clone(),
-                ClientId::Assigned(id) => id.clone(),
-            };
+            let client = client_id.name(connect).to_owned();
             (Owner::Operator(login.name().clone(), client), Tick::NEVER)
         }
     };
     let deadline = patience.deadline().unwrap_or(end);
-    (broker.sessions.enter(owner, deadline), patience)
+    broker.sessions.enter(owner, connect.start, deadline)
 }
 
 /// A name that nobody else has: MQTT 5 tells it to the peer.
@@ -212,28 +248,52 @@ fn assign_client_id() -> String {
 
 impl Admitted {
     /// Accepts the CONNECT and hands over to the session of its kind.
-    fn start<S: Stream>(self, stream: S, rest: &[u8], source: IpAddr) -> Session<S> {
-        let terms = match &self.admission {
-            Admission::Activation(_) => &Terms::ACTIVATION,
-            Admission::Device(_) => &Terms::DEVICE,
-            Admission::Operator(_) => &Terms::OPERATOR,
+    fn start<S: Stream>(
+        self,
+        stream: S,
+        rest: &[u8],
+        source: IpAddr,
+        broker: &Broker,
+    ) -> Session<S> {
+        let asked = self.opening.connect.session_expiry;
+        let (terms, expiry) = match &self.admission {
+            Admission::Activation(_) => (Terms::ACTIVATION, 0),
+            Admission::Device(_) => {
+                let expiry = broker.limits.session_expiry(asked);
+                (Terms::device(&broker.limits), expiry)
+            }
+            Admission::Operator(_) => (Terms::operator(&broker.limits), 0),
         };
-        let assigned = match &self.client_id {
+        let client_id = match &self.client_id {
             ClientId::Given => None,
             ClientId::Assigned(id) => Some(id.as_str()),
         };
-        let mut machine = Machine::new(&self.opening, terms);
-        machine.accept(terms, assigned);
+        let welcome = Welcome {
+            session: self.state,
+            session_expiry: expiry,
+            session_expiry_asked: asked,
+            keep_alive: self.keep_alive,
+            client_id,
+        };
+        let mut machine = Machine::new(&self.opening, &terms);
+        machine.accept(&terms, &welcome);
         let mut early = Vec::new();
         machine.feed(rest, &mut early);
-        let wire = Wire::new(stream, machine, self.place, self.patience);
+        let mut wire = Wire::new(stream, machine, self.place, self.patience);
         match self.admission {
             Admission::Activation(activation) => {
                 let session = ActivationSession::new(wire, activation, source, early);
                 Session::Activation(Box::new(session))
             }
             Admission::Device(login) => {
-                let session = DeviceSession::new(wire, login, self.will, early);
+                let hold = match self.resumption {
+                    Resumption::Device(mut hold) => {
+                        wire.machine.expect_release(hold.take_received());
+                        Some(hold)
+                    }
+                    Resumption::Nothing => None,
+                };
+                let session = DeviceSession::new(wire, login, self.will, hold, expiry, early);
                 Session::Device(Box::new(session))
             }
             Admission::Operator(login) => {

@@ -2,6 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use firstwake::mailbox::Moment;
 use firstwake::{Entropy, Timestamp};
 
 /// The operating system's random generator.
@@ -22,6 +23,7 @@ impl Entropy for OsEntropy {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     started: Instant,
+    started_at: Timestamp,
 }
 
 /// Whole seconds since the server started: what deadlines are kept in.
@@ -43,19 +45,30 @@ impl Clock {
     pub(crate) fn start() -> Self {
         Self {
             started: Instant::now(),
+            started_at: wall_clock(),
         }
     }
 
     /// Wall-clock time. A clock before 1970 counts as 1970.
     pub(crate) fn now(&self) -> Timestamp {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Timestamp::from_millis(0).plus(since)
+        wall_clock()
+    }
+
+    /// Now, and since when this has been counting.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment {
+            at: wall_clock(),
+            running_since: self.started_at,
+        }
     }
 
     /// Seconds since the start; goes on whatever happens to the wall clock.
     pub(crate) fn tick(&self) -> Tick {
         Tick(u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX - 1))
     }
+}
+
+fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Timestamp::from_millis(0).plus(since.unwrap_or_default())
 }

@@ -9,6 +9,7 @@ mod cli;
 mod connection;
 mod control;
 mod demo;
+mod downlink;
 mod edge;
 mod home;
 mod limits;
@@ -21,6 +22,7 @@ mod session;
 mod sessions;
 mod signals;
 mod watchers;
+mod wills;
 mod wire;
 
 use std::process::ExitCode;

@@ -4,6 +4,7 @@
 //! tells users what each is for. Nothing here decides: each limit is asked for
 //! where what it bounds is made.
 
+use firstwake::mailbox::Capacity;
 use serde::Deserialize;
 
 /// Every limit that can be set. 0 turns off the ones that say so.
@@ -55,6 +56,21 @@ pub(crate) struct Limits {
     pub(crate) operator_keep_alive_seconds: u16,
     /// Seconds of silence that end a 3.1 or 3.1.1 session without keep-alive.
     pub(crate) idle_seconds: u32,
+}
+
+impl Limits {
+    /// Seconds that a session may outlive its connection, of those asked for.
+    pub(crate) fn session_expiry(&self, asked: u32) -> u32 {
+        asked.min(self.session_expiry_seconds)
+    }
+
+    /// How much may wait for one device.
+    pub(crate) fn mailbox(&self) -> Capacity {
+        Capacity {
+            messages: self.mailbox_messages,
+            bytes: self.mailbox_bytes,
+        }
+    }
 }
 
 impl Default for Limits {

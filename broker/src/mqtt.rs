@@ -9,3 +9,4 @@ pub(crate) mod connack;
 pub(crate) mod machine;
 pub(crate) mod opening;
 pub(crate) mod packet;
+mod qos;

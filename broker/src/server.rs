@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Connections};
 use crate::bus::{Bus, Watch};
 use crate::control::socket;
 use crate::edge::Clock;
@@ -22,6 +22,7 @@ use crate::listen::Listener;
 use crate::mqtt::packet::Farewell;
 use crate::sessions::Sessions;
 use crate::watchers;
+use crate::wills::Wills;
 
 /// How long sessions have to end once the server stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -87,9 +88,11 @@ impl Config {
         let broker = Arc::new(Broker {
             provisioner,
             sessions: Arc::new(Sessions::default()),
+            wills: Wills::default(),
             bus,
             clock,
             limits,
+            connections: Connections::from(clock.moment()),
             stopping: CancellationToken::new(),
         });
         Ok(Server {
@@ -130,6 +133,7 @@ impl Server {
         services.spawn(listener.serve(Arc::clone(&broker), tasks.clone()));
         services.spawn(socket::serve(control, Arc::clone(&broker), tasks.clone()));
         services.spawn(watchers::sweep(Arc::clone(&broker)));
+        services.spawn(watchers::expire(Arc::clone(&broker)));
         services.spawn(watchers::enforce(Arc::clone(&broker)));
         services.spawn(watchers::report(Arc::clone(&broker)));
         let outcome = tokio::select! {

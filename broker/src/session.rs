@@ -9,20 +9,22 @@ mod events;
 mod offences;
 mod operator;
 mod subscriptions;
+mod will;
 
-use firstwake::topic::device::Uplink;
-use firstwake::topic::{Limits, TopicName};
-use firstwake::{Admission, NotAdmitted};
+use firstwake::{Admission, NotAdmitted, RegistryError};
 
 pub(crate) use self::activation::ActivationSession;
-pub(crate) use self::device::DeviceSession;
+pub(crate) use self::device::{DeviceSession, Hold};
 pub(crate) use self::operator::OperatorSession;
+pub(crate) use self::will::Will;
+
+use firstwake::topic::Limits as TopicLimits;
 
 use crate::broker::Broker;
-use crate::bus::{Message, Sender};
-use crate::mqtt::connack::Rejection;
-use crate::mqtt::machine::{RetainOffered, Terms};
-use crate::mqtt::packet::{Connect, Farewell, Input, Qos, Version, WillFate};
+use crate::limits::Limits;
+use crate::mqtt::machine::{Offered, Session, Terms};
+use crate::mqtt::packet::{Connect, Farewell, Goodbye, Input, Qos, WillFate};
+use crate::sessions::Owner;
 use crate::wire::{Step, Stream, Wire};
 
 impl Terms {
@@ -32,72 +34,78 @@ impl Terms {
         receive_maximum: 16,
         send_maximum: 16,
         topic_aliases: 0,
-        retain: RetainOffered::No,
-        topics: Limits::DEVICE,
+        retain: Offered::No,
+        shared: Offered::No,
+        topics: TopicLimits::DEVICE,
     };
 
     /// A device.
-    pub(crate) const DEVICE: Self = Self {
-        packet_size: 64 * 1024,
-        receive_maximum: 20,
-        send_maximum: 20,
-        topic_aliases: 8,
-        retain: RetainOffered::No,
-        topics: Limits::DEVICE,
-    };
+    pub(crate) fn device(limits: &Limits) -> Self {
+        Self {
+            packet_size: limits.device_packet_bytes,
+            receive_maximum: 20,
+            send_maximum: 20,
+            topic_aliases: 8,
+            retain: Offered::No,
+            shared: Offered::No,
+            topics: TopicLimits {
+                levels: limits.device_topic_levels,
+                ..TopicLimits::DEVICE
+            },
+        }
+    }
 
     /// An operator or a service.
-    pub(crate) const OPERATOR: Self = Self {
-        packet_size: 1024 * 1024,
-        receive_maximum: 256,
-        send_maximum: 256,
-        topic_aliases: 64,
-        retain: RetainOffered::Yes,
-        topics: Limits::SERVICE,
-    };
+    pub(crate) fn operator(limits: &Limits) -> Self {
+        Self {
+            packet_size: limits.operator_packet_bytes,
+            receive_maximum: 256,
+            send_maximum: 256,
+            topic_aliases: 64,
+            retain: Offered::Yes,
+            shared: Offered::No,
+            topics: TopicLimits {
+                levels: limits.operator_topic_levels,
+                ..TopicLimits::SERVICE
+            },
+        }
+    }
 }
 
-/// A will that its peer may publish: checked at the CONNECT, sent if the peer
-/// vanishes.
+/// What is left of an earlier connection of the same session.
 #[derive(Debug)]
-pub(crate) struct Will(Box<Message>);
+pub(crate) enum Resumption {
+    /// Nothing: the session begins and ends with its connection.
+    Nothing,
+    /// A device's mailbox.
+    Device(Box<Hold>),
+}
 
-/// Checks a peer's will; an activation has none.
-pub(crate) fn check_will(
+/// Takes up the session that a peer asks for, or begins one. Whoever comes
+/// back in time takes its will along.
+pub(crate) async fn take_up(
     admission: &Admission,
     connect: &Connect,
-) -> Result<Option<Will>, Rejection> {
-    let Some(will) = &connect.will else {
-        return Ok(None);
-    };
-    let parse = |limits| TopicName::parse(&will.topic, limits).map_err(|_| Rejection::WillTopic);
-    let (topic, retain) = match admission {
-        Admission::Activation(_) => return Ok(None),
+    client_id: &str,
+    owner: &Owner,
+    broker: &Broker,
+) -> Result<(Session, Resumption), RegistryError> {
+    let (session, resumption) = match admission {
+        Admission::Activation(_) | Admission::Operator(_) => (Session::New, Resumption::Nothing),
         Admission::Device(login) => {
-            // 3.1.1 has no way to say that nothing is retained for a device.
-            if will.retain && connect.version == Version::V5 {
-                return Err(Rejection::WillRetain);
+            match Hold::take_up(login.feed(), connect, client_id, broker).await? {
+                Some((session, hold)) => (session, Resumption::Device(Box::new(hold))),
+                None => (Session::New, Resumption::Nothing),
             }
-            let topic = parse(Limits::DEVICE)?;
-            let uplink = Uplink::permit(login.feed(), &topic).ok_or(Rejection::WillTopic)?;
-            (uplink.into_topic(), false)
-        }
-        Admission::Operator(login) => {
-            let topic = parse(Limits::SERVICE)?;
-            if !login.rights().may_publish(&topic) {
-                return Err(Rejection::WillTopic);
-            }
-            (topic, will.retain)
         }
     };
-    Ok(Some(Will(Box::new(Message {
-        topic,
-        payload: will.payload.clone(),
-        qos: will.qos,
-        retain,
-        properties: will.properties.clone(),
-        sender: Sender::next(),
-    }))))
+    if let Some(will) = broker.wills.take(owner)
+        && session == Session::New
+    {
+        // Without a router the server is about to stop.
+        drop(broker.bus.publish(will).await);
+    }
+    Ok((session, resumption))
 }
 
 /// A session that nothing feeds but its own connection.
@@ -109,6 +117,19 @@ trait Conversation<S> {
 
     /// Asks whether the admission still holds.
     async fn recheck(&self, broker: &Broker) -> Result<(), NotAdmitted>;
+
+    /// Whether there is something to be done beside answering the peer.
+    fn is_due(&self) -> bool {
+        false
+    }
+
+    /// Does it.
+    async fn deliver(&mut self, _: &Broker) -> Result<(), Departure> {
+        Ok(())
+    }
+
+    /// There is mail.
+    fn expect_mail(&mut self) {}
 }
 
 /// Carries a conversation on to its end. `early` is what came together with
@@ -125,8 +146,17 @@ async fn converse<S: Stream>(
                 return departure;
             }
         }
+        if session.is_due()
+            && let Err(departure) = Box::pin(session.deliver(broker)).await
+        {
+            return departure;
+        }
         inputs = match session.wire().step().await {
             Step::Progress(inputs) => inputs,
+            Step::Mail => {
+                session.expect_mail();
+                Vec::new()
+            }
             Step::Poked => match Box::pin(session.recheck(broker)).await {
                 Ok(()) => Vec::new(),
                 Err(not) => return Departure::not_admitted(&not),
@@ -143,14 +173,17 @@ struct Departure {
     /// What the peer may be told.
     farewell: Option<Farewell>,
     will: WillFate,
+    /// Another time for the session to outlive its connection.
+    session_expiry: Option<u32>,
 }
 
 impl Departure {
     /// The peer said goodbye.
-    fn goodbye(will: WillFate) -> Self {
+    fn goodbye(goodbye: Goodbye) -> Self {
         Self {
             farewell: None,
-            will,
+            will: goodbye.will,
+            session_expiry: goodbye.session_expiry,
         }
     }
 
@@ -159,6 +192,7 @@ impl Departure {
         Self {
             farewell: None,
             will: WillFate::Publish,
+            session_expiry: None,
         }
     }
 
@@ -167,6 +201,7 @@ impl Departure {
         Self {
             farewell: Some(farewell),
             will: WillFate::Publish,
+            session_expiry: None,
         }
     }
 
@@ -180,6 +215,7 @@ impl Departure {
             NotAdmitted::Refused(_) => Self {
                 farewell: Some(Farewell::Administrative),
                 will: WillFate::Discard,
+                session_expiry: None,
             },
             NotAdmitted::Unavailable(_) => Self::ended(Farewell::ServerBusy),
         }

@@ -5,17 +5,23 @@
 //! server stops. A session enters the table before its admission is checked a
 //! last time, so none slips through; it leaves when its [`Place`] is dropped.
 
+use std::collections::VecDeque;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
 use dashmap::DashMap;
 use firstwake::{FeedId, OperatorName};
 
+use crate::bus::Message;
 use crate::edge::Tick;
-use crate::mqtt::packet::Farewell;
+use crate::mqtt::packet::{Farewell, Start};
+
+/// Messages that may be handed to a session before it takes them; more are
+/// lost, as their quality allows.
+const HANDED: usize = 64;
 
 /// What the outside holds of a session: a few words to end or poke it with.
 #[derive(Debug)]
@@ -24,6 +30,9 @@ pub(crate) struct Handle {
     /// A [`Farewell`] once somebody wants the session to end.
     end: AtomicU8,
     poked: AtomicBool,
+    /// Something came into the mailbox, or was handed over.
+    mail: AtomicBool,
+    handed: Mutex<VecDeque<Arc<Message>>>,
     deadline: AtomicU32,
 }
 
@@ -33,6 +42,8 @@ impl Handle {
             waker: AtomicWaker::new(),
             end: AtomicU8::new(0),
             poked: AtomicBool::new(false),
+            mail: AtomicBool::new(false),
+            handed: Mutex::default(),
             deadline: AtomicU32::new(deadline.0),
         }
     }
@@ -55,6 +66,17 @@ impl Handle {
         self.poked.load(Ordering::Acquire) && self.poked.swap(false, Ordering::AcqRel)
     }
 
+    /// Whether there is mail. Asking clears it.
+    pub(crate) fn take_mail(&self) -> bool {
+        self.mail.load(Ordering::Acquire) && self.mail.swap(false, Ordering::AcqRel)
+    }
+
+    /// What was handed over.
+    pub(crate) fn take_handed(&self) -> VecDeque<Arc<Message>> {
+        let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *handed)
+    }
+
     /// Puts the deadline off.
     pub(crate) fn set_deadline(&self, deadline: Tick) {
         self.deadline.store(deadline.0, Ordering::Relaxed);
@@ -72,6 +94,20 @@ impl Handle {
         }
     }
 
+    fn tell_of_mail(&self) {
+        self.mail.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    fn hand(&self, message: Arc<Message>) {
+        let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        if handed.len() < HANDED {
+            handed.push_back(message);
+        }
+        drop(handed);
+        self.tell_of_mail();
+    }
+
     fn poke(&self) {
         self.poked.store(true, Ordering::Release);
         self.waker.wake();
@@ -83,9 +119,10 @@ impl Handle {
 }
 
 /// The ends that come from outside a session.
-const ENDS: [Farewell; 5] = [
+const ENDS: [Farewell; 6] = [
     Farewell::Administrative,
     Farewell::TakenOver,
+    Farewell::Replaced,
     Farewell::KeepAliveTimeout,
     Farewell::MaximumConnectTime,
     Farewell::ShuttingDown,
@@ -103,10 +140,13 @@ impl<K: Eq + Hash> Default for Table<K> {
 
 impl<K: Eq + Hash + Clone> Table<K> {
     /// Adds a session, ending the one that was there.
-    fn enter(&self, key: K, deadline: Tick) -> Arc<Handle> {
+    fn enter(&self, key: K, start: Start, deadline: Tick) -> Arc<Handle> {
         let handle = Arc::new(Handle::new(deadline));
         if let Some(earlier) = self.0.insert(key, Arc::clone(&handle)) {
-            earlier.end(Farewell::TakenOver);
+            earlier.end(match start {
+                Start::Clean => Farewell::Replaced,
+                Start::Resume => Farewell::TakenOver,
+            });
         }
         handle
     }
@@ -129,7 +169,7 @@ pub(crate) struct Sessions {
 }
 
 /// Whom a session belongs to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Owner {
     /// A device that fetches its credentials.
     Activation(FeedId),
@@ -148,6 +188,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Whose session it is.
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
     /// What the outside signals this session with.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
@@ -169,13 +214,13 @@ impl Drop for Place {
 
 impl Sessions {
     /// Gives a session its place. An earlier session of the same owner ends.
-    pub(crate) fn enter(self: &Arc<Self>, owner: Owner, deadline: Tick) -> Place {
+    pub(crate) fn enter(self: &Arc<Self>, owner: Owner, start: Start, deadline: Tick) -> Place {
         let handle = match &owner {
-            Owner::Activation(feed) => self.activations.enter(*feed, deadline),
-            Owner::Device(feed) => self.devices.enter(*feed, deadline),
+            Owner::Activation(feed) => self.activations.enter(*feed, start, deadline),
+            Owner::Device(feed) => self.devices.enter(*feed, start, deadline),
             Owner::Operator(name, client) => {
                 let key = (name.clone(), client.clone());
-                self.operators.enter(key, deadline)
+                self.operators.enter(key, start, deadline)
             }
         };
         Place {
@@ -183,6 +228,30 @@ impl Sessions {
             owner,
             handle,
         }
+    }
+
+    /// Tells a device's session that something waits in its mailbox.
+    pub(crate) fn tell_of_mail(&self, feed: FeedId) {
+        if let Some(entry) = self.devices.0.get(&feed) {
+            entry.tell_of_mail();
+        }
+    }
+
+    /// Hands a device's session something that waits nowhere else; whether
+    /// there is a session.
+    pub(crate) fn hand(&self, feed: FeedId, message: Arc<Message>) -> bool {
+        match self.devices.0.get(&feed) {
+            Some(entry) => {
+                entry.hand(message);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether a device has a session now.
+    pub(crate) fn has_device(&self, feed: FeedId) -> bool {
+        self.devices.0.contains_key(&feed)
     }
 
     /// Has a device's sessions check their admission again.
@@ -242,9 +311,9 @@ mod tests {
     #[test]
     fn the_newest_session_stays() {
         let sessions = Arc::new(Sessions::default());
-        let old = sessions.enter(Owner::Device(feed(1)), Tick::NEVER);
-        let other = sessions.enter(Owner::Activation(feed(1)), Tick::NEVER);
-        let new = sessions.enter(Owner::Device(feed(1)), Tick::NEVER);
+        let old = sessions.enter(Owner::Device(feed(1)), Start::Resume, Tick::NEVER);
+        let other = sessions.enter(Owner::Activation(feed(1)), Start::Resume, Tick::NEVER);
+        let new = sessions.enter(Owner::Device(feed(1)), Start::Resume, Tick::NEVER);
         assert_eq!(old.handle().ended(), Some(Farewell::TakenOver));
         assert_eq!(new.handle().ended(), None);
         assert_eq!(other.handle().ended(), None, "an activation kicks nobody");
@@ -261,8 +330,8 @@ mod tests {
     #[test]
     fn deadlines_and_pokes() {
         let sessions = Arc::new(Sessions::default());
-        let device = sessions.enter(Owner::Device(feed(1)), Tick(10));
-        let activation = sessions.enter(Owner::Activation(feed(2)), Tick(10));
+        let device = sessions.enter(Owner::Device(feed(1)), Start::Resume, Tick(10));
+        let activation = sessions.enter(Owner::Activation(feed(2)), Start::Resume, Tick(10));
         sessions.sweep(Tick(10));
         assert_eq!(device.handle().ended(), None);
         sessions.sweep(Tick(11));

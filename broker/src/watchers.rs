@@ -4,17 +4,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use firstwake::mailbox::Change;
 use firstwake::topic::{Limits, TopicName};
-use firstwake::{Counts, EventKind, Lifecycle, Subject};
+use firstwake::{Counts, EventKind, Lifecycle, Qos, RegistryError, Subject};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::broker::Broker;
-use crate::bus::{Message, Sender};
-use crate::mqtt::packet::{Properties, Qos};
+use crate::bus::Message;
 
 /// Events read at once.
 const PAGE: usize = 1024;
+/// How often sessions that are over are looked for: they take up disk, and
+/// nothing else.
+const EXPIRY_ROUND: Duration = Duration::from_secs(10 * 60);
 
 /// Ends sessions whose deadline is over. One sweep a second, in place of a
 /// timer for each of thousands.
@@ -23,7 +26,45 @@ pub(crate) async fn sweep(broker: Arc<Broker>) {
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         second.tick().await;
-        broker.sessions.sweep(broker.clock.tick());
+        let now = broker.clock.tick();
+        broker.sessions.sweep(now);
+        for will in broker.wills.take_due(now) {
+            // Without a router the server is about to stop.
+            drop(broker.bus.publish(will).await);
+        }
+    }
+}
+
+/// Ends the sessions of devices that have stayed away for too long, now and
+/// then. One whose device comes back first is ended there.
+pub(crate) async fn expire(broker: Arc<Broker>) {
+    let mut pause = interval(EXPIRY_ROUND);
+    pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        pause.tick().await;
+        if let Err(error) = expire_round(&broker).await {
+            tracing::warn!(%error, "sessions that are over could not be looked for");
+        }
+    }
+}
+
+async fn expire_round(broker: &Broker) -> Result<(), RegistryError> {
+    let registry = broker.provisioner.registry();
+    let mut after = None;
+    loop {
+        let page = registry.mailboxes(after, PAGE).await?;
+        let Some((last, _)) = page.last() else {
+            return Ok(());
+        };
+        after = Some(*last);
+        let moment = broker.clock.moment();
+        for (feed, mailbox) in page {
+            if mailbox.is_over(moment) && !broker.sessions.has_device(feed) {
+                registry
+                    .change_mailbox(feed, Change::Expire { moment })
+                    .await?;
+            }
+        }
     }
 }
 
@@ -112,12 +153,9 @@ async fn publish(broker: &Broker, topic: &str, body: &Value, retain: Retain) {
         return;
     };
     let message = Message {
-        topic,
-        payload: body.to_string().into_bytes(),
         qos: Qos::AtLeastOnce,
         retain: matches!(retain, Retain::Latest),
-        properties: Properties::default(),
-        sender: Sender::SERVER,
+        ..Message::of_server(topic, body.to_string().into_bytes(), broker.clock.now())
     };
     // Without a router the server is about to stop.
     drop(broker.bus.publish(message).await);

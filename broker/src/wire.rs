@@ -7,7 +7,6 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -43,6 +42,8 @@ pub(crate) enum Step {
     Progress(Vec<Input>),
     /// The admission has to be checked again.
     Poked,
+    /// There is something to be sent.
+    Mail,
     /// The connection has to end, and the peer may be told why.
     End(Farewell),
     /// The peer is gone.
@@ -62,8 +63,8 @@ pub(crate) struct Wire<S> {
 pub(crate) enum Patience {
     /// The session's end is fixed.
     Fixed,
-    /// One and a half times the keep-alive from the last byte on.
-    KeepAlive(Clock, NonZeroU16),
+    /// So many seconds from the last byte on.
+    Silence(Clock, u32),
 }
 
 impl Patience {
@@ -71,10 +72,7 @@ impl Patience {
     pub(crate) fn deadline(self) -> Option<Tick> {
         match self {
             Self::Fixed => None,
-            Self::KeepAlive(clock, seconds) => {
-                let silence = u32::from(seconds.get()) * 3 / 2 + 1;
-                Some(clock.tick().plus(silence))
-            }
+            Self::Silence(clock, seconds) => Some(clock.tick().plus(seconds)),
         }
     }
 }
@@ -93,6 +91,11 @@ impl<S: Stream> Wire<S> {
     /// the future loses nothing.
     pub(crate) async fn step(&mut self) -> Step {
         poll_fn(|cx| self.poll_step(cx)).await
+    }
+
+    /// Whose session it is, and how it is signalled.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Whether the peer takes what it is sent.
@@ -123,6 +126,9 @@ impl<S: Stream> Wire<S> {
         }
         if self.place.handle().take_poke() {
             return Poll::Ready(Step::Poked);
+        }
+        if self.place.handle().take_mail() {
+            return Poll::Ready(Step::Mail);
         }
         let flowed = self.flows();
         if let Poll::Ready(Err(_)) = self.poll_flush(cx) {

@@ -109,6 +109,7 @@ impl Refusals {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Folding {
     Device(FeedId, Refusal),
+    Mail(FeedId),
     Operator(OperatorName),
 }
 

@@ -20,6 +20,7 @@ use super::{Batch, Census, Commit, Registration, Registry, RegistryError, Write}
 use crate::device::Device;
 use crate::event::{Event, NewEvent};
 use crate::identity::{FeedId, ProductId, Serial};
+use crate::mailbox::{Change, Mail, Mailbox, Outcome};
 use crate::operator::{Operator, OperatorName};
 use crate::product::Product;
 use crate::secret::{CodeDigest, KeyDigest};
@@ -188,6 +189,41 @@ impl Registry for Embedded {
 
     async fn register(&self, batch: Batch) -> Result<Vec<Registration>, RegistryError> {
         self.ask(|answer| Request::Register { batch, answer }).await
+    }
+
+    async fn mailbox(&self, feed: FeedId) -> Result<Option<Mailbox>, RegistryError> {
+        self.rows()?.read(Table::Mail, &rows::mailbox_key(feed))
+    }
+
+    async fn mail(
+        &self,
+        feed: FeedId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Mail)>, RegistryError> {
+        self.rows()?.mail(feed, after, limit)
+    }
+
+    async fn configuration(&self, feed: FeedId) -> Result<Option<Mail>, RegistryError> {
+        let key = rows::configuration_key(feed);
+        self.rows()?.read(Table::Mail, &key)
+    }
+
+    async fn mailboxes(
+        &self,
+        after: Option<FeedId>,
+        limit: usize,
+    ) -> Result<Vec<(FeedId, Mailbox)>, RegistryError> {
+        self.rows()?.mailboxes(after, limit)
+    }
+
+    async fn change_mailbox(&self, feed: FeedId, change: Change) -> Result<Outcome, RegistryError> {
+        self.ask(|answer| Request::Mailbox {
+            feed,
+            change,
+            answer,
+        })
+        .await
     }
 
     fn newest(&self) -> watch::Receiver<u64> {

@@ -14,6 +14,7 @@ use super::{Batch, Census, Commit, Registration, Registry, RegistryError, Write}
 use crate::device::Device;
 use crate::event::{Event, EventKind, NewEvent};
 use crate::identity::{FeedId, ProductId, Serial};
+use crate::mailbox::{self, Change, Mail, Mailbox, Outcome};
 use crate::operator::{Operator, OperatorName};
 use crate::product::Product;
 use crate::secret::{CodeDigest, KeyDigest};
@@ -39,6 +40,9 @@ struct Rows {
     devices: BTreeMap<FeedId, Device>,
     codes: BTreeMap<CodeDigest, Vec<FeedId>>,
     events: Vec<Event>,
+    mailboxes: BTreeMap<FeedId, Mailbox>,
+    mail: BTreeMap<(FeedId, u64), Mail>,
+    configurations: BTreeMap<FeedId, Mail>,
 }
 
 /// What is to go wrong.
@@ -126,6 +130,10 @@ impl Rows {
                     _ => return Commit::Lost,
                 }
                 next.version += 1;
+                if !next.keeps_mailbox() {
+                    self.mailboxes.remove(&next.feed);
+                    self.mail.retain(|(feed, _), _| *feed != next.feed);
+                }
                 self.devices.insert(next.feed, next);
             }
             Write::Product(mut next) => {
@@ -151,6 +159,27 @@ impl Rows {
             Write::Note => {}
         }
         Commit::Done
+    }
+
+    fn change_mailbox(&mut self, feed: FeedId, change: Change) -> Outcome {
+        let found = self.mailboxes.remove(&feed);
+        let configuration = self.configurations.get(&feed).cloned();
+        let applied = mailbox::apply(found, configuration, change);
+        if let Some(mailbox) = applied.mailbox {
+            self.mailboxes.insert(feed, mailbox);
+        }
+        for number in applied.removed {
+            self.mail.remove(&(feed, number));
+        }
+        if let Some((number, mail)) = applied.added {
+            self.mail.insert((feed, number), mail);
+        }
+        match applied.configuration {
+            Some(Some(mail)) => drop(self.configurations.insert(feed, mail)),
+            Some(None) => drop(self.configurations.remove(&feed)),
+            None => {}
+        }
+        applied.outcome
     }
 
     fn register(&mut self, batch: Batch) -> Result<Vec<Registration>, RegistryError> {
@@ -274,6 +303,47 @@ impl Registry for Memory {
 
     async fn register(&self, batch: Batch) -> Result<Vec<Registration>, RegistryError> {
         self.write(|rows| rows.register(batch))
+    }
+
+    async fn mailbox(&self, feed: FeedId) -> Result<Option<Mailbox>, RegistryError> {
+        Ok(self.lock().live.mailboxes.get(&feed).cloned())
+    }
+
+    async fn mail(
+        &self,
+        feed: FeedId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Mail)>, RegistryError> {
+        let state = self.lock();
+        let behind = (feed, after.saturating_add(1))..=(feed, u64::MAX);
+        let mail = state.live.mail.range(behind);
+        Ok(mail
+            .take(limit)
+            .map(|((_, number), mail)| (*number, mail.clone()))
+            .collect())
+    }
+
+    async fn configuration(&self, feed: FeedId) -> Result<Option<Mail>, RegistryError> {
+        Ok(self.lock().live.configurations.get(&feed).cloned())
+    }
+
+    async fn mailboxes(
+        &self,
+        after: Option<FeedId>,
+        limit: usize,
+    ) -> Result<Vec<(FeedId, Mailbox)>, RegistryError> {
+        let state = self.lock();
+        let all = state.live.mailboxes.iter();
+        Ok(all
+            .filter(|(feed, _)| after.is_none_or(|after| **feed > after))
+            .take(limit)
+            .map(|(feed, mailbox)| (*feed, mailbox.clone()))
+            .collect())
+    }
+
+    async fn change_mailbox(&self, feed: FeedId, change: Change) -> Result<Outcome, RegistryError> {
+        self.write(|rows| Ok(rows.change_mailbox(feed, change)))
     }
 
     fn newest(&self) -> watch::Receiver<u64> {

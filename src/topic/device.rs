@@ -4,7 +4,7 @@
 //! its own feed id or serial and asks whether the text is exactly one of its
 //! own. A check returns the canonical topic that the next step needs.
 
-use super::{TopicFilter, TopicName, decode_level, encode_level};
+use super::{InvalidTopic, Limits, TopicFilter, TopicName, decode_level, encode_level};
 use crate::identity::{FeedId, Serial};
 use crate::product::DatastreamId;
 
@@ -66,19 +66,82 @@ impl Uplink {
     }
 }
 
-/// The feed of the device that a topic leads down to, if it does.
-pub fn downlink(topic: &TopicName) -> Option<FeedId> {
-    let levels: Vec<&str> = topic.levels().collect();
-    match levels.as_slice() {
-        ["feeds", id, "commands", _] | ["feeds", id, "config"] => FeedId::parse(id).ok(),
-        _ => None,
+/// A topic that leads down to one device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Downlink {
+    feed: FeedId,
+    kind: DownlinkKind,
+    topic: TopicName,
+}
+
+/// What is sent down to a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DownlinkKind {
+    /// Something to be done once.
+    Command,
+    /// What holds until there is another.
+    Configuration,
+}
+
+impl Downlink {
+    /// Reads where a topic leads; `None` if that is not down to a device.
+    pub fn of(topic: &TopicName) -> Option<Self> {
+        let levels: Vec<&str> = topic.levels().collect();
+        let (id, kind) = match levels.as_slice() {
+            ["feeds", id, "commands", _] => (id, DownlinkKind::Command),
+            ["feeds", id, "config"] => (id, DownlinkKind::Configuration),
+            _ => return None,
+        };
+        Some(Self {
+            feed: FeedId::parse(id).ok()?,
+            kind,
+            topic: topic.clone(),
+        })
+    }
+
+    /// The topic of one command to a feed. Its name is one level.
+    pub fn command(feed: FeedId, name: &str) -> Result<Self, InvalidTopic> {
+        if name.contains('/') {
+            return Err(InvalidTopic::TooDeep);
+        }
+        let text = format!("feeds/{feed}/commands/{name}");
+        Ok(Self {
+            feed,
+            kind: DownlinkKind::Command,
+            topic: TopicName::parse(&text, Limits::DEVICE)?,
+        })
+    }
+
+    /// The topic of a feed's configuration.
+    pub fn configuration(feed: FeedId) -> Self {
+        Self {
+            feed,
+            kind: DownlinkKind::Configuration,
+            topic: TopicName::from_valid(format!("feeds/{feed}/config")),
+        }
+    }
+
+    /// Whom it leads to.
+    pub fn feed(&self) -> FeedId {
+        self.feed
+    }
+
+    /// What is sent on it.
+    pub fn kind(&self) -> DownlinkKind {
+        self.kind
+    }
+
+    /// The topic itself.
+    pub fn topic(&self) -> &TopicName {
+        &self.topic
     }
 }
 
 /// What a device asked for when it subscribed to something of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Own {
-    /// Commands or configuration: what operators send down to it.
+    /// Commands or configuration, perhaps beside other topics of its own: what
+    /// operators send down to it.
     Downlink,
     /// Another topic of its own, on which nothing is ever delivered to a
     /// device session.
@@ -89,10 +152,21 @@ pub enum Own {
 pub fn own(feed: FeedId, serial: &Serial, filter: &TopicFilter) -> Option<Own> {
     let levels: Vec<&str> = filter.as_str().split('/').collect();
     match levels.as_slice() {
-        ["feeds", id, "commands", ..] | ["feeds", id, "config"] if is_feed(id, feed) => {
-            Some(Own::Downlink)
+        ["feeds", id, _, ..] if is_feed(id, feed) => {
+            let down = [
+                format!("feeds/{feed}/commands/+"),
+                format!("feeds/{feed}/config"),
+            ];
+            let leads_down = |text: &String| {
+                TopicFilter::parse(text, Limits::DEVICE).is_ok_and(|down| down.overlaps(filter))
+            };
+            let own = if down.iter().any(leads_down) {
+                Own::Downlink
+            } else {
+                Own::Other
+            };
+            Some(own)
         }
-        ["feeds", id, _, ..] if is_feed(id, feed) => Some(Own::Other),
         ["", "v2", "feeds", file] => {
             let id = file
                 .strip_suffix(".json")
@@ -178,7 +252,11 @@ mod tests {
         check("feeds/504/commands/+", Some(Own::Downlink));
         check("feeds/504/commands/#", Some(Own::Downlink));
         check("feeds/504/config", Some(Own::Downlink));
-        check("feeds/504/#", Some(Own::Other));
+        check("feeds/504/#", Some(Own::Downlink));
+        check("feeds/504/+", Some(Own::Downlink));
+        check("feeds/504/+/reboot", Some(Own::Downlink));
+        check("feeds/504/commands/a/b", Some(Own::Other));
+        check("feeds/504/data/#", Some(Own::Other));
         check("feeds/504/data/x", Some(Own::Other));
         check("/v2/feeds/504.csv", Some(Own::Other));
         check("provision/%2B/response", Some(Own::Other));

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{InvalidTopic, Limits};
 
 /// A valid topic name: not empty, no NUL, no wildcard, within its limits.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct TopicName(Arc<str>);
 
 impl TopicName {
@@ -39,6 +42,20 @@ impl TopicName {
 impl fmt::Display for TopicName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for TopicName {
+    type Error = InvalidTopic;
+
+    fn try_from(text: String) -> Result<Self, InvalidTopic> {
+        Self::parse(&text, Limits::SERVICE)
+    }
+}
+
+impl From<TopicName> for String {
+    fn from(topic: TopicName) -> Self {
+        topic.0.as_ref().to_owned()
     }
 }
 

@@ -17,6 +17,7 @@ fn message(topic: &str, payload: &[u8]) -> Message {
             ..Properties::default()
         },
         sender: Sender::next(),
+        at: firstwake::Timestamp::from_millis(0),
     }
 }
 

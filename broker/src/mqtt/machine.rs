@@ -35,16 +35,39 @@ pub(crate) struct Terms {
     /// Topic aliases the peer may use; 0 for none.
     pub(crate) topic_aliases: u16,
     /// Whether a retain flag of the peer means anything.
-    pub(crate) retain: RetainOffered,
+    pub(crate) retain: Offered,
+    /// Whether subscriptions may be shared.
+    pub(crate) shared: Offered,
     /// How long and deep its topics may be.
     pub(crate) topics: Limits,
 }
 
-/// Whether a peer may retain messages.
+/// Whether a kind of session has a feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RetainOffered {
+pub(crate) enum Offered {
     Yes,
     No,
+}
+
+/// What a peer is told with the CONNACK, beside the terms.
+#[derive(Clone, Debug)]
+pub(crate) struct Welcome<'a> {
+    pub(crate) session: Session,
+    /// Seconds that the session outlives its connection.
+    pub(crate) session_expiry: u32,
+    /// What the peer asked for in its place.
+    pub(crate) session_expiry_asked: u32,
+    /// Seconds of keep-alive, where they are not the ones asked for.
+    pub(crate) keep_alive: Option<u16>,
+    /// The client id, where the server chose it.
+    pub(crate) client_id: Option<&'a str>,
+}
+
+/// Whether the session was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Session {
+    New,
+    Present,
 }
 
 /// The machine of one connection.
@@ -59,6 +82,8 @@ pub(crate) struct Machine {
     send_maximum: u16,
     /// QoS 2 messages that were accepted and wait for their PUBREL.
     awaiting_release: Vec<u16>,
+    /// The session ends with its connection, and a goodbye cannot change that.
+    transient: bool,
     ended: Option<Farewell>,
 }
 
@@ -78,6 +103,8 @@ impl Machine {
         }
         let mut connection = Box::new(Connection::<Server>::with_options(wire, options));
         connection.set_auto_ping_response(true);
+        // Spares the topic's bytes where a peer asked for aliases.
+        connection.set_auto_map_topic_alias_send(true);
         let mut machine = Self {
             connection,
             version,
@@ -85,8 +112,11 @@ impl Machine {
             headers: Headers::default(),
             output: Vec::new(),
             in_flight: 0,
-            send_maximum: terms.send_maximum,
+            send_maximum: terms
+                .send_maximum
+                .min(opening.connect.receive_maximum.get()),
             awaiting_release: Vec::new(),
+            transient: opening.connect.session_expiry == 0,
             ended: None,
         };
         let mut inputs = Vec::new();

@@ -13,12 +13,16 @@ use zeroize::Zeroizing;
 
 use super::connack::Rejection;
 use super::machine::properties;
-use super::packet::{Connect, Qos, Start, Version, Will};
+use super::packet::{Connect, Start, Version, Will};
+use super::qos;
 
 /// The first byte of a CONNECT.
 const CONNECT: u8 = 0x10;
 /// The largest CONNECT, header included.
 const LIMIT: u32 = 8 * 1024;
+/// Seconds that a session of 3.1 or 3.1.1 outlives its connection, unless it
+/// is a clean one: those versions have no word for it.
+const SESSION_EXPIRY_3: u32 = 24 * 60 * 60;
 
 /// Gathers the bytes of the first packet.
 pub(crate) struct Reader {
@@ -197,16 +201,37 @@ fn from_v3(version: Version, connect: &v3_1_1::Connect) -> Connect {
         will: connect.will_topic().map(|topic| Will {
             topic: topic.to_owned(),
             payload: connect.will_payload().unwrap_or_default().to_vec(),
-            qos: Qos::from(connect.will_qos()),
+            qos: qos::read(connect.will_qos()),
             retain: connect.will_retain(),
             properties: super::packet::Properties::default(),
+            delay: 0,
         }),
+        session_expiry: match start(connect.clean_session()) {
+            Start::Clean => 0,
+            Start::Resume => SESSION_EXPIRY_3,
+        },
+        receive_maximum: NonZeroU16::MAX,
         enhanced_authentication: false,
     }
 }
 
 fn from_v5(connect: &v5_0::Connect) -> Connect {
     let asks = |property: &Property| matches!(property, Property::AuthenticationMethod(_));
+    let session_expiry = connect.props().iter().find_map(|property| match property {
+        Property::SessionExpiryInterval(seconds) => Some(seconds.val()),
+        _ => None,
+    });
+    let receive_maximum = connect.props().iter().find_map(|property| match property {
+        Property::ReceiveMaximum(count) => NonZeroU16::new(count.val()),
+        _ => None,
+    });
+    let delay = connect
+        .will_props()
+        .iter()
+        .find_map(|property| match property {
+            Property::WillDelayInterval(seconds) => Some(seconds.val()),
+            _ => None,
+        });
     Connect {
         version: Version::V5,
         client_id: connect.client_id().to_owned(),
@@ -217,10 +242,13 @@ fn from_v5(connect: &v5_0::Connect) -> Connect {
         will: connect.will_topic().map(|topic| Will {
             topic: topic.to_owned(),
             payload: connect.will_payload().unwrap_or_default().to_vec(),
-            qos: Qos::from(connect.will_qos()),
+            qos: qos::read(connect.will_qos()),
             retain: connect.will_retain(),
             properties: properties::read(connect.will_props()),
+            delay: delay.unwrap_or(0),
         }),
+        session_expiry: session_expiry.unwrap_or(0),
+        receive_maximum: receive_maximum.unwrap_or(NonZeroU16::MAX),
         enhanced_authentication: connect.props().iter().any(asks),
     }
 }

@@ -5,6 +5,7 @@
 
 use std::num::NonZeroU16;
 
+pub(crate) use firstwake::Qos;
 use firstwake::topic::{InvalidTopic, TopicFilter, TopicName};
 use mqtt_protocol_core::mqtt::common::ArcPayload;
 use serde::{Deserialize, Serialize};
@@ -21,19 +22,6 @@ pub(crate) enum Version {
     V5,
 }
 
-/// Quality of service.
-#[expect(clippy::enum_variant_names, reason = "MQTT's own names")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) enum Qos {
-    /// Sent once, perhaps lost.
-    #[default]
-    AtMostOnce,
-    /// Sent until acknowledged.
-    AtLeastOnce,
-    /// Delivered exactly once.
-    ExactlyOnce,
-}
-
 /// What a peer says when it connects.
 #[derive(Debug)]
 pub(crate) struct Connect {
@@ -46,6 +34,12 @@ pub(crate) struct Connect {
     pub(crate) username: Option<String>,
     pub(crate) password: Option<Zeroizing<Vec<u8>>>,
     pub(crate) will: Option<Will>,
+    /// Seconds that the session is to outlive its connection; `u32::MAX` is
+    /// for ever.
+    pub(crate) session_expiry: u32,
+    /// QoS 1 and 2 messages that the peer takes without having acknowledged
+    /// one.
+    pub(crate) receive_maximum: NonZeroU16,
     /// MQTT 5: asked for another way of logging in.
     pub(crate) enhanced_authentication: bool,
 }
@@ -66,6 +60,8 @@ pub(crate) struct Will {
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
     pub(crate) properties: Properties,
+    /// Seconds between the end of the connection and this.
+    pub(crate) delay: u32,
 }
 
 /// What a peer sends once it is in.
@@ -74,8 +70,23 @@ pub(crate) enum Input {
     Publish(Publish),
     Subscribe(Subscribe),
     Unsubscribe(Unsubscribe),
+    /// The peer has received a message of ours with this packet id, for good
+    /// or (MQTT 5) because it does not want it.
+    Acknowledged(u16),
+    /// The peer has received the first half of a QoS 2 message with this
+    /// packet id. The second half was answered.
+    #[expect(dead_code, reason = "operators' sessions end with their connection")]
+    Received(u16),
     /// The peer says goodbye.
-    Disconnect(WillFate),
+    Disconnect(Goodbye),
+}
+
+/// How a peer says goodbye.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Goodbye {
+    pub(crate) will: WillFate,
+    /// MQTT 5: another time for the session to outlive its connection.
+    pub(crate) session_expiry: Option<u32>,
 }
 
 /// What becomes of the will of a peer that says goodbye.
@@ -114,6 +125,8 @@ pub(crate) enum Receipt {
 pub(crate) enum Verdict {
     /// It is carried on.
     Accepted,
+    /// It was taken, and nobody was there to read it.
+    NobodyThere,
     /// The topic is not the peer's to publish to.
     NotAuthorized,
     /// The topic is beyond the peer's limits.
@@ -172,6 +185,8 @@ pub(crate) enum Granted {
     FilterInvalid,
     /// Too many.
     QuotaExceeded,
+    /// The registry is in trouble.
+    Unavailable,
     /// A wish that came with it makes no sense.
     NotUnderstood,
     /// Shared subscriptions are not offered.
@@ -199,9 +214,24 @@ pub(crate) struct Delivery<'a> {
     pub(crate) payload: &'a [u8],
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
+    pub(crate) attempt: Attempt,
     pub(crate) properties: &'a Properties,
+    /// MQTT 5: seconds until the message is of no use any more.
+    pub(crate) expiry: Option<u32>,
     /// MQTT 5: of the subscriptions that it matches.
     pub(crate) subscriptions: &'a [u32],
+}
+
+/// Whether a message is sent for the first time, and under which packet id.
+/// QoS 0 has neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// For the first time, under any id that is free.
+    First,
+    /// For the first time, under this id.
+    FirstAs(u16),
+    /// Once more, under the id that it had before.
+    Again(u16),
 }
 
 /// MQTT 5's properties of a message; empty for the others.
@@ -209,7 +239,7 @@ pub(crate) struct Delivery<'a> {
 pub(crate) struct Properties {
     /// 1: the payload is UTF-8.
     pub(crate) payload_format: Option<u8>,
-    /// Seconds.
+    /// Seconds, counted from when the message was published.
     pub(crate) message_expiry: Option<u32>,
     pub(crate) content_type: Option<String>,
     pub(crate) response_topic: Option<String>,
@@ -232,8 +262,10 @@ pub(crate) enum Farewell {
     NotAuthorized,
     /// Nothing was heard for one and a half times the keep-alive.
     KeepAliveTimeout,
-    /// The same device or client connected again.
+    /// The same device or client connected again, to go on.
     TakenOver,
+    /// The same device or client connected again, to begin anew.
+    Replaced,
     /// An operator's act.
     Administrative,
     /// An activation that took too long.

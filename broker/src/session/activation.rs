@@ -16,7 +16,7 @@ use super::{Conversation, Departure, converse, lower};
 use crate::broker::Broker;
 use crate::mqtt::machine::NotSent;
 use crate::mqtt::packet::{
-    Delivery, Farewell, Granted, Input, NotOffered, Properties, Publish, Qos, Subscribe,
+    Attempt, Delivery, Farewell, Granted, Input, NotOffered, Properties, Publish, Qos, Subscribe,
     Unsubscribe, Unsubscribed, Verdict,
 };
 use crate::wire::{Stream, Wire};
@@ -59,7 +59,9 @@ impl<S: Stream> Conversation<S> for ActivationSession<S> {
                 self.take_unsubscribe(&unsubscribe);
                 Ok(())
             }
-            Input::Disconnect(will) => Err(Departure::goodbye(will)),
+            // Its acknowledgement changes nothing.
+            Input::Acknowledged(_) | Input::Received(_) => Ok(()),
+            Input::Disconnect(goodbye) => Err(Departure::goodbye(goodbye)),
         }
     }
 
@@ -210,19 +212,25 @@ impl<S: Stream> ActivationSession<S> {
             payload: answer.expose_bytes(),
             qos: self.granted.unwrap_or_default(),
             retain: false,
+            attempt: Attempt::First,
+            expiry: None,
             properties: &Properties {
                 correlation: asked.correlation,
                 ..Properties::default()
             },
             subscriptions: &[],
         };
-        self.wire.machine.publish(&delivery).map_err(|error| {
-            Departure::ended(match error {
-                NotSent::WindowFull => Farewell::QuotaExceeded,
-                NotSent::TooLarge => Farewell::PacketTooLarge,
-                NotSent::Ended => Farewell::ProtocolError,
+        self.wire
+            .machine
+            .publish(&delivery)
+            .map(drop)
+            .map_err(|error| {
+                Departure::ended(match error {
+                    NotSent::WindowFull => Farewell::QuotaExceeded,
+                    NotSent::TooLarge => Farewell::PacketTooLarge,
+                    NotSent::Ended => Farewell::ProtocolError,
+                })
             })
-        })
     }
 
     /// Whether the filter names a topic of this very device.

@@ -1,30 +1,51 @@
 //! A device that is in with its own key.
 //!
 //! It publishes its own uplink and nothing else: the core turns each topic
-//! into the canonical one, or there is no message. Memory matters here, one of
-//! these may idle for years.
+//! into the canonical one, or there is no message. What is sent down to it
+//! comes from its [mailbox](Hold). Memory matters here, one of these may idle
+//! for years: what a device does not use, it does not have.
 
-use firstwake::topic::device::{Uplink, own};
-use firstwake::{DeviceLogin, NotAdmitted};
+mod hold;
 
+use firstwake::mailbox::{Retained, Subscription as Wanted};
+use firstwake::topic::device::{Downlink, Own, Uplink, own};
+use firstwake::topic::{Limits, TopicFilter};
+use firstwake::{DeviceLogin, NotAdmitted, RegistryError};
+
+use self::hold::Match;
 use super::offences::{Offences, Tolerance};
 use super::{Conversation, Departure, Will, converse};
 use crate::broker::Broker;
 use crate::bus::{Message, Sender};
 use crate::mqtt::packet::{
-    Farewell, Granted, Input, NotOffered, Publish, Subscribe, Unsubscribe, Unsubscribed, Verdict,
-    WillFate,
+    Farewell, Granted, Input, NotOffered, Publish, Qos, RetainHandling, Subscribe, Subscription,
+    Unsubscribe, Unsubscribed, Verdict,
 };
 use crate::wire::{Stream, Wire};
+
+pub(crate) use self::hold::Hold;
 
 /// One device.
 pub(crate) struct DeviceSession<S> {
     wire: Wire<S>,
     login: DeviceLogin,
     will: Option<Will>,
+    /// Its mailbox; a device that never subscribes goes without.
+    hold: Option<Box<Hold>>,
     /// What came together with the CONNECT.
     early: Vec<Input>,
     offences: Offences,
+    /// Seconds that the session outlives its connection.
+    expiry: u32,
+    mail: MailState,
+}
+
+/// Whether there is something to be done about mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MailState {
+    Nothing,
+    /// Something came, or could not be done before.
+    Due,
 }
 
 impl<S: Stream> Conversation<S> for DeviceSession<S> {
@@ -35,17 +56,60 @@ impl<S: Stream> Conversation<S> for DeviceSession<S> {
     async fn take(&mut self, input: Input, broker: &Broker) -> Result<(), Departure> {
         match input {
             Input::Publish(publish) => self.take_publish(publish, broker).await,
-            Input::Subscribe(subscribe) => self.take_subscribe(&subscribe, broker),
+            Input::Subscribe(subscribe) => self.take_subscribe(&subscribe, broker).await,
             Input::Unsubscribe(unsubscribe) => {
-                self.take_unsubscribe(&unsubscribe);
+                self.take_unsubscribe(&unsubscribe, broker).await;
                 Ok(())
             }
-            Input::Disconnect(will) => Err(Departure::goodbye(will)),
+            Input::Acknowledged(id) => {
+                if let Some(hold) = &mut self.hold {
+                    hold.acknowledge(id);
+                }
+                Ok(())
+            }
+            // Nothing goes down at QoS 2.
+            Input::Received(_) => Ok(()),
+            Input::Disconnect(goodbye) => Err(Departure::goodbye(goodbye)),
         }
     }
 
     async fn recheck(&self, broker: &Broker) -> Result<(), NotAdmitted> {
         broker.provisioner.recheck_device(&self.login).await
+    }
+
+    fn expect_mail(&mut self) {
+        self.mail = MailState::Due;
+        if let Some(hold) = &mut self.hold {
+            hold.look_again();
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        let held = self.hold.as_ref();
+        self.wire.flows()
+            && (self.mail == MailState::Due
+                || held.is_some_and(|hold| hold.is_due(&self.wire.machine)))
+    }
+
+    async fn deliver(&mut self, broker: &Broker) -> Result<(), Departure> {
+        self.mail = MailState::Nothing;
+        let Some(hold) = &mut self.hold else {
+            return Ok(());
+        };
+        let now = broker.clock.now();
+        let handed = self.wire.place().handle().take_handed();
+        let machine = &mut self.wire.machine;
+        for message in handed {
+            if let Some(matched) = Match::of(hold.subscriptions(), &message.topic) {
+                let retain = matched.retain_as_published && message.retain;
+                matched.send_once(&message, retain, machine, now);
+            }
+        }
+        let feed = self.login.feed();
+        if let Err(error) = hold.deliver(feed, machine, broker).await {
+            tracing::debug!(%error, "mail could not be fetched; trying again");
+        }
+        Ok(())
     }
 }
 
@@ -54,26 +118,42 @@ impl<S: Stream> DeviceSession<S> {
         wire: Wire<S>,
         login: DeviceLogin,
         will: Option<Will>,
+        hold: Option<Box<Hold>>,
+        expiry: u32,
         early: Vec<Input>,
     ) -> Self {
         Self {
             wire,
             login,
             will,
+            hold,
             early,
             offences: Offences::default(),
+            expiry,
+            mail: MailState::Nothing,
         }
     }
 
     pub(crate) async fn run(mut self: Box<Self>, broker: &Broker) {
         let early = std::mem::take(&mut self.early);
         let departure = converse(&mut *self, early, broker).await;
-        if departure.will == WillFate::Publish
-            && let Some(Will(message)) = self.will.take()
-        {
-            drop(Box::pin(broker.bus.publish(*message)).await);
+        Box::pin(self.leave(departure, broker)).await;
+    }
+
+    /// Ends the connection, and what ends with it.
+    async fn leave(mut self: Box<Self>, departure: Departure, broker: &Broker) {
+        self.wire.close(departure.farewell).await;
+        let expiry = departure.session_expiry;
+        if let Some(hold) = self.hold.take() {
+            let received = self.wire.machine.awaiting_release().to_vec();
+            hold.close(self.login.feed(), expiry, received, broker)
+                .await;
         }
-        Box::pin(self.wire.close(departure.farewell)).await;
+        if let Some(will) = self.will.take() {
+            let owner = self.wire.place().owner();
+            let expiry = expiry.unwrap_or(self.expiry);
+            will.carry_out(&departure, owner, expiry, broker).await;
+        }
     }
 
     /// Carries a message on, and acknowledges it once the bus has it.
@@ -96,6 +176,7 @@ impl<S: Stream> DeviceSession<S> {
             retain: false,
             properties: publish.properties,
             sender: Sender::SERVER,
+            at: broker.clock.now(),
         };
         if broker.bus.publish(message).await.is_err() {
             return Err(Departure::ended(Farewell::ServerBusy));
@@ -106,37 +187,157 @@ impl<S: Stream> DeviceSession<S> {
         Ok(())
     }
 
-    /// Nothing is sent down to devices yet. Asking for one's own topics is no
-    /// offence all the same.
-    fn take_subscribe(&mut self, subscribe: &Subscribe, broker: &Broker) -> Result<(), Departure> {
+    async fn take_subscribe(
+        &mut self,
+        subscribe: &Subscribe,
+        broker: &Broker,
+    ) -> Result<(), Departure> {
         let mut granted = Vec::with_capacity(subscribe.filters.len());
         let mut forbidden = 0;
+        // What is retained and does not wait.
+        let mut fleeting = Vec::new();
         for subscription in &subscribe.filters {
-            granted.push(match &subscription.filter {
-                Ok(filter) => {
-                    let own = own(self.login.feed(), self.login.serial(), filter);
-                    forbidden += usize::from(own.is_none());
-                    Granted::NotAuthorized
+            let filter = match self.judge(subscription, broker) {
+                Ok(filter) => filter,
+                Err(no) => {
+                    forbidden += usize::from(self.is_offence(subscription));
+                    granted.push(no);
+                    continue;
                 }
-                Err(NotOffered::Limit) => {
-                    forbidden += 1;
-                    Granted::FilterInvalid
+            };
+            let wanted = Wanted {
+                filter: filter.clone(),
+                qos: subscription.qos.min(Qos::AtLeastOnce),
+                retain_as_published: subscription.retain_as_published,
+                identifier: subscribe.identifier,
+            };
+            let qos = wanted.qos;
+            match self.subscribe(wanted, subscription.retained, broker).await {
+                Ok(Retained::Wanted) if qos == Qos::AtMostOnce => fleeting.push(filter.clone()),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "a subscription could not be written");
+                    granted.push(Granted::Unavailable);
+                    continue;
                 }
-                Err(NotOffered::Shared) => {
-                    forbidden += 1;
-                    Granted::SharedNotOffered
-                }
-            });
+            }
+            granted.push(Granted::At(qos));
         }
         self.wire.machine.suback(subscribe.packet_id, &granted);
+        for filter in fleeting {
+            self.send_configuration(&filter, broker).await;
+        }
         for _ in 0..forbidden {
             self.forbid(broker)?;
         }
         Ok(())
     }
 
-    fn take_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
-        let outcome = vec![Unsubscribed::NotThere; unsubscribe.filters.len()];
+    /// Whether a filter can be had.
+    fn judge<'a>(
+        &self,
+        subscription: &'a Subscription,
+        broker: &Broker,
+    ) -> Result<&'a TopicFilter, Granted> {
+        let filter = match &subscription.filter {
+            Ok(filter) => filter,
+            Err(NotOffered::Limit) => return Err(Granted::FilterInvalid),
+            Err(NotOffered::Shared) => return Err(Granted::SharedNotOffered),
+        };
+        if own(self.login.feed(), self.login.serial(), filter) != Some(Own::Downlink) {
+            return Err(Granted::NotAuthorized);
+        }
+        let held = self
+            .hold
+            .as_ref()
+            .map_or(&[][..], |hold| hold.subscriptions());
+        let known = held.iter().any(|found| found.filter == *filter);
+        if !known && held.len() >= broker.limits.device_subscriptions {
+            return Err(Granted::QuotaExceeded);
+        }
+        Ok(filter)
+    }
+
+    /// Asking for one's own topics is none, even where nothing is delivered.
+    fn is_offence(&self, subscription: &Subscription) -> bool {
+        let own = |filter| own(self.login.feed(), self.login.serial(), filter);
+        let filter = subscription.filter.as_ref();
+        filter.map_or(true, |filter| own(filter).is_none())
+    }
+
+    /// Subscribes, and says whether what is retained is wanted.
+    async fn subscribe(
+        &mut self,
+        wanted: Wanted,
+        handling: RetainHandling,
+        broker: &Broker,
+    ) -> Result<Retained, RegistryError> {
+        let feed = self.login.feed();
+        if self.hold.is_none() {
+            self.hold = Some(Box::new(Hold::begin(feed, broker).await?));
+        }
+        let Some(hold) = &mut self.hold else {
+            return Ok(Retained::Unwanted);
+        };
+        let known = hold.subscriptions().iter();
+        let is_new = !known.clone().any(|found| found.filter == wanted.filter);
+        let retained = match handling {
+            RetainHandling::Send => Retained::Wanted,
+            RetainHandling::SendIfNew if is_new => Retained::Wanted,
+            RetainHandling::SendIfNew | RetainHandling::Never => Retained::Unwanted,
+        };
+        hold.subscribe(feed, wanted, retained, broker).await?;
+        Ok(retained)
+    }
+
+    /// Sends the configuration to a device that asked for it at a quality at
+    /// which nothing waits.
+    async fn send_configuration(&mut self, filter: &TopicFilter, broker: &Broker) {
+        let feed = self.login.feed();
+        let topic = Downlink::configuration(feed);
+        if !filter.matches(topic.topic()) {
+            return;
+        }
+        let found = broker.provisioner.registry().configuration(feed).await;
+        let message = found
+            .ok()
+            .flatten()
+            .and_then(|mail| Message::of_mail(&mail));
+        if let (Some(message), Some(hold)) = (message, &self.hold)
+            && let Some(matched) = Match::of(hold.subscriptions(), topic.topic())
+        {
+            let now = broker.clock.now();
+            matched.send_once(&message, true, &mut self.wire.machine, now);
+        }
+    }
+
+    async fn take_unsubscribe(&mut self, unsubscribe: &Unsubscribe, broker: &Broker) {
+        let mut gone = Vec::new();
+        let held = self
+            .hold
+            .as_ref()
+            .map_or(&[][..], |hold| hold.subscriptions());
+        let outcome: Vec<Unsubscribed> = unsubscribe
+            .filters
+            .iter()
+            .map(|text| {
+                let filter = TopicFilter::parse(text, Limits::DEVICE).ok();
+                match filter.filter(|filter| held.iter().any(|found| found.filter == *filter)) {
+                    Some(filter) => {
+                        gone.push(filter);
+                        Unsubscribed::Done
+                    }
+                    None => Unsubscribed::NotThere,
+                }
+            })
+            .collect();
+        if let Some(hold) = &mut self.hold
+            && !gone.is_empty()
+            && let Err(error) = hold.unsubscribe(self.login.feed(), gone, broker).await
+        {
+            // For this connection it is gone all the same.
+            tracing::debug!(%error, "an unsubscription could not be written");
+        }
         self.wire.machine.unsuback(unsubscribe.packet_id, &outcome);
     }
 

@@ -7,19 +7,20 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use firstwake::topic::device::downlink;
+use firstwake::topic::device::Downlink;
 use firstwake::topic::{Limits, TopicFilter, TopicName};
-use firstwake::{Event, OperatorLogin, RegistryError};
+use firstwake::{Event, NotPosted, OperatorLogin, RegistryError, Timestamp};
 
 use super::events::Cursor;
 use super::subscriptions::{Match, Novelty, Subscriptions};
 use super::{Departure, Will, lower};
 use crate::broker::Broker;
 use crate::bus::{BusEnded, Message, Reader, Received, Sender};
+use crate::downlink::Sent;
 use crate::mqtt::machine::NotSent;
 use crate::mqtt::packet::{
-    Delivery, Farewell, Granted, Input, NotOffered, Properties, Publish, Qos, RetainHandling,
-    Subscribe, Subscription, Unsubscribe, Unsubscribed, Verdict, WillFate,
+    Attempt, Delivery, Farewell, Granted, Input, NotOffered, Publish, Qos, RetainHandling,
+    Subscribe, Subscription, Unsubscribe, Unsubscribed, Verdict,
 };
 use crate::wire::{Step, Stream, Wire};
 
@@ -81,12 +82,11 @@ impl<S: Stream> OperatorSession<S> {
     pub(crate) async fn run(mut self: Box<Self>, broker: &Broker) {
         let departure = self.last(broker).await;
         drop(self.reader.take());
-        if departure.will == WillFate::Publish
-            && let Some(Will(message)) = self.will.take()
-        {
-            drop(broker.bus.publish(*message).await);
-        }
         self.wire.close(departure.farewell).await;
+        if let Some(will) = self.will.take() {
+            let owner = self.wire.place().owner();
+            will.carry_out(&departure, owner, 0, broker).await;
+        }
     }
 
     async fn last(&mut self, broker: &Broker) -> Departure {
@@ -98,9 +98,11 @@ impl<S: Stream> OperatorSession<S> {
                 }
             }
             inputs = Vec::new();
-            self.deliver_waiting();
+            self.deliver_waiting(broker.clock.now());
             match self.next(broker).await {
                 Next::Step(Step::Progress(more)) => inputs = more,
+                // Nothing comes to operators this way.
+                Next::Step(Step::Mail) => {}
                 Next::Step(Step::Poked) => {
                     if let Err(not) = broker.provisioner.recheck_operator(&self.login).await {
                         return Departure::not_admitted(&not);
@@ -108,7 +110,7 @@ impl<S: Stream> OperatorSession<S> {
                 }
                 Next::Step(Step::End(farewell)) => return Departure::ended(farewell),
                 Next::Step(Step::Lost) => return Departure::lost(),
-                Next::Event(Ok(())) => self.deliver_events(),
+                Next::Event(Ok(())) => self.deliver_events(broker.clock.now()),
                 Next::Event(Err(_)) | Next::Received(Err(_)) => {
                     return Departure::ended(Farewell::ServerBusy);
                 }
@@ -160,14 +162,13 @@ impl<S: Stream> OperatorSession<S> {
                 self.take_unsubscribe(&unsubscribe);
                 Ok(())
             }
-            Input::Disconnect(will) => Err(Departure::goodbye(will)),
+            Input::Acknowledged(_) | Input::Received(_) => Ok(()),
+            Input::Disconnect(goodbye) => Err(Departure::goodbye(goodbye)),
         }
     }
 
     async fn take_publish(&mut self, publish: Publish, broker: &Broker) -> Result<(), Departure> {
         let topic = match publish.topic {
-            // Devices read nothing yet: better refused than taken and lost.
-            Ok(topic) if downlink(&topic).is_some() => Err(Verdict::NotAuthorized),
             Ok(topic) if self.login.rights().may_publish(&topic) => Ok(topic),
             Ok(_) => Err(Verdict::NotAuthorized),
             Err(_) => Err(Verdict::TopicInvalid),
@@ -186,7 +187,13 @@ impl<S: Stream> OperatorSession<S> {
             retain: publish.retain,
             properties: publish.properties,
             sender: self.sender,
+            at: broker.clock.now(),
         };
+        if let Some(downlink) = Downlink::of(&message.topic) {
+            let verdict = self.send_down(&downlink, message, broker).await?;
+            self.wire.machine.acknowledge(publish.receipt, verdict);
+            return Ok(());
+        }
         if broker.bus.publish(message).await.is_err() {
             return Err(Departure::ended(Farewell::ServerBusy));
         }
@@ -194,6 +201,23 @@ impl<S: Stream> OperatorSession<S> {
             .machine
             .acknowledge(publish.receipt, Verdict::Accepted);
         Ok(())
+    }
+
+    /// Sends a message to a device. A sender learns whether anybody waits for
+    /// it, where its version has a word for that.
+    async fn send_down(
+        &self,
+        downlink: &Downlink,
+        message: Message,
+        broker: &Broker,
+    ) -> Result<Verdict, Departure> {
+        match broker.downlink().send(downlink, message).await {
+            Ok(Sent::Waits | Sent::Handed) => Ok(Verdict::Accepted),
+            Ok(Sent::NobodyThere) | Err(NotPosted::Unknown(_)) => Ok(Verdict::NobodyThere),
+            Err(NotPosted::Revoked(_)) => Ok(Verdict::NotAuthorized),
+            // Not acknowledged: the sender keeps it and sends it again.
+            Err(NotPosted::Registry(_)) => Err(Departure::ended(Farewell::ServerBusy)),
+        }
     }
 
     async fn take_subscribe(
@@ -296,27 +320,27 @@ impl<S: Stream> OperatorSession<S> {
     }
 
     /// Sends what waits for room: retained messages, then one from the bus.
-    fn deliver_waiting(&mut self) {
+    fn deliver_waiting(&mut self, now: Timestamp) {
         while self.has_room() {
             if let Some((message, how)) = self.retained.pop_front() {
-                self.deliver(&message, &how);
+                self.deliver(&message, &how, now);
                 continue;
             }
             let Some(received) = self.held.take() else {
                 return;
             };
             if received.lost > 0 {
-                self.report_lost(received.lost);
+                self.report_lost(received.lost, now);
             }
             if let Some(how) = self.subscriptions.matching(&received.message, self.sender) {
-                self.deliver(&received.message, &how);
+                self.deliver(&received.message, &how, now);
             }
         }
     }
 
     /// Sends the events that were read and are subscribed to, while there is
     /// room.
-    fn deliver_events(&mut self) {
+    fn deliver_events(&mut self, now: Timestamp) {
         while self.has_room() {
             let Some(event) = self.cursor.as_mut().and_then(Cursor::take) else {
                 return;
@@ -324,42 +348,41 @@ impl<S: Stream> OperatorSession<S> {
             let topic = event.topic();
             if let Some(how) = self.subscriptions.matching_event(&topic) {
                 let message = event_message(&event, topic);
-                self.deliver(&message, &how);
+                self.deliver(&message, &how, now);
             }
         }
     }
 
     /// Tells the peer, where it listens for that, that it was too slow.
-    fn report_lost(&mut self, lost: u64) {
+    fn report_lost(&mut self, lost: u64, now: Timestamp) {
         let operator = self.login.name();
         tracing::debug!(%operator, lost, "a slow reader lost messages");
         let Ok(topic) = TopicName::parse("provisioning/lost", Limits::SERVICE) else {
             return;
         };
-        let report = Message {
-            topic,
-            payload: format!("{{\"lost\":{lost}}}").into_bytes(),
-            qos: Qos::AtMostOnce,
-            retain: false,
-            properties: Properties::default(),
-            sender: Sender::SERVER,
-        };
+        let body = format!("{{\"lost\":{lost}}}");
+        let report = Message::of_server(topic, body.into_bytes(), now);
         if let Some(how) = self.subscriptions.matching(&report, self.sender) {
-            self.deliver(&report, &how);
+            self.deliver(&report, &how, now);
         }
     }
 
-    fn deliver(&mut self, message: &Message, how: &Match) {
+    fn deliver(&mut self, message: &Message, how: &Match, now: Timestamp) {
+        let Ok(expiry) = message.time_left(now) else {
+            return;
+        };
         let delivery = Delivery {
             topic: &message.topic,
             payload: &message.payload,
             qos: how.qos,
             retain: how.retain,
+            attempt: Attempt::First,
             properties: &message.properties,
+            expiry,
             subscriptions: &how.identifiers,
         };
         match self.wire.machine.publish(&delivery) {
-            Ok(()) | Err(NotSent::Ended) => {}
+            Ok(_) | Err(NotSent::Ended) => {}
             Err(error) => {
                 let operator = self.login.name();
                 tracing::warn!(%operator, ?error, "a message could not be sent");
@@ -369,12 +392,9 @@ impl<S: Stream> OperatorSession<S> {
 }
 
 fn event_message(event: &Event, topic: TopicName) -> Message {
+    let body = event.to_json().to_string();
     Message {
-        topic,
-        payload: event.to_json().to_string().into_bytes(),
         qos: Qos::ExactlyOnce,
-        retain: false,
-        properties: Properties::default(),
-        sender: Sender::SERVER,
+        ..Message::of_server(topic, body.into_bytes(), event.body.at)
     }
 }

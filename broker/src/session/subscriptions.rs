@@ -157,6 +157,7 @@ mod tests {
             retain: true,
             properties: Properties::default(),
             sender,
+            at: firstwake::Timestamp::from_millis(0),
         }
     }
 

@@ -1,6 +1,6 @@
 //! How things lie in the store: tables, keys and the encoding of a row.
 //!
-//! Four keyspaces, because each costs memory and a file set of its own. A row
+//! Five keyspaces, because each costs memory and a file set of its own. A row
 //! is one format byte and then `postcard`; a reader of a later format can tell
 //! the old rows from the new.
 
@@ -15,6 +15,7 @@ use super::OpenError;
 use crate::device::Device;
 use crate::event::{Event, NewEvent};
 use crate::identity::{FeedId, ProductId, Serial};
+use crate::mailbox::{Mail, Mailbox};
 use crate::operator::OperatorName;
 use crate::secret::{CodeDigest, KeyDigest};
 
@@ -27,6 +28,7 @@ const FORMAT_KEY: &[u8] = b"format";
 pub(super) const COUNTERS_KEY: &[u8] = b"counters";
 pub(super) const PRODUCTS: u8 = b'P';
 pub(super) const OPERATORS: u8 = b'O';
+const MAILBOXES: u8 = b'b';
 
 /// A keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +41,8 @@ pub(super) enum Table {
     Index,
     /// Number → event.
     Events,
+    /// Feed → session and configuration; feed and number → mail.
+    Mail,
 }
 
 /// What must never go backwards, written with every batch.
@@ -56,6 +60,7 @@ pub(super) struct Rows {
     devices: Keyspace,
     index: Keyspace,
     events: Keyspace,
+    mail: Keyspace,
 }
 
 impl std::fmt::Debug for Rows {
@@ -108,6 +113,7 @@ impl Rows {
             devices: table("devices")?,
             index: table("index")?,
             events: table("events")?,
+            mail: table("mail")?,
             database,
         })
     }
@@ -118,6 +124,7 @@ impl Rows {
             Table::Devices => &self.devices,
             Table::Index => &self.index,
             Table::Events => &self.events,
+            Table::Mail => &self.mail,
         }
     }
 
@@ -232,6 +239,57 @@ impl Rows {
             .collect()
     }
 
+    /// What waits for a device behind a number. Its mailbox says what that is.
+    pub(super) fn mail(
+        &self,
+        feed: FeedId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Mail)>, RegistryError> {
+        let instant = self.instant();
+        let row = instant.get(&self.mail, mailbox_key(feed));
+        let Some(row) = row.map_err(unavailable)? else {
+            return Ok(Vec::new());
+        };
+        let mailbox: Mailbox = decode(&row)?;
+        let mut waiting = Vec::new();
+        for number in mailbox.waiting(after).take(limit) {
+            let row = instant.get(&self.mail, mail_key(feed, number));
+            if let Some(row) = row.map_err(unavailable)? {
+                waiting.push((number, decode(&row)?));
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// Mailboxes in the order of their feeds.
+    pub(super) fn mailboxes(
+        &self,
+        after: Option<FeedId>,
+        limit: usize,
+    ) -> Result<Vec<(FeedId, Mailbox)>, RegistryError> {
+        let start = match after {
+            Some(feed) => [mailbox_key(feed).as_slice(), &[0]].concat(),
+            None => vec![MAILBOXES],
+        };
+        let mut mailboxes = Vec::new();
+        for item in self.instant().range(&self.mail, start..) {
+            let (key, row) = item.into_inner().map_err(unavailable)?;
+            let Some((&MAILBOXES, number)) = key.split_first() else {
+                break;
+            };
+            if mailboxes.len() == limit {
+                break;
+            }
+            let feed = <[u8; 4]>::try_from(number)
+                .ok()
+                .and_then(|bytes| FeedId::new(u32::from_be_bytes(bytes)).ok())
+                .ok_or_else(|| RegistryError::Damaged("a mailbox's feed".to_owned()))?;
+            mailboxes.push((feed, decode(&row)?));
+        }
+        Ok(mailboxes)
+    }
+
     pub(super) fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, RegistryError> {
         let mut events = Vec::new();
         let start = event_key(after.saturating_add(1));
@@ -253,6 +311,20 @@ impl Rows {
 
 pub(super) fn device_key(feed: FeedId) -> [u8; 4] {
     feed.as_u32().to_be_bytes()
+}
+
+pub(super) fn mailbox_key(feed: FeedId) -> Vec<u8> {
+    tagged(MAILBOXES, &device_key(feed))
+}
+
+pub(super) fn configuration_key(feed: FeedId) -> Vec<u8> {
+    tagged(b'c', &device_key(feed))
+}
+
+pub(super) fn mail_key(feed: FeedId, number: u64) -> Vec<u8> {
+    let mut key = tagged(b'm', &device_key(feed));
+    key.extend_from_slice(&number.to_be_bytes());
+    key
 }
 
 pub(super) fn event_key(seq: u64) -> [u8; 8] {

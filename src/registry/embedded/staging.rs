@@ -14,6 +14,7 @@ use super::rows::{self, COUNTERS_KEY, Counters, Rows, Table};
 use crate::device::Device;
 use crate::event::{EventKind, NewEvent};
 use crate::identity::FeedId;
+use crate::mailbox::{self, Change, Mailbox, Outcome};
 use crate::operator::Operator;
 use crate::product::Product;
 use crate::secret::KeyDigest;
@@ -56,6 +57,16 @@ impl<'a> Staging<'a> {
             return Err(RegistryError::FeedsExhausted);
         }
         let staged = self.stage_registrations(batch);
+        self.note_failure(staged)
+    }
+
+    /// Stages a change of a device's session.
+    pub(super) fn change_mailbox(
+        &mut self,
+        feed: FeedId,
+        change: Change,
+    ) -> Result<Outcome, RegistryError> {
+        let staged = self.stage_mailbox(feed, change);
         self.note_failure(staged)
     }
 
@@ -155,9 +166,55 @@ impl<'a> Staging<'a> {
         }
         self.counters.census.remove(found.lifecycle());
         self.counters.census.add(next.lifecycle());
+        if found.keeps_mailbox() && !next.keeps_mailbox() {
+            self.remove_mailbox(next.feed)?;
+        }
         next.version += 1;
         self.put(Table::Devices, key, &next);
         Ok(Commit::Done)
+    }
+
+    fn stage_mailbox(&mut self, feed: FeedId, change: Change) -> Result<Outcome, RegistryError> {
+        let key = rows::mailbox_key(feed);
+        let found: Option<Mailbox> = self.read(Table::Mail, &key)?;
+        let configuration = match change.wants_configuration() {
+            true => self.read(Table::Mail, &rows::configuration_key(feed))?,
+            false => None,
+        };
+        let applied = mailbox::apply(found.clone(), configuration, change);
+        if applied.mailbox != found {
+            match &applied.mailbox {
+                Some(mailbox) => self.put(Table::Mail, key, mailbox),
+                None => drop(self.changes.insert((Table::Mail, key), None)),
+            }
+        }
+        for number in applied.removed {
+            let key = rows::mail_key(feed, number);
+            self.changes.insert((Table::Mail, key), None);
+        }
+        if let Some((number, mail)) = &applied.added {
+            self.put(Table::Mail, rows::mail_key(feed, *number), mail);
+        }
+        let key = rows::configuration_key(feed);
+        match &applied.configuration {
+            Some(Some(mail)) => self.put(Table::Mail, key, mail),
+            Some(None) => drop(self.changes.insert((Table::Mail, key), None)),
+            None => {}
+        }
+        Ok(applied.outcome)
+    }
+
+    /// Takes away a device's session and what waits in it.
+    fn remove_mailbox(&mut self, feed: FeedId) -> Result<(), RegistryError> {
+        let key = rows::mailbox_key(feed);
+        if let Some(mailbox) = self.read::<Mailbox>(Table::Mail, &key)? {
+            for number in mailbox.waiting(0) {
+                let key = rows::mail_key(feed, number);
+                self.changes.insert((Table::Mail, key), None);
+            }
+            self.changes.insert((Table::Mail, key), None);
+        }
+        Ok(())
     }
 
     fn replace_product(&mut self, mut next: Product) -> Result<Commit, RegistryError> {

@@ -16,6 +16,8 @@ use super::Shared;
 use super::rows::{Counters, Rows};
 use super::staging::Staging;
 use crate::event::NewEvent;
+use crate::identity::FeedId;
+use crate::mailbox::{Change, Outcome};
 
 /// How many requests may wait before further senders do.
 const QUEUE: usize = 8192;
@@ -35,6 +37,11 @@ pub(super) enum Request {
     Register {
         batch: Batch,
         answer: Answer<Vec<Registration>>,
+    },
+    Mailbox {
+        feed: FeedId,
+        change: Change,
+        answer: Answer<Outcome>,
     },
     /// A reader found the store closed: open it again.
     Reopen,
@@ -148,6 +155,11 @@ impl Request {
                 answer,
             } => Staged::Commit(staging.write(write, &events), answer),
             Self::Register { batch, answer } => Staged::Register(staging.register(&batch), answer),
+            Self::Mailbox {
+                feed,
+                change,
+                answer,
+            } => Staged::Mailbox(staging.change_mailbox(feed, change), answer),
             Self::Reopen => return None,
         })
     }
@@ -156,6 +168,7 @@ impl Request {
         match self {
             Self::Commit { answer, .. } => drop(answer.send(Err(error.clone()))),
             Self::Register { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Self::Mailbox { answer, .. } => drop(answer.send(Err(error.clone()))),
             Self::Reopen => {}
         }
     }
@@ -168,6 +181,7 @@ enum Staged {
         Result<Vec<Registration>, RegistryError>,
         Answer<Vec<Registration>>,
     ),
+    Mailbox(Result<Outcome, RegistryError>, Answer<Outcome>),
 }
 
 impl Staged {
@@ -177,6 +191,7 @@ impl Staged {
         match self {
             Self::Commit(outcome, answer) => drop(answer.send(synced.and(outcome))),
             Self::Register(outcome, answer) => drop(answer.send(synced.and(outcome))),
+            Self::Mailbox(outcome, answer) => drop(answer.send(synced.and(outcome))),
         }
     }
 }

@@ -2,14 +2,15 @@
 
 use firstwake::topic::{InvalidTopic, Limits, TopicFilter, TopicName};
 use mqtt_protocol_core::mqtt::common::ArcPayload;
-use mqtt_protocol_core::mqtt::packet::{self as wire, Packet, Property, SubEntry};
+use mqtt_protocol_core::mqtt::packet::{self as wire, Packet, Property, SubEntry, v5_0};
 use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
 
 use super::{Machine, properties};
 use crate::mqtt::packet::{
-    Farewell, Input, NotOffered, Properties, Publish, Qos, Receipt, RetainHandling, Subscribe,
-    Subscription, Unsubscribe, WillFate,
+    Farewell, Goodbye, Input, NotOffered, Properties, Publish, Qos, Receipt, RetainHandling,
+    Subscribe, Subscription, Unsubscribe, WillFate,
 };
+use crate::mqtt::qos;
 
 impl Machine {
     /// Turns one packet into what the session is told; acknowledgements stay
@@ -40,36 +41,58 @@ impl Machine {
                 let filters = p.entries().iter().map(|entry| entry.as_str().to_owned());
                 self.take_unsubscribe(p.packet_id(), filters.collect(), inputs);
             }
-            Packet::V3_1_1Pubrec(p) => self.answer_pubrec(p.packet_id()),
-            Packet::V5_0Pubrec(p) => {
-                if p.reason_code().is_none_or(|code| !code.is_failure()) {
-                    self.answer_pubrec(p.packet_id());
-                }
+            Packet::V3_1_1Pubrec(p) => self.take_pubrec(p.packet_id(), inputs),
+            Packet::V5_0Pubrec(p) if p.reason_code().is_some_and(|code| code.is_failure()) => {
+                inputs.push(Input::Acknowledged(p.packet_id()));
             }
+            Packet::V5_0Pubrec(p) => self.take_pubrec(p.packet_id(), inputs),
             Packet::V3_1_1Pubrel(p) => self.answer_pubrel(p.packet_id()),
             Packet::V5_0Pubrel(p) => self.answer_pubrel(p.packet_id()),
-            Packet::V3_1_1Disconnect(_) => inputs.push(Input::Disconnect(WillFate::Discard)),
-            Packet::V5_0Disconnect(p) => {
-                let fate = match p.reason_code() {
-                    None | Some(DisconnectReasonCode::NormalDisconnection) => WillFate::Discard,
-                    Some(_) => WillFate::Publish,
-                };
-                inputs.push(Input::Disconnect(fate));
-            }
+            Packet::V3_1_1Disconnect(_) => inputs.push(Input::Disconnect(Goodbye {
+                will: WillFate::Discard,
+                session_expiry: None,
+            })),
+            Packet::V5_0Disconnect(p) => self.take_disconnect(&p, inputs),
             // No enhanced authentication was agreed on.
             Packet::V5_0Auth(_) => self.bid_farewell(Farewell::ProtocolError),
-            // Acknowledgements of our messages: the state has taken note.
-            Packet::V3_1_1Puback(_)
-            | Packet::V5_0Puback(_)
-            | Packet::V3_1_1Pubcomp(_)
-            | Packet::V5_0Pubcomp(_)
-            | Packet::V3_1_1Pingreq(_)
+            Packet::V3_1_1Puback(p) => inputs.push(Input::Acknowledged(p.packet_id())),
+            Packet::V5_0Puback(p) => inputs.push(Input::Acknowledged(p.packet_id())),
+            Packet::V3_1_1Pubcomp(p) => inputs.push(Input::Acknowledged(p.packet_id())),
+            Packet::V5_0Pubcomp(p) => inputs.push(Input::Acknowledged(p.packet_id())),
+            // Answered by the state.
+            Packet::V3_1_1Pingreq(_)
             | Packet::V5_0Pingreq(_)
             | Packet::V3_1_1Connect(_)
             | Packet::V5_0Connect(_) => {}
             // What only a server sends; the state has refused it before.
             _ => self.bid_farewell(Farewell::ProtocolError),
         }
+    }
+
+    fn take_pubrec(&mut self, id: u16, inputs: &mut Vec<Input>) {
+        self.release(id);
+        inputs.push(Input::Received(id));
+    }
+
+    /// MQTT 5, 3.14.2.2.2: a session that was to end with its connection
+    /// cannot be made to last by the goodbye.
+    fn take_disconnect(&mut self, packet: &v5_0::Disconnect, inputs: &mut Vec<Input>) {
+        let props = packet.props().iter().flatten();
+        let session_expiry = props.clone().find_map(|property| match property {
+            Property::SessionExpiryInterval(seconds) => Some(seconds.val()),
+            _ => None,
+        });
+        if self.transient && session_expiry.is_some_and(|seconds| seconds > 0) {
+            return self.bid_farewell(Farewell::ProtocolError);
+        }
+        let will = match packet.reason_code() {
+            None | Some(DisconnectReasonCode::NormalDisconnection) => WillFate::Discard,
+            Some(_) => WillFate::Publish,
+        };
+        inputs.push(Input::Disconnect(Goodbye {
+            will,
+            session_expiry,
+        }));
     }
 
     fn take_publish(
@@ -85,7 +108,7 @@ impl Machine {
         {
             return self.bid_farewell(Farewell::TopicNameInvalid);
         }
-        let qos = Qos::from(qos);
+        let qos = qos::read(qos);
         let receipt = match (qos, packet_id) {
             (Qos::AtMostOnce, _) => Receipt::None,
             (Qos::AtLeastOnce, Some(id)) if id != 0 => Receipt::Puback(id),
@@ -117,7 +140,7 @@ impl Machine {
             let options = entry.sub_opts();
             filters.push(Subscription {
                 filter,
-                qos: Qos::from(options.qos()),
+                qos: qos::read(options.qos()),
                 no_local: options.nl(),
                 retain_as_published: options.rap(),
                 retained: match options.rh() {
@@ -173,15 +196,5 @@ fn is_malformed(error: InvalidTopic) -> bool {
         | InvalidTopic::WildcardInName
         | InvalidTopic::MisplacedWildcard => true,
         InvalidTopic::TooLong | InvalidTopic::TooDeep => false,
-    }
-}
-
-impl From<wire::Qos> for Qos {
-    fn from(qos: wire::Qos) -> Self {
-        match qos {
-            wire::Qos::AtMostOnce => Self::AtMostOnce,
-            wire::Qos::AtLeastOnce => Self::AtLeastOnce,
-            wire::Qos::ExactlyOnce => Self::ExactlyOnce,
-        }
     }
 }

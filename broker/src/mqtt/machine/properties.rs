@@ -29,9 +29,11 @@ pub(crate) fn read(wire: &[Property]) -> Properties {
     properties
 }
 
-/// Writes them, with the identifiers of the subscriptions they answer.
+/// Writes them, with the seconds that are left of the message's time and the
+/// identifiers of the subscriptions it answers.
 pub(crate) fn write(
     properties: &Properties,
+    expiry: Option<u32>,
     subscriptions: &[u32],
 ) -> Result<Vec<Property>, MqttError> {
     let mut wire: Vec<Property> = Vec::new();
@@ -43,7 +45,7 @@ pub(crate) fn write(
         };
         wire.push(PayloadFormatIndicator::new(format)?.into());
     }
-    if let Some(seconds) = properties.message_expiry {
+    if let Some(seconds) = expiry {
         wire.push(MessageExpiryInterval::new(seconds)?.into());
     }
     if let Some(text) = &properties.content_type {

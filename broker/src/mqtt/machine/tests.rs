@@ -1,15 +1,24 @@
 //! Bytes in, bytes and inputs out, for both families of versions.
 
-use firstwake::topic::{TopicFilter, TopicName};
+use firstwake::topic::{Limits as TopicLimits, TopicFilter, TopicName};
 
 use super::*;
+use crate::limits::Limits;
 use crate::mqtt::opening::{Progress, Reader};
 use crate::mqtt::packet::{
-    Delivery, Granted, NotOffered, Properties, Publish, Qos, Receipt, Subscribe, Unsubscribed,
-    Verdict, WillFate,
+    Attempt, Delivery, Goodbye, Granted, NotOffered, Properties, Publish, Qos, Receipt, Subscribe,
+    Unsubscribed, Verdict, WillFate,
 };
 
 const BOTH: [Version; 2] = [Version::V311, Version::V5];
+
+const WELCOME: Welcome<'static> = Welcome {
+    session: Session::New,
+    session_expiry: 0,
+    session_expiry_asked: 0,
+    keep_alive: None,
+    client_id: None,
+};
 
 /// A peer's end of a machine.
 struct Bench {
@@ -19,7 +28,7 @@ struct Bench {
 
 impl Bench {
     fn new(version: Version) -> Self {
-        Self::with(version, &[], &Terms::OPERATOR)
+        Self::with(version, &[], &Terms::operator(&Limits::default()))
     }
 
     /// With these properties in version 5's CONNECT.
@@ -36,7 +45,7 @@ impl Bench {
             panic!("a good CONNECT");
         };
         let mut machine = Machine::new(&opening, terms);
-        machine.accept(terms, None);
+        machine.accept(terms, &WELCOME);
         let mut bench = Self { machine, version };
         assert_eq!(bench.said()[0], 0x20);
         bench
@@ -126,13 +135,15 @@ impl Bench {
         packet(0x82, &body)
     }
 
-    fn deliver(&mut self, qos: Qos, payload: &[u8]) -> Result<(), NotSent> {
+    fn deliver(&mut self, qos: Qos, payload: &[u8]) -> Result<Option<u16>, NotSent> {
         self.machine.publish(&Delivery {
             topic: &name("t"),
             payload,
             qos,
             retain: false,
+            attempt: Attempt::First,
             properties: &Properties::default(),
+            expiry: None,
             subscriptions: &[],
         })
     }
@@ -149,7 +160,7 @@ fn text(text: &str) -> Vec<u8> {
 }
 
 fn name(text: &str) -> TopicName {
-    TopicName::parse(text, Limits::SERVICE).expect("valid")
+    TopicName::parse(text, TopicLimits::SERVICE).expect("valid")
 }
 
 #[test]
@@ -241,9 +252,12 @@ fn what_is_sent_takes_its_flow() {
             bench.publish(0x34, "t", 2, &[], b"x"),
         ];
         assert_eq!(bench.said(), said.concat());
-        assert!(bench.hear(&[0x50, 2, 0, 2]).is_empty());
+        let inputs = bench.hear(&[0x50, 2, 0, 2]);
+        assert!(matches!(inputs[..], [Input::Received(2)]), "{inputs:?}");
         assert_eq!(bench.said(), [0x62, 2, 0, 2]);
-        assert!(bench.hear(&[0x40, 2, 0, 1, 0x70, 2, 0, 2]).is_empty());
+        let inputs = bench.hear(&[0x40, 2, 0, 1, 0x70, 2, 0, 2]);
+        let ids = [Input::Acknowledged(1), Input::Acknowledged(2)];
+        assert_eq!(format!("{inputs:?}"), format!("{ids:?}"));
         assert!(bench.said().is_empty());
         assert_eq!(bench.machine.in_flight, 0);
     }
@@ -253,7 +267,7 @@ fn what_is_sent_takes_its_flow() {
 fn a_full_window_waits_for_acknowledgements() {
     for version in BOTH {
         let mut bench = Bench::new(version);
-        for _ in 0..Terms::OPERATOR.send_maximum {
+        for _ in 0..Terms::operator(&Limits::default()).send_maximum {
             bench.deliver(Qos::AtLeastOnce, b"x").expect("room");
         }
         assert!(!bench.machine.has_room());
@@ -278,7 +292,7 @@ fn a_full_window_waits_for_acknowledgements() {
 fn version_5_peers_have_windows_and_sizes_of_their_own() {
     // Receive maximum 1, maximum packet size 40.
     let properties = [0x21, 0, 1, 0x27, 0, 0, 0, 40];
-    let mut bench = Bench::with(Version::V5, &properties, &Terms::DEVICE);
+    let mut bench = Bench::with(Version::V5, &properties, &Terms::device(&Limits::default()));
     for qos in [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce] {
         assert_eq!(bench.deliver(qos, &[b'x'; 40]), Err(NotSent::TooLarge));
     }
@@ -336,12 +350,12 @@ fn broken_packets_end_the_connection() {
 #[test]
 fn filters_beyond_the_limits_are_refused_one_by_one() {
     for version in BOTH {
-        let mut bench = Bench::with(version, &[], &Terms::DEVICE);
+        let mut bench = Bench::with(version, &[], &Terms::device(&Limits::default()));
         let long = "x".repeat(513);
         let filters = [("a/+", 1), (long.as_str(), 0), ("$share/g/a", 0)];
         let subscribe = bench.hear_subscribe(&bench.subscribe(&filters));
         let found: Vec<_> = subscribe.filters.iter().map(|one| &one.filter).collect();
-        let fine = TopicFilter::parse("a/+", Limits::DEVICE).expect("valid");
+        let fine = TopicFilter::parse("a/+", TopicLimits::DEVICE).expect("valid");
         assert_eq!(
             found,
             [&Ok(fine), &Err(NotOffered::Limit), &Err(NotOffered::Shared)]
@@ -373,7 +387,7 @@ fn filters_beyond_the_limits_are_refused_one_by_one() {
 
 #[test]
 fn aliases_stand_for_topics() {
-    let mut bench = Bench::with(Version::V5, &[], &Terms::DEVICE);
+    let mut bench = Bench::with(Version::V5, &[], &Terms::device(&Limits::default()));
     let named = bench.publish(0x30, "a/b", 0, &[0x23, 0, 8], b"1");
     let alias = bench.publish(0x30, "", 0, &[0x23, 0, 8], b"2");
     for bytes in [named, alias] {
@@ -381,7 +395,7 @@ fn aliases_stand_for_topics() {
     }
     // More than were offered, none, and one that stands for nothing.
     for alias in [9, 0, 1] {
-        let mut bench = Bench::with(Version::V5, &[], &Terms::DEVICE);
+        let mut bench = Bench::with(Version::V5, &[], &Terms::device(&Limits::default()));
         let bytes = bench.publish(0x30, "", 0, &[0x23, 0, alias], b"x");
         assert!(bench.hear(&bytes).is_empty());
         assert!(bench.machine.ended().is_some(), "{alias}");
@@ -395,11 +409,23 @@ fn pings_and_goodbyes() {
         assert!(bench.hear(&[0xc0, 0]).is_empty());
         assert_eq!(bench.said(), [0xd0, 0]);
         let inputs = bench.hear(&[0xe0, 0]);
-        assert!(matches!(inputs[..], [Input::Disconnect(WillFate::Discard)]));
+        assert!(matches!(
+            inputs[..],
+            [Input::Disconnect(Goodbye {
+                will: WillFate::Discard,
+                ..
+            })]
+        ));
     }
     let mut bench = Bench::new(Version::V5);
     let inputs = bench.hear(&[0xe0, 1, 4]);
-    assert!(matches!(inputs[..], [Input::Disconnect(WillFate::Publish)]));
+    assert!(matches!(
+        inputs[..],
+        [Input::Disconnect(Goodbye {
+            will: WillFate::Publish,
+            ..
+        })]
+    ));
 }
 
 #[test]

@@ -1,0 +1,70 @@
+//! The one door for messages to devices, whoever sends: an operator's
+//! session, the command line, and whatever else comes.
+//!
+//! The core puts what is to wait into the device's mailbox. A device that is
+//! connected is woken, or handed what does not wait.
+
+use std::sync::Arc;
+
+use firstwake::mailbox::{Capacity, Moment};
+use firstwake::topic::device::{Downlink, DownlinkKind};
+use firstwake::{Body, NotPosted, Posted, Provisioner};
+
+use crate::bus::Message;
+use crate::sessions::Sessions;
+
+/// The door, and who may be behind it.
+pub(crate) struct Door<'a> {
+    pub(crate) provisioner: &'a Provisioner,
+    /// Nobody is connected where no server is running.
+    pub(crate) sessions: Option<&'a Sessions>,
+    pub(crate) capacity: Capacity,
+    pub(crate) moment: Moment,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// It waits until the device has received it.
+    Waits,
+    /// It was handed to the device's session and waits nowhere else.
+    Handed,
+    /// The device is not there and waits for nothing of this kind.
+    NobodyThere,
+}
+
+impl Door<'_> {
+    /// Sends a message down to a device. Whoever asks has the right to.
+    pub(crate) async fn send(
+        &self,
+        downlink: &Downlink,
+        message: Message,
+    ) -> Result<Sent, NotPosted> {
+        let clears = downlink.kind() == DownlinkKind::Configuration && message.payload.is_empty();
+        let body = Body {
+            qos: message.qos,
+            expires_at: message.expires_at(),
+            content: (!clears).then(|| message.to_content()),
+        };
+        let posted = self
+            .provisioner
+            .post(downlink, body, self.capacity, self.moment)
+            .await?;
+        let feed = downlink.feed();
+        Ok(match (posted, self.sessions) {
+            (Posted::Waits, sessions) => {
+                if let Some(sessions) = sessions {
+                    sessions.tell_of_mail(feed);
+                }
+                Sent::Waits
+            }
+            (Posted::ForWhoIsThere | Posted::NobodyThere, Some(sessions)) => {
+                match sessions.hand(feed, Arc::new(message)) {
+                    true => Sent::Handed,
+                    false => Sent::NobodyThere,
+                }
+            }
+            (Posted::ForWhoIsThere | Posted::NobodyThere, None) => Sent::NobodyThere,
+        })
+    }
+}
