@@ -6,6 +6,7 @@
 mod code;
 mod device;
 mod events;
+mod feed;
 mod operator;
 mod product;
 mod serials;
@@ -45,6 +46,9 @@ enum Command {
     /// Single devices
     #[command(subcommand)]
     Device(device::Command),
+    /// Messages down to devices
+    #[command(subcommand)]
+    Feed(feed::Command),
     /// Who may watch and talk to devices
     #[command(subcommand)]
     Operator(operator::Command),
@@ -84,6 +88,7 @@ impl Args {
             Command::Demo(args) => args.run().await,
             Command::Product(command) => command.run(&mut reach(data_dir()?).await?).await,
             Command::Device(command) => command.run(&mut reach(data_dir()?).await?).await,
+            Command::Feed(command) => command.run(&mut reach(data_dir()?).await?).await,
             Command::Operator(command) => command.run(&mut reach(data_dir()?).await?).await,
             Command::Events(args) => args.run(&mut reach(data_dir()?).await?).await,
             Command::Code(args) => args.run(),

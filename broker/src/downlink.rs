@@ -29,6 +29,8 @@ pub(crate) enum Sent {
     Waits,
     /// It was handed to the device's session and waits nowhere else.
     Handed,
+    /// It is a configuration, and told once the device asks for it.
+    Kept,
     /// The device is not there and waits for nothing of this kind.
     NobodyThere,
 }
@@ -51,20 +53,16 @@ impl Door<'_> {
             .post(downlink, body, self.capacity, self.moment)
             .await?;
         let feed = downlink.feed();
-        Ok(match (posted, self.sessions) {
-            (Posted::Waits, sessions) => {
-                if let Some(sessions) = sessions {
-                    sessions.tell_of_mail(feed);
-                }
-                Sent::Waits
-            }
-            (Posted::ForWhoIsThere | Posted::NobodyThere, Some(sessions)) => {
-                match sessions.hand(feed, Arc::new(message)) {
-                    true => Sent::Handed,
-                    false => Sent::NobodyThere,
-                }
-            }
-            (Posted::ForWhoIsThere | Posted::NobodyThere, None) => Sent::NobodyThere,
+        if posted == Posted::Waits {
+            self.sessions
+                .inspect(|sessions| sessions.tell_of_mail(feed));
+            return Ok(Sent::Waits);
+        }
+        let hand = |sessions: &Sessions| sessions.hand(feed, Arc::new(message));
+        Ok(match (self.sessions.is_some_and(hand), downlink.kind()) {
+            (true, _) => Sent::Handed,
+            (false, DownlinkKind::Configuration) => Sent::Kept,
+            (false, DownlinkKind::Command) => Sent::NobodyThere,
         })
     }
 }

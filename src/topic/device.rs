@@ -101,6 +101,9 @@ impl Downlink {
 
     /// The topic of one command to a feed. Its name is one level.
     pub fn command(feed: FeedId, name: &str) -> Result<Self, InvalidTopic> {
+        if name.is_empty() {
+            return Err(InvalidTopic::Empty);
+        }
         if name.contains('/') {
             return Err(InvalidTopic::TooDeep);
         }

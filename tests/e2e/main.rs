@@ -16,6 +16,7 @@
 
 mod activation;
 mod cli;
+mod confined;
 mod durability;
 mod ending;
 mod events;
@@ -23,9 +24,11 @@ mod handover;
 mod home;
 mod indistinguishable;
 mod isolation;
+mod mailbox;
 mod refusals;
 mod repeats;
 mod services;
 mod support;
 mod topics;
 mod uplink;
+mod wills;

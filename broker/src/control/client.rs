@@ -12,8 +12,10 @@ use tokio::time::Instant;
 use super::request::{Reply, Request};
 use super::socket::{connect, read_line, write_line};
 use super::steward::carry_out;
+use crate::downlink::Door;
 use crate::edge::Clock;
 use crate::home::{FirstOperator, Home, InUse, Lock};
+use crate::limits::Limits;
 
 /// How long a command waits for another one, or for a server that is starting.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -69,7 +71,13 @@ impl Control {
                     .context("the server's answer is not understood: is it another version?")?
             }
             Self::Own { provisioner, .. } => {
-                carry_out(request, provisioner, Clock::start().now()).await
+                let door = Door {
+                    provisioner,
+                    sessions: None,
+                    capacity: Limits::default().mailbox(),
+                    moment: Clock::start().moment(),
+                };
+                carry_out(request, &door).await
             }
         };
         match reply {

@@ -6,7 +6,7 @@
 use firstwake::topic::TopicFilter;
 use firstwake::{
     DatastreamId, Device, DeviceName, Explanation, FeedId, Lifecycle, OperatorName, Product,
-    ProductId, Reactivation, Role, Serial, Timestamp,
+    ProductId, Qos, Reactivation, Role, Serial, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,6 +42,10 @@ pub(crate) enum Request {
     Explain {
         name: DeviceName,
     },
+    Send {
+        feed: FeedId,
+        note: Note,
+    },
     AddOperator {
         name: OperatorName,
         password: String,
@@ -73,6 +77,35 @@ pub(crate) enum Act {
     Reopen { seconds: u64 },
 }
 
+/// A message down to a device.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Note {
+    Command {
+        name: String,
+        payload: Vec<u8>,
+        qos: Qos,
+        /// Seconds.
+        expiry: Option<u32>,
+    },
+    /// An empty one clears it.
+    Configuration { payload: Vec<u8> },
+}
+
+/// What became of a message.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Wanted {
+    /// It waits until the device has received it.
+    Waits,
+    /// It was handed to the device's session.
+    Handed,
+    /// Nobody is there now; it is kept for later.
+    Kept,
+    /// Nobody is there, and it is gone.
+    Nobody,
+}
+
 /// What a command is answered.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -92,6 +125,7 @@ pub(crate) enum Reply {
     Explanation(Box<Explanation>),
     Operators(Vec<OperatorView>),
     Events(Vec<Value>),
+    Sent(Wanted),
     Done,
     /// One sentence.
     Refused(String),

@@ -76,7 +76,7 @@ async fn converse(stream: UnixStream, broker: Arc<Broker>) {
     let stopping = &broker.stopping;
     while let Some(Ok(Some(line))) = stopping.run_until_cancelled(read_line(&mut stream)).await {
         let reply = match serde_json::from_slice::<Request>(&line) {
-            Ok(request) => carry_out(request, &broker.provisioner, broker.clock.now()).await,
+            Ok(request) => carry_out(request, &broker.downlink()).await,
             Err(error) => Reply::Refused(format!("the server does not know this request: {error}")),
         };
         if write_line(&mut stream, &reply).await.is_err() {

@@ -1,30 +1,30 @@
 //! Carrying out what a command asks. The same code for a running server and
 //! for a command that opened the registry itself.
 
+mod note;
+
 use std::time::Duration;
 
 use anyhow::Result;
 use firstwake::registry::Registration;
 use firstwake::{
-    DeviceError, NewOperator, NewProduct, ProductError, ProductSecret, Provisioner, Timestamp,
-    Transition, TransitionError,
+    DeviceError, NewOperator, NewProduct, ProductError, ProductSecret, Timestamp, Transition,
+    TransitionError,
 };
 
 use super::request::{Act, OperatorView, Reply, Request};
+use crate::downlink::Door;
 
 /// Carries out one request. A refusal is a reply, in one sentence.
-pub(crate) async fn carry_out(
-    request: Request,
-    provisioner: &Provisioner,
-    now: Timestamp,
-) -> Reply {
-    match attempt(request, provisioner, now).await {
+pub(crate) async fn carry_out(request: Request, door: &Door<'_>) -> Reply {
+    match attempt(request, door).await {
         Ok(reply) => reply,
         Err(error) => Reply::Refused(error.to_string()),
     }
 }
 
-async fn attempt(request: Request, provisioner: &Provisioner, now: Timestamp) -> Result<Reply> {
+async fn attempt(request: Request, door: &Door<'_>) -> Result<Reply> {
+    let (provisioner, now) = (door.provisioner, door.moment.at);
     let registry = provisioner.registry();
     Ok(match request {
         Request::CreateProduct {
@@ -87,6 +87,7 @@ async fn attempt(request: Request, provisioner: &Provisioner, now: Timestamp) ->
         Request::Explain { name } => {
             Reply::Explanation(Box::new(provisioner.explain(&name, now).await?))
         }
+        Request::Send { feed, note } => Reply::Sent(note::send(feed, note, door).await?),
         Request::AddOperator {
             name,
             password,

@@ -93,11 +93,11 @@ impl<S: Stream> Conversation<S> for DeviceSession<S> {
 
     async fn deliver(&mut self, broker: &Broker) -> Result<(), Departure> {
         self.mail = MailState::Nothing;
+        let now = broker.clock.now();
+        let handed = self.wire.place().handle().take_handed();
         let Some(hold) = &mut self.hold else {
             return Ok(());
         };
-        let now = broker.clock.now();
-        let handed = self.wire.place().handle().take_handed();
         let machine = &mut self.wire.machine;
         for message in handed {
             if let Some(matched) = Match::of(hold.subscriptions(), &message.topic) {

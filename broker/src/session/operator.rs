@@ -212,7 +212,7 @@ impl<S: Stream> OperatorSession<S> {
         broker: &Broker,
     ) -> Result<Verdict, Departure> {
         match broker.downlink().send(downlink, message).await {
-            Ok(Sent::Waits | Sent::Handed) => Ok(Verdict::Accepted),
+            Ok(Sent::Waits | Sent::Handed | Sent::Kept) => Ok(Verdict::Accepted),
             Ok(Sent::NobodyThere) | Err(NotPosted::Unknown(_)) => Ok(Verdict::NobodyThere),
             Err(NotPosted::Revoked(_)) => Ok(Verdict::NotAuthorized),
             // Not acknowledged: the sender keeps it and sends it again.

@@ -47,6 +47,17 @@ impl Peer {
         self.stream.write_all(bytes).expect("the server reads");
     }
 
+    /// Sends what a server may not want to read to the end, asks for a sign of
+    /// life, and returns everything that came before it or before the close.
+    pub(crate) fn provoke(&mut self, bytes: &[u8]) -> Vec<Packet> {
+        let whole = [bytes, &PINGREQ].concat();
+        // The server may have closed on the way.
+        drop(self.stream.write_all(&whole));
+        let next = std::iter::from_fn(|| self.next());
+        next.take_while(|packet| packet.bytes() != PINGRESP)
+            .collect()
+    }
+
     /// The next packet; `None` is the end of the stream.
     pub(crate) fn next(&mut self) -> Option<Packet> {
         let first = self.byte()?;

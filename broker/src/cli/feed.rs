@@ -1,0 +1,134 @@
+//! `firstwake feed`.
+
+use std::io::Read;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use firstwake::{FeedId, Qos};
+
+use crate::control::{Control, Note, Reply, Request, Wanted};
+use crate::output::say;
+
+/// Bytes of a message at most: what a device may be sent in one packet.
+const LARGEST: u64 = 256 * 1024;
+
+/// Messages down to devices
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Send a command: it waits until the device has received it
+    Send {
+        /// The device's feed, as `device show` tells it
+        #[arg(value_name = "FEED_ID")]
+        feed: FeedId,
+        /// The command: the last level of feeds/FEED_ID/commands/NAME
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        content: Content,
+        /// Give up after this time, such as 90s or 2h
+        #[arg(long = "for", value_name = "TIME")]
+        expiry: Option<humantime::Duration>,
+        /// 0: only to a device that is connected now; 1: until it is received
+        #[arg(long, value_name = "0|1", default_value = "1")]
+        qos: Quality,
+    },
+    /// Set a device's configuration: it is kept, and told to the device
+    /// whenever it subscribes to feeds/FEED_ID/config
+    Config {
+        /// The device's feed, as `device show` tells it
+        #[arg(value_name = "FEED_ID")]
+        feed: FeedId,
+        #[command(flatten)]
+        content: Content,
+        /// Keep none from now on
+        #[arg(long, conflicts_with_all = ["payload", "stdin"])]
+        clear: bool,
+    },
+}
+
+/// What a message says.
+#[derive(clap::Args)]
+#[group(multiple = false)]
+pub(super) struct Content {
+    /// The message
+    #[arg(long, value_name = "TEXT")]
+    payload: Option<String>,
+    /// Read the message from standard input, byte for byte
+    #[arg(long)]
+    stdin: bool,
+}
+
+impl Content {
+    fn read(self) -> Result<Vec<u8>> {
+        if !self.stdin {
+            return Ok(self.payload.unwrap_or_default().into_bytes());
+        }
+        let mut bytes = Vec::new();
+        let mut input = std::io::stdin().lock().take(LARGEST + 1);
+        input
+            .read_to_end(&mut bytes)
+            .context("standard input cannot be read")?;
+        if bytes.len() as u64 > LARGEST {
+            bail!("a message to a device holds at most {LARGEST} bytes");
+        }
+        Ok(bytes)
+    }
+}
+
+/// A quality of service that devices are sent messages with.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum Quality {
+    #[value(name = "0")]
+    AtMostOnce,
+    #[value(name = "1")]
+    AtLeastOnce,
+}
+
+impl Command {
+    pub(super) async fn run(self, control: &mut Control) -> Result<()> {
+        let (feed, note, clears) = match self {
+            Self::Send {
+                feed,
+                name,
+                content,
+                expiry,
+                qos,
+            } => {
+                let seconds = expiry.map(|time| Duration::from(time).as_secs());
+                let expiry = seconds.map(u32::try_from).transpose();
+                let qos = match qos {
+                    Quality::AtMostOnce => Qos::AtMostOnce,
+                    Quality::AtLeastOnce => Qos::AtLeastOnce,
+                };
+                let note = Note::Command {
+                    name,
+                    payload: content.read()?,
+                    qos,
+                    expiry: expiry.context("use a time of at most 136 years")?,
+                };
+                (feed, note, false)
+            }
+            Self::Config {
+                feed,
+                content,
+                clear,
+            } => {
+                let payload = content.read()?;
+                if payload.is_empty() && !clear {
+                    bail!("an empty configuration is none: use --payload, --stdin or --clear");
+                }
+                (feed, Note::Configuration { payload }, clear)
+            }
+        };
+        match control.ask(Request::Send { feed, note }).await? {
+            Reply::Sent(_) if clears => say("no configuration is kept any more"),
+            Reply::Sent(Wanted::Waits) => say("it waits until the device has received it"),
+            Reply::Sent(Wanted::Handed) => say("handed to the device's session"),
+            Reply::Sent(Wanted::Kept) => say("kept; the device is told when it subscribes"),
+            Reply::Sent(Wanted::Nobody) => bail!(
+                "nothing was sent: the device of feed {feed} has no session that subscribed to this"
+            ),
+            _ => bail!("the server gave an answer to another question"),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Wills of devices that have a delay.
+
+use crate::support::wire::DISCONNECT;
+use crate::support::{Connect, Peer, TestBroker, Version};
+
+/// A session for an hour with a will after so many seconds.
+fn connect(broker: &TestBroker, key: &str, topic: &str, clean: bool, delay: u8) -> Peer {
+    let connect = Connect {
+        clean,
+        properties: &[0x11, 0, 0, 0x0e, 0x10],
+        will: Some((0b1000, topic, b"gone")),
+        will_properties: &[0x18, 0, 0, 0, delay],
+        ..Connect::new("S1", key)
+    };
+    let mut peer = Peer::connect(broker.address(), Version::V5, &connect);
+    assert_eq!(peer.packet().body[1], 0);
+    peer
+}
+
+#[test]
+fn a_delayed_will_is_published_in_time_unless_the_session_goes_on() {
+    let broker = TestBroker::start();
+    broker.fleet(&["S1"]);
+    let mut watcher = broker.admin(Version::V5);
+    watcher.subscribe(&[("feeds/#", 1)], &[1]);
+    let credentials = broker.activate(Version::V5, "S1");
+    let topic = format!("feeds/{}/status", credentials.feed);
+    let device = |clean, delay| connect(&broker, &credentials.key, &topic, clean, delay);
+
+    device(true, 1).vanish();
+    assert_eq!(watcher.message().payload, b"gone");
+
+    // Back in time, or taken over: nothing is published.
+    device(true, 100).vanish();
+    let mut back = device(false, 100);
+    let mut newer = device(false, 100);
+    back.expect_farewell(0x8e);
+    newer.deliver(&topic, 1, b"marker");
+    assert_eq!(watcher.message().payload, b"marker");
+
+    // A clean start ends the session, so the will is due.
+    newer.vanish();
+    let mut clean = device(true, 100);
+    assert_eq!(watcher.message().payload, b"gone");
+    clean.deliver(&topic, 1, b"marker");
+    assert_eq!(watcher.message().payload, b"marker");
+
+    clean.send(&DISCONNECT);
+    clean.expect_close();
+    let mut last = device(false, 100);
+    last.deliver(&topic, 1, b"last");
+    assert_eq!(watcher.message().payload, b"last");
+}
+
+#[test]
+fn a_revoked_devices_will_is_never_published() {
+    let broker = TestBroker::start();
+    broker.fleet(&["S1", "S2"]);
+    let mut watcher = broker.admin(Version::V5);
+    watcher.subscribe(&[("feeds/#", 1)], &[1]);
+    let credentials = broker.activate(Version::V5, "S1");
+    let topic = format!("feeds/{}/status", credentials.feed);
+    let mut device = connect(&broker, &credentials.key, &topic, true, 0);
+    broker.cli(&["device", "revoke", "S1"]).ok();
+    device.expect_farewell(0x98);
+    let (mut other, others) = broker.device(Version::V5, "S2");
+    let marker = format!("feeds/{}/status", others.feed);
+    other.deliver(&marker, 1, b"marker");
+    assert_eq!(watcher.message().topic, marker);
+}
