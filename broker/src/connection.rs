@@ -200,12 +200,13 @@ fn patience(admission: &Admission, connect: &Connect, broker: &Broker) -> (Patie
         Admission::Device(_) => limits.device_keep_alive_seconds,
         Admission::Operator(_) => limits.operator_keep_alive_seconds,
     };
-    let of_keep_alive = |seconds: u16| u32::from(seconds) * 3 / 2 + 1;
+    // MQTT 3.1.2.10: one and a half times.
+    let of_keep_alive = |seconds: u16| u32::from(seconds) * Tick::RATE * 3 / 2;
     let (silence, told) = match (connect.version, connect.keep_alive) {
         (Version::V5, Some(asked)) if asked.get() <= most => (of_keep_alive(asked.get()), None),
         (Version::V5, _) => (of_keep_alive(most), Some(most)),
         (_, Some(asked)) => (of_keep_alive(asked.get()), None),
-        (_, None) => (limits.idle_seconds, None),
+        (_, None) => (limits.idle_seconds.saturating_mul(Tick::RATE), None),
     };
     (Patience::Silence(broker.clock, silence), told)
 }

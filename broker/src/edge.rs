@@ -26,14 +26,29 @@ pub(crate) struct Clock {
     started_at: Timestamp,
 }
 
-/// Whole seconds since the server started: what deadlines are kept in.
+/// Time since the server started, in tenths of a second: what deadlines are
+/// kept in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tick(pub(crate) u32);
 
 impl Tick {
+    /// Ticks in a second.
+    pub(crate) const RATE: u32 = 10;
+
+    /// So many seconds after the start.
+    #[cfg(test)]
+    pub(crate) const fn at(seconds: u32) -> Self {
+        Self(seconds * Self::RATE)
+    }
+
     /// The tick `seconds` later.
     pub(crate) fn plus(self, seconds: u32) -> Self {
-        Self(self.0.saturating_add(seconds))
+        self.plus_ticks(seconds.saturating_mul(Self::RATE))
+    }
+
+    /// The tick so many ticks later.
+    pub(crate) fn plus_ticks(self, ticks: u32) -> Self {
+        Self(self.0.saturating_add(ticks))
     }
 
     /// The tick that never comes.
@@ -62,9 +77,10 @@ impl Clock {
         }
     }
 
-    /// Seconds since the start; goes on whatever happens to the wall clock.
+    /// Time since the start; goes on whatever happens to the wall clock.
     pub(crate) fn tick(&self) -> Tick {
-        Tick(u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX - 1))
+        let tenths = self.started.elapsed().as_millis() * u128::from(Tick::RATE) / 1000;
+        Tick(u32::try_from(tenths).unwrap_or(u32::MAX - 1))
     }
 }
 

@@ -330,11 +330,11 @@ mod tests {
     #[test]
     fn deadlines_and_pokes() {
         let sessions = Arc::new(Sessions::default());
-        let device = sessions.enter(Owner::Device(feed(1)), Start::Resume, Tick(10));
-        let activation = sessions.enter(Owner::Activation(feed(2)), Start::Resume, Tick(10));
-        sessions.sweep(Tick(10));
+        let device = sessions.enter(Owner::Device(feed(1)), Start::Resume, Tick::at(10));
+        let activation = sessions.enter(Owner::Activation(feed(2)), Start::Resume, Tick::at(10));
+        sessions.sweep(Tick::at(10));
         assert_eq!(device.handle().ended(), None);
-        sessions.sweep(Tick(11));
+        sessions.sweep(Tick::at(11));
         assert_eq!(device.handle().ended(), Some(Farewell::KeepAliveTimeout));
         assert_eq!(
             activation.handle().ended(),

@@ -15,17 +15,19 @@ use crate::bus::Message;
 
 /// Events read at once.
 const PAGE: usize = 1024;
+/// How often deadlines are looked at: so late may a silent peer be ended.
+const SWEEP: Duration = Duration::from_millis(200);
 /// How often sessions that are over are looked for: they take up disk, and
 /// nothing else.
 const EXPIRY_ROUND: Duration = Duration::from_secs(10 * 60);
 
-/// Ends sessions whose deadline is over. One sweep a second, in place of a
-/// timer for each of thousands.
+/// Ends sessions whose deadline is over. One sweep now and then, in place of
+/// a timer for each of thousands.
 pub(crate) async fn sweep(broker: Arc<Broker>) {
-    let mut second = interval(Duration::from_secs(1));
-    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pause = interval(SWEEP);
+    pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        second.tick().await;
+        pause.tick().await;
         let now = broker.clock.tick();
         broker.sessions.sweep(now);
         for will in broker.wills.take_due(now) {

@@ -71,21 +71,21 @@ mod tests {
     #[test]
     fn a_will_waits_until_it_is_due() {
         let wills = Wills::default();
-        assert!(wills.keep(owner(1), message("one"), Tick(10)).is_none());
-        assert!(wills.keep(owner(2), message("two"), Tick(11)).is_none());
-        assert!(wills.take_due(Tick(9)).is_empty());
-        assert_eq!(wills.take_due(Tick(10)), [message("one")]);
+        assert!(wills.keep(owner(1), message("one"), Tick::at(10)).is_none());
+        assert!(wills.keep(owner(2), message("two"), Tick::at(11)).is_none());
+        assert!(wills.take_due(Tick::at(9)).is_empty());
+        assert_eq!(wills.take_due(Tick::at(10)), [message("one")]);
         assert_eq!(wills.take(&owner(2)), Some(message("two")));
-        assert!(wills.take_due(Tick(99)).is_empty());
+        assert!(wills.take_due(Tick::at(99)).is_empty());
     }
 
     #[test]
     fn what_finds_no_room_is_given_back() {
         let wills = Wills::default();
         for n in 1..=LIMIT as u32 {
-            assert!(wills.keep(owner(n), message(""), Tick(1)).is_none());
+            assert!(wills.keep(owner(n), message(""), Tick::at(1)).is_none());
         }
-        let last = wills.keep(owner(LIMIT as u32 + 1), message("last"), Tick(1));
+        let last = wills.keep(owner(LIMIT as u32 + 1), message("last"), Tick::at(1));
         assert_eq!(last, Some(message("last")));
     }
 }

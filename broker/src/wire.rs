@@ -63,7 +63,7 @@ pub(crate) struct Wire<S> {
 pub(crate) enum Patience {
     /// The session's end is fixed.
     Fixed,
-    /// So many seconds from the last byte on.
+    /// So many ticks from the last byte on.
     Silence(Clock, u32),
 }
 
@@ -72,7 +72,7 @@ impl Patience {
     pub(crate) fn deadline(self) -> Option<Tick> {
         match self {
             Self::Fixed => None,
-            Self::Silence(clock, seconds) => Some(clock.tick().plus(seconds)),
+            Self::Silence(clock, ticks) => Some(clock.tick().plus_ticks(ticks)),
         }
     }
 }

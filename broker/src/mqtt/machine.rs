@@ -104,7 +104,8 @@ impl Machine {
         let mut connection = Box::new(Connection::<Server>::with_options(wire, options));
         connection.set_auto_ping_response(true);
         // Spares the topic's bytes where a peer asked for aliases.
-        connection.set_auto_map_topic_alias_send(true);
+        let aliases = opening.connect.topic_alias_maximum > 0;
+        connection.set_auto_map_topic_alias_send(aliases);
         let mut machine = Self {
             connection,
             version,

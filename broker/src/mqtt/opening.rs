@@ -130,7 +130,10 @@ fn open(body: &[u8]) -> Progress {
         Version::V5 => v5_0::Connect::parse(&body)
             .ok()
             .filter(|(_, read)| *read == body.len())
-            .map(|(connect, _)| from_v5(&connect)),
+            .map(|(connect, _)| {
+                raise_alias_maximum(&mut body, connect.props());
+                from_v5(&connect)
+            }),
     };
     let Some(connect) = connect.filter(Connect::holds_no_nul) else {
         return Progress::Rejected(Rejection::Malformed, version);
@@ -165,6 +168,21 @@ fn add_username(body: &mut Vec<u8>, flags: usize) -> Option<()> {
     body[flags] |= NAME | PASSWORD;
     body.splice(before..before, [0, 0]);
     Some(())
+}
+
+/// The codec does not outlive a Topic Alias Maximum of 0, which is MQTT's own
+/// default: for its eyes it becomes 1. The machine uses none all the same.
+fn raise_alias_maximum(body: &mut [u8], properties: &[Property]) {
+    // Name, level, flags and keep-alive.
+    const BEFORE: usize = 6 + 1 + 1 + 2;
+    let length = body[BEFORE..].iter().take_while(|byte| **byte >= 0x80);
+    let mut at = BEFORE + length.count() + 1;
+    for property in properties {
+        if matches!(property, Property::TopicAliasMaximum(count) if count.val() == 0) {
+            body[at + 1..at + 3].copy_from_slice(&1_u16.to_be_bytes());
+        }
+        at += property.size();
+    }
 }
 
 /// MQTT 3.1.2.3: the reserved bit is 0, a will that is not there has no
@@ -211,6 +229,7 @@ fn from_v3(version: Version, connect: &v3_1_1::Connect) -> Connect {
             Start::Resume => SESSION_EXPIRY_3,
         },
         receive_maximum: NonZeroU16::MAX,
+        topic_alias_maximum: 0,
         enhanced_authentication: false,
     }
 }
@@ -223,6 +242,10 @@ fn from_v5(connect: &v5_0::Connect) -> Connect {
     });
     let receive_maximum = connect.props().iter().find_map(|property| match property {
         Property::ReceiveMaximum(count) => NonZeroU16::new(count.val()),
+        _ => None,
+    });
+    let topic_alias_maximum = connect.props().iter().find_map(|property| match property {
+        Property::TopicAliasMaximum(count) => Some(count.val()),
         _ => None,
     });
     let delay = connect
@@ -249,6 +272,7 @@ fn from_v5(connect: &v5_0::Connect) -> Connect {
         }),
         session_expiry: session_expiry.unwrap_or(0),
         receive_maximum: receive_maximum.unwrap_or(NonZeroU16::MAX),
+        topic_alias_maximum: topic_alias_maximum.unwrap_or(0),
         enhanced_authentication: connect.props().iter().any(asks),
     }
 }

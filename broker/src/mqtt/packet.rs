@@ -40,6 +40,8 @@ pub(crate) struct Connect {
     /// QoS 1 and 2 messages that the peer takes without having acknowledged
     /// one.
     pub(crate) receive_maximum: NonZeroU16,
+    /// Topics that the peer lets be named by a number.
+    pub(crate) topic_alias_maximum: u16,
     /// MQTT 5: asked for another way of logging in.
     pub(crate) enhanced_authentication: bool,
 }

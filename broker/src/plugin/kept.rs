@@ -152,39 +152,39 @@ mod tests {
     #[test]
     fn the_newest_of_a_device_is_kept_for_a_minute() {
         let (kept, lamp, s1) = (Kept::new(), product("a"), serial("S1"));
-        assert_eq!(kept.keep(&lamp, &s1, 1, Tick(0)), Ok(()));
-        assert_eq!(kept.keep(&lamp, &s1, 2, Tick(30)), Ok(()));
-        assert_eq!(kept.find(&s1, Tick(59)), Some(2));
-        assert_eq!(kept.find(&s1, Tick(60)), Some(2), "the first one's end");
-        assert_eq!(kept.find(&s1, Tick(89)), Some(2));
-        assert_eq!(kept.find(&s1, Tick(90)), None);
-        assert_eq!(kept.find(&serial("S2"), Tick(0)), None);
+        assert_eq!(kept.keep(&lamp, &s1, 1, Tick::at(0)), Ok(()));
+        assert_eq!(kept.keep(&lamp, &s1, 2, Tick::at(30)), Ok(()));
+        assert_eq!(kept.find(&s1, Tick::at(59)), Some(2));
+        assert_eq!(kept.find(&s1, Tick::at(60)), Some(2), "the first one's end");
+        assert_eq!(kept.find(&s1, Tick::at(89)), Some(2));
+        assert_eq!(kept.find(&s1, Tick::at(90)), None);
+        assert_eq!(kept.find(&serial("S2"), Tick::at(0)), None);
     }
 
     #[test]
     fn two_products_never_share_a_serial_at_one_time() {
         let (kept, s1) = (Kept::new(), serial("S1"));
         let (lamp, pump) = (product("a"), product("b"));
-        assert_eq!(kept.keep(&lamp, &s1, 1, Tick(0)), Ok(()));
-        assert_eq!(kept.keep(&pump, &s1, 2, Tick(59)), Err(SerialTaken));
-        assert_eq!(kept.find(&s1, Tick(59)), Some(1));
-        assert_eq!(kept.keep(&pump, &s1, 3, Tick(60)), Ok(()));
+        assert_eq!(kept.keep(&lamp, &s1, 1, Tick::at(0)), Ok(()));
+        assert_eq!(kept.keep(&pump, &s1, 2, Tick::at(59)), Err(SerialTaken));
+        assert_eq!(kept.find(&s1, Tick::at(59)), Some(1));
+        assert_eq!(kept.keep(&pump, &s1, 3, Tick::at(60)), Ok(()));
         kept.forget(&lamp, &s1);
-        assert_eq!(kept.find(&s1, Tick(60)), Some(3), "not the lamp's");
+        assert_eq!(kept.find(&s1, Tick::at(60)), Some(3), "not the lamp's");
         kept.forget(&pump, &s1);
-        assert_eq!(kept.keep(&lamp, &s1, 4, Tick(60)), Ok(()));
-        assert_eq!(kept.find(&s1, Tick(60)), Some(4));
+        assert_eq!(kept.keep(&lamp, &s1, 4, Tick::at(60)), Ok(()));
+        assert_eq!(kept.find(&s1, Tick::at(60)), Some(4));
     }
 
     #[test]
     fn it_never_grows_beyond_its_limit() {
         let (kept, lamp) = (Kept::with_limit(2), product("a"));
         for (text, value) in [("S1", 1), ("S2", 2), ("S2", 3), ("S3", 4)] {
-            assert_eq!(kept.keep(&lamp, &serial(text), value, Tick(0)), Ok(()));
+            assert_eq!(kept.keep(&lamp, &serial(text), value, Tick::at(0)), Ok(()));
             kept.forget(&lamp, &serial("S4"));
             assert!(kept.lock().order.len() <= 2);
         }
-        let found = ["S1", "S2", "S3"].map(|text| kept.find(&serial(text), Tick(0)));
+        let found = ["S1", "S2", "S3"].map(|text| kept.find(&serial(text), Tick::at(0)));
         assert_eq!(found, [None, Some(3), Some(4)]);
     }
 }

@@ -21,7 +21,7 @@ pub(super) enum Tolerance {
 impl Offences {
     /// Notes one more.
     pub(super) fn note(&mut self, now: Tick) -> Tolerance {
-        self.0.retain(|then| now.0 < then.0.saturating_add(SPAN));
+        self.0.retain(|then| now < then.plus(SPAN));
         self.0.push(now);
         if self.0.len() >= LIMIT {
             Tolerance::Gone
@@ -39,13 +39,13 @@ mod tests {
     fn ten_within_a_minute() {
         let mut offences = Offences::default();
         for second in 0..9 {
-            assert_eq!(offences.note(Tick(second)), Tolerance::Left);
+            assert_eq!(offences.note(Tick::at(second)), Tolerance::Left);
         }
-        assert_eq!(offences.note(Tick(59)), Tolerance::Gone);
+        assert_eq!(offences.note(Tick::at(59)), Tolerance::Gone);
 
         let mut slow = Offences::default();
         for n in 0..100 {
-            assert_eq!(slow.note(Tick(n * 7)), Tolerance::Left, "nine a minute");
+            assert_eq!(slow.note(Tick::at(n * 7)), Tolerance::Left, "nine a minute");
         }
     }
 }

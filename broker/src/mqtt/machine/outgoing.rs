@@ -61,6 +61,10 @@ impl Machine {
                 Err(error) => self.give_up(error),
             },
         }
+        if self.output.is_empty() {
+            // The peer takes no packet as large as a CONNACK is.
+            self.ended.get_or_insert(Farewell::PacketTooLarge);
+        }
     }
 
     /// Acknowledges a message. 3.1.1 has no way to say no.

@@ -33,17 +33,7 @@ impl Bench {
 
     /// With these properties in version 5's CONNECT.
     fn with(version: Version, properties: &[u8], terms: &Terms) -> Self {
-        let mut body = b"\0\x04MQTT".to_vec();
-        match version {
-            Version::V5 => body.extend([5, 2, 0, 60, properties.len() as u8]),
-            _ => body.extend([4, 2, 0, 60]),
-        }
-        body.extend(properties);
-        body.extend(b"\0\x01c");
-        let packet = packet(0x10, &body);
-        let Progress::Opened(opening) = Reader::new().feed(&mut packet.as_slice()) else {
-            panic!("a good CONNECT");
-        };
+        let opening = opening(version, properties);
         let mut machine = Machine::new(&opening, terms);
         machine.accept(terms, &WELCOME);
         let mut bench = Self { machine, version };
@@ -147,6 +137,22 @@ impl Bench {
             subscriptions: &[],
         })
     }
+}
+
+/// A CONNECT with these properties in version 5.
+fn opening(version: Version, properties: &[u8]) -> Box<crate::mqtt::opening::Opening> {
+    let mut body = b"\0\x04MQTT".to_vec();
+    match version {
+        Version::V5 => body.extend([5, 2, 0, 60, properties.len() as u8]),
+        _ => body.extend([4, 2, 0, 60]),
+    }
+    body.extend(properties);
+    body.extend(b"\0\x01c");
+    let packet = packet(0x10, &body);
+    let Progress::Opened(opening) = Reader::new().feed(&mut packet.as_slice()) else {
+        panic!("a good CONNECT");
+    };
+    opening
 }
 
 fn packet(first: u8, body: &[u8]) -> Vec<u8> {
@@ -455,4 +461,37 @@ fn bytes_may_come_one_by_one_or_all_at_once() {
         assert_eq!((all, single), (2, 2));
         assert_eq!(bench.said(), [0xd0, 0, 0xd0, 0]);
     }
+}
+
+#[test]
+fn a_peer_without_aliases_gets_none() {
+    // The default written out, behind another property.
+    let none = [0x21, 0, 9, 0x22, 0, 0];
+    for (properties, aliases) in [(&none[..], 0), (&[], 0), (&[0x22, 0, 1], 1)] {
+        let mut bench = Bench::with(
+            Version::V5,
+            properties,
+            &Terms::operator(&Limits::default()),
+        );
+        for _ in 0..2 {
+            bench.deliver(Qos::AtMostOnce, b"x").expect("room");
+        }
+        let with = [
+            bench.publish(0x30, "t", 0, &[0x23, 0, 1], b"x"),
+            bench.publish(0x30, "", 0, &[0x23, 0, 1], b"x"),
+        ];
+        let without = vec![bench.publish(0x30, "t", 0, &[], b"x"); 2];
+        let expected = if aliases == 1 { with.to_vec() } else { without };
+        assert_eq!(bench.said(), expected.concat(), "{properties:02x?}");
+    }
+}
+
+#[test]
+fn a_peer_that_takes_no_connack_is_left() {
+    let opening = opening(Version::V5, &[0x27, 0, 0, 0, 4]);
+    let terms = Terms::operator(&Limits::default());
+    let mut machine = Machine::new(&opening, &terms);
+    machine.accept(&terms, &WELCOME);
+    assert!(machine.output().is_empty());
+    assert_eq!(machine.ended(), Some(Farewell::PacketTooLarge));
 }
