@@ -88,11 +88,6 @@ pub enum EventKind {
     CloneSuspected,
     /// A device's lease was renewed.
     LeaseRenewed,
-    /// Messages that waited for a device had to make room for newer ones.
-    MailDropped {
-        /// How many since the last such event; these are folded to one a minute.
-        count: u64,
-    },
     /// An operator was added or its rights changed.
     OperatorAdded {
         /// Its role.
@@ -103,6 +98,11 @@ pub enum EventKind {
     /// An operator's login failed.
     OperatorRefused {
         /// How often since the last such event; these are folded to one a minute.
+        count: u64,
+    },
+    /// Messages that waited for a device had to make room for newer ones.
+    MailDropped {
+        /// How many since the last such event; these are folded to one a minute.
         count: u64,
     },
 }

@@ -11,6 +11,8 @@ mod control;
 mod demo;
 mod downlink;
 mod edge;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod home;
 mod limits;
 mod listen;
