@@ -5,7 +5,9 @@
 
 mod broker;
 mod bus;
+mod certificate;
 mod cli;
+mod config;
 mod connection;
 mod control;
 mod demo;
@@ -14,13 +16,16 @@ mod home;
 mod limits;
 mod listen;
 mod mqtt;
+mod origins;
 mod output;
 pub mod plugin;
 mod server;
 mod session;
 mod sessions;
 mod signals;
+mod systemd;
 mod watchers;
+mod websocket;
 mod wire;
 
 use std::process::ExitCode;

@@ -30,10 +30,11 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
 }
 
-/// Any byte stream a peer may come over.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+/// Any byte stream a peer may come over. `Sync`, as sessions lend themselves
+/// while they wait.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static> Stream for S {}
 
 /// What happens next on a connection.
 #[derive(Debug)]
@@ -105,9 +106,7 @@ impl<S: Stream> Wire<S> {
         if let Some(farewell) = farewell {
             self.machine.bid_farewell(farewell);
         }
-        if self.machine.output().is_empty() {
-            return;
-        }
+        // What is around MQTT has a farewell of its own.
         let last_word = async {
             self.stream.write_all(self.machine.output()).await?;
             self.stream.shutdown().await
@@ -148,6 +147,7 @@ impl<S: Stream> Wire<S> {
         }
     }
 
+    /// Sends what waits here, and what a layer below may have kept.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.machine.output().is_empty() {
             let output = self.machine.output();
@@ -156,7 +156,7 @@ impl<S: Stream> Wire<S> {
                 sent => self.machine.sent(sent),
             }
         }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_read(
