@@ -16,6 +16,7 @@
 
 mod activation;
 mod cli;
+mod config;
 mod durability;
 mod ending;
 mod events;
@@ -26,6 +27,9 @@ mod isolation;
 mod refusals;
 mod repeats;
 mod services;
+mod stopping;
 mod support;
 mod topics;
+mod transports;
 mod uplink;
+mod websocket;
