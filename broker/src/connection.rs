@@ -256,9 +256,13 @@ mod tests {
     use std::future::Ready;
     use std::mem::size_of;
 
+    use std::pin::Pin;
+
     use tokio::net::TcpStream;
+    use tokio_rustls::server::TlsStream;
 
     use super::*;
+    use crate::websocket::WebSocket;
 
     /// There are thousands of them, so what a connection carries while it
     /// idles is kept in sight.
@@ -272,5 +276,13 @@ mod tests {
             size_of::<DeviceSession<TcpStream>>(),
         );
         assert!(task <= 448 && session <= 384, "{task} and {session} bytes");
+        // What TLS and WebSocket need is in the session, once.
+        type Arriving<S> = Pin<Box<dyn Future<Output = Option<S>> + Send>>;
+        type Secure = TlsStream<TcpStream>;
+        let tls = of(serve::<Arriving<Secure>, Secure>);
+        let both = of(serve::<Arriving<WebSocket<Secure>>, WebSocket<Secure>>);
+        assert!(tls <= 448 && both <= 448, "{tls} and {both} bytes");
+        let more = size_of::<WebSocket<TcpStream>>() - size_of::<TcpStream>();
+        assert!(more <= 512, "{more} bytes");
     }
 }
