@@ -172,3 +172,39 @@ impl<S: Stream> Wire<S> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use firstwake::FeedId;
+    use tokio::io::{AsyncReadExt, BufWriter, duplex};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::mqtt::machine::Terms;
+    use crate::mqtt::opening::{Progress, Reader};
+    use crate::sessions::{Owner, Sessions};
+
+    /// TLS and WebSocket take bytes and send them later.
+    #[tokio::test]
+    async fn what_a_layer_below_keeps_is_sent_on() {
+        let connect = b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02me";
+        let Progress::Opened(opening) = Reader::new().feed(&mut &connect[..]) else {
+            panic!("a CONNECT");
+        };
+        let mut machine = Machine::new(&opening, &Terms::DEVICE);
+        machine.accept(&Terms::DEVICE, None);
+        let sessions = Arc::new(Sessions::default());
+        let feed = FeedId::new(1).expect("valid");
+        let place = sessions.enter(Owner::Device(feed), Tick::NEVER);
+        let (mut peer, server) = duplex(64);
+        let mut wire = Wire::new(BufWriter::new(server), machine, place, Patience::Fixed);
+        let waits = timeout(Duration::ZERO, wire.step()).await;
+        assert!(waits.is_err(), "{waits:?}");
+        let mut connack = [0; 4];
+        let sent = timeout(Duration::ZERO, peer.read_exact(&mut connack)).await;
+        sent.expect("it is there").expect("open");
+        assert_eq!(connack, [0x20, 2, 0, 0]);
+    }
+}

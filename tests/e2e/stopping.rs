@@ -68,6 +68,8 @@ fn peers_that_read_nothing_do_not_hold_it_up() {
     server.broker.terminate();
     assert_eq!(server.broker.wait().code(), Some(0));
     assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
+    let log = server.broker.log();
+    assert!(!log.contains("still open"), "none was left: {log}");
     drop(deaf);
 }
 
