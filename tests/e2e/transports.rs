@@ -129,7 +129,7 @@ fn a_new_certificate_is_shown_on_sighup_and_on_its_own() {
     let server = Everywhere::start();
     server.broker.fleet(&["S1", "S2"]);
     let mut before = shown(&server).expect("TLS");
-    let mut sessions = vec![
+    let mut sessions = [
         live(&server, Door::Mqtts, Version::V5, "S1"),
         live(&server, Door::Wss, Version::V311, "S2"),
     ];
