@@ -18,7 +18,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 pub(crate) use file::File;
-use file::{Mqtts, WebSocket};
+use file::Mqtts;
 
 use crate::certificate::Files;
 use crate::limits::Limits;
@@ -143,6 +143,11 @@ impl Config {
         let named = options.cert.zip(options.key);
         let named = named.map(|(certificate, key)| Files { certificate, key });
 
+        // The sockets of a listener: those handed over under its name, or what
+        // its option says, or its section.
+        let mut sockets = |name, option: Option<Where>, section: Option<Where>| {
+            listener_sockets(handed.named(name), option.or(section))
+        };
         let mut entrances = Vec::new();
         let mut enter = |sockets: Vec<Socket>, protocol: Protocol| {
             entrances.extend(sockets.into_iter().map(|socket| Entrance {
@@ -153,47 +158,35 @@ impl Config {
 
         // The one listener that is there without being asked for.
         let mqtt = mqtt.unwrap_or_default();
-        let place = options.mqtt.or(Some(mqtt.listen.unwrap_or(MQTT)));
-        let sockets = sockets(handed.named("mqtt"), place);
-        enter(sockets, Protocol::Mqtt(plaintext(mqtt.dangerous_plaintext)));
+        let mqtt_sockets = sockets("mqtt", options.mqtt, Some(mqtt.listen.unwrap_or(MQTT)));
+        let plain = plaintext(mqtt.dangerous_plaintext);
+        enter(mqtt_sockets, Protocol::Mqtt(plain));
 
-        let listen = mqtts
-            .as_ref()
-            .map(|section| section.listen.unwrap_or(MQTTS));
-        let mqtts = mqtts.and_then(Mqtts::files);
-        let sockets = self::sockets(handed.named("mqtts"), options.mqtts.or(listen));
-        if !sockets.is_empty() {
-            let files = named.clone().or(mqtts.clone());
-            enter(
-                sockets,
-                Protocol::Mqtts(files.context(no_certificate("mqtts"))?),
-            );
+        let listen = mqtts.as_ref().map(|it| it.listen.unwrap_or(MQTTS));
+        let mqtts_files = mqtts.and_then(Mqtts::files);
+        let mqtts_sockets = sockets("mqtts", options.mqtts, listen);
+        if !mqtts_sockets.is_empty() {
+            let files = named.clone().or(mqtts_files.clone());
+            let files = files.context(no_certificate("mqtts"))?;
+            enter(mqtts_sockets, Protocol::Mqtts(files));
         }
 
-        let listen = websocket
-            .as_ref()
-            .map(|section| section.listen.unwrap_or(WEBSOCKET));
-        let WebSocket {
-            origins,
-            dangerous_plaintext,
-            ..
-        } = websocket.unwrap_or_default();
-        let sockets = self::sockets(handed.named("ws"), options.ws.or(listen));
-        enter(
-            sockets,
-            Protocol::WebSocket(plaintext(dangerous_plaintext), origins),
-        );
+        let listen = websocket.as_ref().map(|it| it.listen.unwrap_or(WEBSOCKET));
+        let websocket = websocket.unwrap_or_default();
+        let plain = plaintext(websocket.dangerous_plaintext);
+        let protocol = Protocol::WebSocket(plain, websocket.origins);
+        enter(sockets("ws", options.ws, listen), protocol);
 
         let listen = websockets
             .as_ref()
-            .map(|section| section.listen.unwrap_or(WEBSOCKETS));
-        let section = websockets.unwrap_or_default();
-        let origins = section.origins.clone();
-        let sockets = self::sockets(handed.named("wss"), options.wss.or(listen));
-        if !sockets.is_empty() {
-            let files = named.or(section.files()).or(mqtts);
+            .map(|it| it.listen.unwrap_or(WEBSOCKETS));
+        let websockets = websockets.unwrap_or_default();
+        let wss_sockets = sockets("wss", options.wss, listen);
+        if !wss_sockets.is_empty() {
+            let origins = websockets.origins.clone();
+            let files = named.or(websockets.files()).or(mqtts_files);
             let files = files.context(no_certificate("websockets"))?;
-            enter(sockets, Protocol::WebSockets(files, origins));
+            enter(wss_sockets, Protocol::WebSockets(files, origins));
         }
 
         handed.finish()?;
@@ -210,7 +203,7 @@ impl Config {
     }
 }
 
-fn sockets(handed: Vec<TcpListener>, place: Option<Where>) -> Vec<Socket> {
+fn listener_sockets(handed: Vec<TcpListener>, place: Option<Where>) -> Vec<Socket> {
     if !handed.is_empty() {
         return handed.into_iter().map(Socket::Inherited).collect();
     }
