@@ -5,6 +5,7 @@ deadline; ports are chosen by the system. Exit status 1 if a check failed.
 """
 
 import contextlib
+import copy
 import itertools
 import json
 import queue
@@ -25,6 +26,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 DEADLINE = 15
+LISTENERS = ("mqtt", "mqtts", "ws", "wss")
 MOSQUITTO = ("mqttv31", "mqttv311", "mqttv5")
 PAHO = {"3.1.1": paho.MQTTv311, "5": paho.MQTTv5}
 PASSWORD = "a long enough password"
@@ -65,12 +67,40 @@ class Server:
         self.product, self.secret = product["product_id"], product["secret"]
         for name in ("watcher", "alice", "bob"):
             self.command("operator", "add", name, "--role", "admin", "--password-stdin", told=PASSWORD)
-        arguments = [binary, "serve", "--data-dir", data, "--mqtt", "127.0.0.1:0"]
+        certificates = f"{data}/certificates"
+        self.command("cert", "dev", "--dir", certificates)
+        self.authority = f"{certificates}/ca.pem"
+        arguments = [binary, "serve", "--data-dir", data]
+        arguments += ["--cert", f"{certificates}/server.pem", "--key", f"{certificates}/server.key"]
+        for listener in LISTENERS:
+            arguments += [f"--{listener}", "127.0.0.1:0"]
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        line = Lines(self.process.stdout).next("the server's address")
-        self.host, port = line.removeprefix("mqtt listening on ").rsplit(":", 1)
-        self.port = int(port)
+        lines = Lines(self.process.stdout)
+        self.listeners = {}
+        for listener in LISTENERS:
+            line = lines.next(f"address of {listener}")
+            host, port = line.removeprefix(f"{listener} listening on ").rsplit(":", 1)
+            self.listeners[listener] = (host, int(port))
+        self.listener = "mqtt"
         self.serials = (f"unit-{number}" for number in itertools.count())
+
+    @property
+    def host(self):
+        return self.listeners[self.listener][0]
+
+    @property
+    def port(self):
+        return self.listeners[self.listener][1]
+
+    @property
+    def encrypted(self):
+        return self.listener in ("mqtts", "wss")
+
+    def through(self, listener):
+        """The same server, for clients of this listener."""
+        other = copy.copy(self)
+        other.listener = listener
+        return other
 
     def command(self, *arguments, told=None):
         done = subprocess.run(
@@ -138,6 +168,8 @@ class Lines:
 
 def mosquitto(server, program, version, username, password, *more):
     login = ["-h", server.host, "-p", str(server.port), "-V", version, "-u", username, "-P", password]
+    if server.encrypted:
+        login += ["--cafile", server.authority]
     done = subprocess.run(
         [program, *login, "-i", username[:23], *more], capture_output=True, text=True, timeout=DEADLINE
     )
@@ -189,6 +221,23 @@ def mosquitto_watch(server, version, topic, quality):
 @check(*MOSQUITTO)
 def mosquitto_answer_arrives(server, version):
     mosquitto_activate(server, version)
+
+
+@check(*MOSQUITTO)
+def mosquitto_over_tls(server, version):
+    server = server.through("mqtts")
+    device = mosquitto_activate(server, version)
+    for _ in range(2):
+        status, said = mosquitto_publish(server, version, device, "1", 1)
+        same(status, 0, f"mosquitto_pub ({said.strip()})")
+
+
+@check(*MOSQUITTO)
+def mosquitto_trusts_only_its_authority(server, version):
+    server = server.through("mqtts")
+    server.authority = "/etc/ssl/certs/ca-certificates.crt"
+    status, _, said = mosquitto(server, "mosquitto_pub", version, "a", "b", "-t", "t", "-n")
+    expect(status != 0, f"it went on with a certificate of nobody's: {said.strip()}")
 
 
 @check(*MOSQUITTO)
@@ -278,7 +327,12 @@ class Peer:
             client_id=username if client_id is None else client_id,
             protocol=PAHO[version],
             reconnect_on_failure=False,
+            transport="websockets" if server.listener in ("ws", "wss") else "tcp",
         )
+        # paho sends an origin of its own making, as if it were a browser.
+        self.client.ws_set_options(headers=without_origin)
+        if server.encrypted:
+            self.client.tls_set(server.authority)
         self.client.username_pw_set(username, password)
         if will:
             self.client.will_set(*will)
@@ -339,6 +393,10 @@ class Peer:
         self.close()
 
 
+def without_origin(headers):
+    return {name: value for name, value in headers.items() if name != "Origin"}
+
+
 def operator(server, version, name, **more):
     peer = Peer(server, version, name, PASSWORD, **more)
     same(peer.reason.value, 0, f"{name}'s CONNACK")
@@ -374,6 +432,19 @@ def of_publish(**values):
 @check(*PAHO)
 def paho_answer_arrives(server, version):
     paho_activate(server, version)
+
+
+@check(*(f"{version} over {listener}" for version in PAHO for listener in LISTENERS[1:]))
+def paho_through_every_listener(server, variant):
+    version, listener = variant.split(" over ")
+    server = server.through(listener)
+    with operator(server, version, "alice") as alice:
+        alice.subscribe("feeds/#", 2)
+        device, peer = paho_device(server, version)
+        with peer:
+            for quality, size in ((0, 1), (1, 60_000), (2, 10)):
+                peer.publish(device.data(), "7" * size, quality)
+                same(len(alice.message(device.data()).payload), size, f"size of the value at QoS {quality}")
 
 
 @check(*PAHO)

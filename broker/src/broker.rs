@@ -8,7 +8,7 @@ use firstwake::mailbox::Moment;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
-use crate::downlink::Door;
+use crate::downlink::Dispatch;
 use crate::edge::Clock;
 use crate::limits::Limits;
 use crate::sessions::Sessions;
@@ -45,9 +45,9 @@ impl Connections {
 }
 
 impl Broker {
-    /// The door for messages to devices.
-    pub(crate) fn downlink(&self) -> Door<'_> {
-        Door {
+    /// The way for messages to devices.
+    pub(crate) fn downlink(&self) -> Dispatch<'_> {
+        Dispatch {
             provisioner: &self.provisioner,
             sessions: Some(&self.sessions),
             capacity: self.limits.mailbox(),

@@ -3,6 +3,7 @@
 //! Exit status: 0 done, 1 refused or failed (one sentence on standard error),
 //! 2 wrong usage.
 
+mod cert;
 mod code;
 mod device;
 mod events;
@@ -54,6 +55,9 @@ enum Command {
     Operator(operator::Command),
     /// Read the audit log, one JSON object a line
     Events(events::Args),
+    /// Certificates to try TLS with
+    #[command(subcommand)]
+    Cert(cert::Command),
     /// Compute a device's activation code
     Code(code::Args),
 }
@@ -91,6 +95,7 @@ impl Args {
             Command::Feed(command) => command.run(&mut reach(data_dir()?).await?).await,
             Command::Operator(command) => command.run(&mut reach(data_dir()?).await?).await,
             Command::Events(args) => args.run(&mut reach(data_dir()?).await?).await,
+            Command::Cert(command) => command.run(),
             Command::Code(args) => args.run(),
         }
     }

@@ -4,6 +4,7 @@
 //! session that lasts for years does not carry the stages before it. Nothing
 //! is decided here: the core admits, and a session of its kind goes on.
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,14 +31,18 @@ const REFUSAL_DEADLINE: Duration = Duration::from_secs(2);
 /// Seconds that a device may take to fetch its credentials.
 const ACTIVATION_SECONDS: u32 = 60;
 
-/// Serves one peer until it is gone.
-pub(crate) async fn serve<S: Stream>(
-    stream: S,
+/// Serves one peer until it is gone. It arrives through the handshakes of its
+/// transport, which count as part of its CONNECT.
+pub(crate) async fn serve<A, S>(
+    arriving: A,
     source: IpAddr,
     permit: OwnedSemaphorePermit,
     broker: Arc<Broker>,
-) {
-    let Some(session) = Box::pin(open(stream, source, permit, &broker)).await else {
+) where
+    A: Future<Output = Option<S>>,
+    S: Stream,
+{
+    let Some(session) = Box::pin(open(arriving, source, permit, &broker)).await else {
         return;
     };
     match session {
@@ -57,15 +62,15 @@ enum Session<S> {
 
 /// Reads the CONNECT and admits the peer, or tells it why not.
 async fn open<S: Stream>(
-    mut stream: S,
+    arriving: impl Future<Output = Option<S>>,
     source: IpAddr,
     permit: OwnedSemaphorePermit,
     broker: &Arc<Broker>,
 ) -> Option<Session<S>> {
     let deadline = Duration::from_secs(broker.limits.connect_seconds.into());
-    let read = timeout(deadline, read_connect(&mut stream));
+    let read = timeout(deadline, read_connect(arriving));
     let read = broker.stopping.run_until_cancelled(read).await?;
-    let (opening, rest) = read.ok().flatten()?;
+    let (stream, opening, rest) = read.ok().flatten()?;
     let version = opening.connect.version;
     // The permit is for silent peers: whoever has spoken waits for nobody else.
     drop(permit);
@@ -81,7 +86,10 @@ async fn open<S: Stream>(
 
 /// Reads until the first packet is whole. What follows it is returned too:
 /// peers may send more before they have an answer.
-async fn read_connect<S: Stream>(stream: &mut S) -> Option<(Box<Opening>, Vec<u8>)> {
+async fn read_connect<S: Stream>(
+    arriving: impl Future<Output = Option<S>>,
+) -> Option<(S, Box<Opening>, Vec<u8>)> {
+    let mut stream = arriving.await?;
     let mut reader = Reader::new();
     let mut buffer = [0; 1024];
     loop {
@@ -89,9 +97,9 @@ async fn read_connect<S: Stream>(stream: &mut S) -> Option<(Box<Opening>, Vec<u8
         let mut bytes = &buffer[..count];
         match reader.feed(&mut bytes) {
             Progress::More => {}
-            Progress::Opened(opening) => return Some((opening, bytes.to_vec())),
+            Progress::Opened(opening) => return Some((stream, opening, bytes.to_vec())),
             Progress::Rejected(rejection, version) => {
-                answer(stream, rejection, version).await;
+                answer(&mut stream, rejection, version).await;
                 return None;
             }
             Progress::Close => return None,
@@ -306,11 +314,16 @@ impl Admitted {
 }
 #[cfg(test)]
 mod tests {
+    use std::future::Ready;
     use std::mem::size_of;
 
+    use std::pin::Pin;
+
     use tokio::net::TcpStream;
+    use tokio_rustls::server::TlsStream;
 
     use super::*;
+    use crate::websocket::WebSocket;
 
     /// There are thousands of them, so what a connection carries while it
     /// idles is kept in sight.
@@ -320,9 +333,17 @@ mod tests {
             size_of::<F>()
         }
         let (task, session) = (
-            of(serve::<TcpStream>),
+            of(serve::<Ready<Option<TcpStream>>, TcpStream>),
             size_of::<DeviceSession<TcpStream>>(),
         );
         assert!(task <= 448 && session <= 384, "{task} and {session} bytes");
+        // What TLS and WebSocket need is in the session, once.
+        type Arriving<S> = Pin<Box<dyn Future<Output = Option<S>> + Send>>;
+        type Secure = TlsStream<TcpStream>;
+        let tls = of(serve::<Arriving<Secure>, Secure>);
+        let both = of(serve::<Arriving<WebSocket<Secure>>, WebSocket<Secure>>);
+        assert!(tls <= 448 && both <= 448, "{tls} and {both} bytes");
+        let more = size_of::<WebSocket<TcpStream>>() - size_of::<TcpStream>();
+        assert!(more <= 512, "{more} bytes");
     }
 }

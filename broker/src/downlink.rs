@@ -1,4 +1,4 @@
-//! The one door for messages to devices, whoever sends: an operator's
+//! The one way for messages to devices, whoever sends: an operator's
 //! session, the command line, and whatever else comes.
 //!
 //! The core puts what is to wait into the device's mailbox. A device that is
@@ -13,8 +13,8 @@ use firstwake::{Body, NotPosted, Posted, Provisioner};
 use crate::bus::Message;
 use crate::sessions::Sessions;
 
-/// The door, and who may be behind it.
-pub(crate) struct Door<'a> {
+/// Sends messages down to devices.
+pub(crate) struct Dispatch<'a> {
     pub(crate) provisioner: &'a Provisioner,
     /// Nobody is connected where no server is running.
     pub(crate) sessions: Option<&'a Sessions>,
@@ -35,7 +35,7 @@ pub(crate) enum Sent {
     NobodyThere,
 }
 
-impl Door<'_> {
+impl Dispatch<'_> {
     /// Sends a message down to a device. Whoever asks has the right to.
     pub(crate) async fn send(
         &self,

@@ -220,7 +220,7 @@ fn private() -> OpenOptions {
 }
 
 /// Writes a file that only its owner reads, and makes sure that it is on disk.
-fn write_private(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
     let write = || {
         let mut file = private().create_new(true).open(path)?;
         file.write_all(text.as_bytes())?;

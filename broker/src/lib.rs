@@ -5,7 +5,9 @@
 
 mod broker;
 mod bus;
+mod certificate;
 mod cli;
+mod config;
 mod connection;
 mod control;
 mod demo;
@@ -17,13 +19,16 @@ mod home;
 mod limits;
 mod listen;
 mod mqtt;
+mod origins;
 mod output;
 pub mod plugin;
 mod server;
 mod session;
 mod sessions;
 mod signals;
+mod systemd;
 mod watchers;
+mod websocket;
 mod wills;
 mod wire;
 

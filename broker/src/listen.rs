@@ -1,28 +1,46 @@
-//! Plain TCP, accepted.
+//! Peers, accepted.
 //!
-//! The accept loop does nothing but accept: each connection has a task of its
-//! own, and a permit for the time until it is admitted, so that a flood of
-//! silent peers is bounded.
+//! One loop for every listener; how a peer's bytes travel is a [`Transport`].
+//! The loop does nothing but accept: each connection has a task of its own, in
+//! which handshakes are made, and a permit for the time until it is admitted,
+//! so that a flood of silent peers is bounded.
 
+pub(crate) mod door;
+mod tcp;
+pub(crate) mod tls;
+pub(crate) mod websocket;
+
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
-use crate::connection;
+use crate::config::Socket;
+use crate::{connection, wire};
 
-/// Connections that have not been admitted yet.
-const OPENING: usize = 2048;
 /// Connections that the kernel may hold before they are accepted; it cuts this
 /// to `net.core.somaxconn`. The usual 128 would lose SYNs in a storm.
 const BACKLOG: u32 = 4096;
 /// A pause after an error of accepting, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How a peer's bytes travel over TCP.
+pub(crate) trait Transport: Send + 'static {
+    /// What carries MQTT in the end.
+    type Stream: wire::Stream;
+    /// The handshakes until then; `None` is a peer that failed one.
+    type Arriving: Future<Output = Option<Self::Stream>> + Send + 'static;
+
+    /// Begins with a connection that was accepted. Handshakes are made by
+    /// whoever awaits the future.
+    fn arrive(&self, tcp: TcpStream) -> Self::Arriving;
+}
 
 /// A bound listener that does not accept yet.
 pub(crate) struct Listener {
@@ -31,17 +49,15 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Binds; port 0 takes a free one.
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    /// Binds, or takes over what was bound before this process began.
+    pub(crate) fn open(socket: Socket) -> io::Result<Self> {
+        let listener = match socket {
+            Socket::Bind(address) => bind(address)?,
+            Socket::Inherited(listener) => {
+                listener.set_nonblocking(true)?;
+                TcpListener::from_std(listener)?
+            }
         };
-        socket.set_reuseaddr(true)?;
-        // What is accepted inherits it: packets are small and wait for answers.
-        socket.set_nodelay(true)?;
-        socket.bind(address)?;
-        let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }
@@ -52,13 +68,18 @@ impl Listener {
     }
 
     /// Accepts until the future is dropped.
-    pub(crate) async fn serve(self, broker: Arc<Broker>, connections: TaskTracker) {
-        let opening = Arc::new(Semaphore::new(OPENING));
+    pub(crate) async fn serve(
+        self,
+        transport: impl Transport,
+        opening: Arc<Semaphore>,
+        broker: Arc<Broker>,
+        connections: TaskTracker,
+    ) {
         loop {
             let Ok(permit) = Arc::clone(&opening).acquire_owned().await else {
                 return;
             };
-            let (stream, peer) = match self.listener.accept().await {
+            let (tcp, peer) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -67,11 +88,24 @@ impl Listener {
                 }
             };
             connections.spawn(connection::serve(
-                stream,
+                transport.arrive(tcp),
                 peer.ip().to_canonical(),
                 permit,
                 Arc::clone(&broker),
             ));
         }
     }
+}
+
+/// Binds; port 0 takes a free one.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    // What is accepted inherits it: packets are small and wait for answers.
+    socket.set_nodelay(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }

@@ -2,55 +2,42 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::{Broker, Connections};
 use crate::bus::{Bus, Watch};
+use crate::certificate::{self, Certificate};
+use crate::config::Config;
 use crate::control::socket;
 use crate::edge::Clock;
 use crate::home::{FirstOperator, Home, Lock};
-use crate::limits::Limits;
-use crate::listen::Listener;
+use crate::listen::door::Door;
 use crate::mqtt::packet::Farewell;
 use crate::sessions::Sessions;
-use crate::watchers;
+use crate::signals::Hangups;
 use crate::wills::Wills;
+use crate::{systemd, watchers};
 
+/// Connections that have not been admitted yet.
+const OPENING: usize = 2048;
 /// How long sessions have to end once the server stops.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// What a server is started with.
-#[derive(Debug)]
-pub(crate) struct Config {
-    pub(crate) data_dir: PathBuf,
-    pub(crate) mqtt: SocketAddr,
-    pub(crate) plaintext: Plaintext,
-    pub(crate) limits: Limits,
-}
-
-/// Where MQTT may be spoken without TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Plaintext {
-    /// Only where nobody listens in.
-    Loopback,
-    /// Anywhere: codes and keys can be read on the way.
-    Dangerous,
-}
 
 /// A server that is bound and not yet serving.
 pub(crate) struct Server {
     lock: Lock,
     broker: Arc<Broker>,
     router: Watch,
-    listener: Listener,
+    doors: Vec<Door>,
+    certificates: Vec<Arc<Certificate>>,
     control: UnixListener,
     first_operator: Option<FirstOperator>,
 }
@@ -60,16 +47,13 @@ impl Config {
     pub(crate) async fn build(self) -> Result<Server> {
         let Self {
             data_dir,
-            mqtt,
-            plaintext,
+            entrances,
             limits,
         } = self;
-        if !mqtt.ip().is_loopback() && plaintext == Plaintext::Loopback {
-            bail!(
-                "plain MQTT on {mqtt} shows codes and keys to whoever listens in: \
-                 use a loopback address, or accept it with --dangerous-plaintext"
-            );
+        for entrance in &entrances {
+            entrance.check()?;
         }
+        let mut certificates = Vec::new();
         let clock = Clock::start();
         let home = Home::prepare(&data_dir)?;
         let lock = match home.try_lock()? {
@@ -80,8 +64,8 @@ impl Config {
                 in_use.by
             ),
         };
-        let listener =
-            Listener::bind(mqtt).with_context(|| format!("{mqtt} cannot be listened on"))?;
+        let open = |entrance| Door::open(entrance, &mut certificates, &limits);
+        let doors = entrances.into_iter().map(open).collect::<Result<_>>()?;
         let (provisioner, first_operator) = lock.open(clock.now()).await?;
         let (bus, router) = Bus::start()?;
         let control = socket::bind(lock.home()).context("the control socket cannot be made")?;
@@ -99,7 +83,8 @@ impl Config {
             lock,
             broker,
             router,
-            listener,
+            doors,
+            certificates,
             control,
             first_operator,
         })
@@ -107,9 +92,10 @@ impl Config {
 }
 
 impl Server {
-    /// The real address of the MQTT listener.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.listener.address()
+    /// What is spoken where, by real addresses.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let addresses = self.doors.iter();
+        addresses.map(|door| (door.name, door.listener.address()))
     }
 
     /// What the first run made, to be told once.
@@ -119,23 +105,29 @@ impl Server {
 
     /// Serves until `stop`, then lets sessions end. An error is a part that
     /// the server cannot do without.
-    pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
+    pub(crate) async fn run(self, stop: impl Future<Output = ()>, hangups: Hangups) -> Result<()> {
         let Self {
             lock,
             broker,
             router,
-            listener,
+            doors,
+            certificates,
             control,
             first_operator: _,
         } = self;
         let tasks = TaskTracker::new();
         let mut services = JoinSet::new();
-        services.spawn(listener.serve(Arc::clone(&broker), tasks.clone()));
+        let opening = Arc::new(Semaphore::new(OPENING));
+        for door in doors {
+            door.serve(&mut services, &opening, &broker, &tasks);
+        }
         services.spawn(socket::serve(control, Arc::clone(&broker), tasks.clone()));
         services.spawn(watchers::sweep(Arc::clone(&broker)));
         services.spawn(watchers::expire(Arc::clone(&broker)));
         services.spawn(watchers::enforce(Arc::clone(&broker)));
         services.spawn(watchers::report(Arc::clone(&broker)));
+        services.spawn(certificate::watch(certificates, hangups));
+        services.spawn(systemd::watchdog());
         let outcome = tokio::select! {
             () = stop => Ok(()),
             ended = router.ended() => Err(anyhow!(ended)),

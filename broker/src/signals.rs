@@ -1,4 +1,5 @@
-//! Being asked to stop, by the system or by whoever sits at the terminal.
+//! Being asked to stop or to read again, by the system or by whoever sits at
+//! the terminal.
 
 use std::future::poll_fn;
 use std::io;
@@ -34,5 +35,22 @@ impl Stop {
             }
         })
         .await;
+    }
+}
+
+/// SIGHUP, for what reads its files again.
+pub(crate) struct Hangups(Signal);
+
+impl Hangups {
+    /// Listens; from then on SIGHUP ends nothing.
+    pub(crate) fn listen() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending().await
+        }
     }
 }

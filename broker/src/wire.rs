@@ -29,10 +29,11 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
 }
 
-/// Any byte stream a peer may come over.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+/// Any byte stream a peer may come over. `Sync`, as sessions lend themselves
+/// while they wait.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static> Stream for S {}
 
 /// What happens next on a connection.
 #[derive(Debug)]
@@ -108,9 +109,7 @@ impl<S: Stream> Wire<S> {
         if let Some(farewell) = farewell {
             self.machine.bid_farewell(farewell);
         }
-        if self.machine.output().is_empty() {
-            return;
-        }
+        // What is around MQTT has a farewell of its own.
         let last_word = async {
             self.stream.write_all(self.machine.output()).await?;
             self.stream.shutdown().await
@@ -154,6 +153,7 @@ impl<S: Stream> Wire<S> {
         }
     }
 
+    /// Sends what waits here, and what a layer below may have kept.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.machine.output().is_empty() {
             let output = self.machine.output();
@@ -162,7 +162,7 @@ impl<S: Stream> Wire<S> {
                 sent => self.machine.sent(sent),
             }
         }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_read(
@@ -176,5 +176,49 @@ impl<S: Stream> Wire<S> {
             self.machine.feed(read.filled(), inputs);
             Poll::Ready(Ok(read.filled().len()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use firstwake::FeedId;
+    use tokio::io::{AsyncReadExt, BufWriter, duplex};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::mqtt::machine::{Session, Terms, Welcome};
+    use crate::mqtt::opening::{Progress, Reader};
+    use crate::mqtt::packet::Start;
+    use crate::sessions::{Owner, Sessions};
+
+    /// TLS and WebSocket take bytes and send them later.
+    #[tokio::test]
+    async fn what_a_layer_below_keeps_is_sent_on() {
+        let connect = b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02me";
+        let Progress::Opened(opening) = Reader::new().feed(&mut &connect[..]) else {
+            panic!("a CONNECT");
+        };
+        let mut machine = Machine::new(&opening, &Terms::ACTIVATION);
+        let welcome = Welcome {
+            session: Session::New,
+            session_expiry: 0,
+            session_expiry_asked: 0,
+            keep_alive: None,
+            client_id: None,
+        };
+        machine.accept(&Terms::ACTIVATION, &welcome);
+        let sessions = Arc::new(Sessions::default());
+        let feed = FeedId::new(1).expect("valid");
+        let place = sessions.enter(Owner::Device(feed), Start::Clean, Tick::NEVER);
+        let (mut peer, server) = duplex(64);
+        let mut wire = Wire::new(BufWriter::new(server), machine, place, Patience::Fixed);
+        let waits = timeout(Duration::ZERO, wire.step()).await;
+        assert!(waits.is_err(), "{waits:?}");
+        let mut connack = [0; 4];
+        let sent = timeout(Duration::ZERO, peer.read_exact(&mut connack)).await;
+        sent.expect("it is there").expect("open");
+        assert_eq!(connack, [0x20, 2, 0, 0]);
     }
 }

@@ -16,6 +16,7 @@
 
 mod activation;
 mod cli;
+mod config;
 mod confined;
 mod durability;
 mod ending;
@@ -28,7 +29,10 @@ mod mailbox;
 mod refusals;
 mod repeats;
 mod services;
+mod stopping;
 mod support;
 mod topics;
+mod transports;
 mod uplink;
+mod websocket;
 mod wills;

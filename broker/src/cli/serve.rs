@@ -1,17 +1,16 @@
 //! `firstwake serve`: the server in the foreground.
 
 use std::io::{self, IsTerminal};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use tracing_subscriber::EnvFilter;
 
 use super::announce;
-use crate::limits::Limits;
+use crate::config::{Config, File, Options};
 use crate::output::{complain, say};
-use crate::server::{Config, Plaintext};
-use crate::signals::Stop;
+use crate::signals::{Hangups, Stop};
+use crate::systemd::{self, Sockets};
 
 /// Open files below which a fleet will not fit.
 const FEW_FILES: u64 = 4096;
@@ -19,13 +18,11 @@ const FEW_FILES: u64 = 4096;
 /// Run the server until it is told to stop
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Where to listen for MQTT; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1883")]
-    mqtt: SocketAddr,
-    /// Speak MQTT without TLS on an address that is not loopback: whoever
-    /// listens in reads codes and keys
-    #[arg(long)]
-    dangerous_plaintext: bool,
+    /// Read the configuration from this file; options override it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
 }
 
 impl Args {
@@ -34,22 +31,21 @@ impl Args {
         raise_file_limit();
         // Before anything is announced: a signal from then on is a clean stop.
         let stop = Stop::listen()?;
-        let config = Config {
-            data_dir,
-            mqtt: self.mqtt,
-            plaintext: if self.dangerous_plaintext {
-                Plaintext::Dangerous
-            } else {
-                Plaintext::Loopback
-            },
-            limits: Limits::default(),
+        let hangups = Hangups::listen()?;
+        let file = match &self.config {
+            Some(path) => File::read(path)?,
+            None => File::default(),
         };
+        let config = Config::new(data_dir, self.options, file, Sockets::take()?)?;
         let server = config.build().await?;
         if let Some(first) = server.first_operator() {
             announce(first);
         }
-        say(&format!("mqtt listening on {}", server.address()))?;
-        server.run(asked_to_stop(stop)).await
+        for (name, address) in server.addresses() {
+            say(&format!("{name} listening on {address}"))?;
+        }
+        systemd::ready();
+        server.run(asked_to_stop(stop), hangups).await
     }
 }
 
@@ -58,6 +54,7 @@ impl Args {
 async fn asked_to_stop(mut stop: Stop) {
     stop.next().await;
     tracing::info!("stopping");
+    systemd::stopping();
     tokio::spawn(async move {
         stop.next().await;
         complain("firstwake: stopped the hard way");

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::request::{Reply, Request};
 use super::socket::{connect, read_line, write_line};
 use super::steward::carry_out;
-use crate::downlink::Door;
+use crate::downlink::Dispatch;
 use crate::edge::Clock;
 use crate::home::{FirstOperator, Home, InUse, Lock};
 use crate::limits::Limits;
@@ -71,13 +71,13 @@ impl Control {
                     .context("the server's answer is not understood: is it another version?")?
             }
             Self::Own { provisioner, .. } => {
-                let door = Door {
+                let dispatch = Dispatch {
                     provisioner,
                     sessions: None,
                     capacity: Limits::default().mailbox(),
                     moment: Clock::start().moment(),
                 };
-                carry_out(request, &door).await
+                carry_out(request, &dispatch).await
             }
         };
         match reply {

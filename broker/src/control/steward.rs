@@ -13,18 +13,18 @@ use firstwake::{
 };
 
 use super::request::{Act, OperatorView, Reply, Request};
-use crate::downlink::Door;
+use crate::downlink::Dispatch;
 
 /// Carries out one request. A refusal is a reply, in one sentence.
-pub(crate) async fn carry_out(request: Request, door: &Door<'_>) -> Reply {
-    match attempt(request, door).await {
+pub(crate) async fn carry_out(request: Request, dispatch: &Dispatch<'_>) -> Reply {
+    match attempt(request, dispatch).await {
         Ok(reply) => reply,
         Err(error) => Reply::Refused(error.to_string()),
     }
 }
 
-async fn attempt(request: Request, door: &Door<'_>) -> Result<Reply> {
-    let (provisioner, now) = (door.provisioner, door.moment.at);
+async fn attempt(request: Request, dispatch: &Dispatch<'_>) -> Result<Reply> {
+    let (provisioner, now) = (dispatch.provisioner, dispatch.moment.at);
     let registry = provisioner.registry();
     Ok(match request {
         Request::CreateProduct {
@@ -87,7 +87,7 @@ async fn attempt(request: Request, door: &Door<'_>) -> Result<Reply> {
         Request::Explain { name } => {
             Reply::Explanation(Box::new(provisioner.explain(&name, now).await?))
         }
-        Request::Send { feed, note } => Reply::Sent(note::send(feed, note, door).await?),
+        Request::Send { feed, note } => Reply::Sent(note::send(feed, note, dispatch).await?),
         Request::AddOperator {
             name,
             password,

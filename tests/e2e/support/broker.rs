@@ -14,7 +14,9 @@ use super::{Connect, Peer, Version};
 /// A server and its data directory. Dropping it kills the process.
 pub(crate) struct TestBroker {
     child: Child,
-    address: SocketAddr,
+    /// What is spoken where, as the server has printed it.
+    listeners: Vec<(String, SocketAddr)>,
+    arguments: Vec<String>,
     data_dir: PathBuf,
     directory: TempDir,
 }
@@ -28,18 +30,44 @@ impl TestBroker {
     /// Starts with its data in this place under a directory of its own.
     pub(crate) fn start_in(place: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
+        Self::launch(directory, place, &["mqtt"], &["--mqtt", "127.0.0.1:0"])
+    }
+
+    /// Starts with these arguments; these listeners have to be announced, in
+    /// this order.
+    pub(crate) fn launch(
+        directory: TempDir,
+        place: &str,
+        listeners: &[&str],
+        arguments: &[&str],
+    ) -> Self {
         let data_dir = directory.path().join(place);
-        let (child, address) = spawn(&data_dir, &log(&directory));
+        let arguments: Vec<String> = arguments.iter().map(|&text| text.into()).collect();
+        let mut command = serve(&data_dir, &log(&directory));
+        let (child, listeners) = announced(command.args(&arguments), listeners);
         Self {
             child,
-            address,
+            listeners,
+            arguments,
             data_dir,
             directory,
         }
     }
 
+    /// Where MQTT is spoken.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.listens("mqtt")
+    }
+
+    /// Where this listener is.
+    pub(crate) fn listens(&self, name: &str) -> SocketAddr {
+        let found = self.listeners.iter().find(|(found, _)| found == name);
+        found.expect("such a listener").1
+    }
+
+    /// What the server has logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(log(&self.directory)).expect("a log")
     }
 
     pub(crate) fn data_dir(&self) -> &Path {
@@ -61,12 +89,12 @@ impl TestBroker {
 
     /// A TCP connection.
     pub(crate) fn peer(&self, version: Version) -> Peer {
-        Peer::open(self.address, version)
+        Peer::open(self.address(), version)
     }
 
     /// A peer that is let in.
     pub(crate) fn admitted(&self, version: Version, connect: &Connect<'_>) -> Peer {
-        Peer::admitted(self.address, version, connect)
+        Peer::admitted(self.address(), version, connect)
     }
 
     /// Kills the process where it stands, and starts another.
@@ -77,7 +105,9 @@ impl TestBroker {
 
     /// Starts another process in place of one that has ended.
     pub(crate) fn restart(&mut self) {
-        (self.child, self.address) = spawn(&self.data_dir, &log(&self.directory));
+        let names: Vec<&str> = self.listeners.iter().map(|(name, _)| &**name).collect();
+        let mut command = serve(&self.data_dir, &log(&self.directory));
+        (self.child, self.listeners) = announced(command.args(&self.arguments), &names);
     }
 
     /// kill -9.
@@ -88,7 +118,12 @@ impl TestBroker {
 
     /// Asks the server to stop.
     pub(crate) fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.pid());
+        self.signal("TERM");
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.pid());
         let status = Command::new("sh").args(["-c", &kill]).status();
         assert!(status.expect("a shell").success());
     }
@@ -137,24 +172,38 @@ fn log(directory: &TempDir) -> PathBuf {
     directory.path().join("log")
 }
 
-/// Starts a server and waits until it says where it listens.
-fn spawn(data_dir: &Path, log: &Path) -> (Child, SocketAddr) {
+/// The command that serves.
+pub(crate) fn serve(data_dir: &Path, log: &Path) -> Command {
     let log = File::options().create(true).append(true).open(log);
-    let mut child = command()
-        .args(["serve", "--mqtt", "127.0.0.1:0", "--data-dir"])
+    let mut command = command();
+    command
+        .args(["serve", "--data-dir"])
         .arg(data_dir)
         .stdin(Stdio::null())
+        .stderr(log.expect("a log"));
+    command
+}
+
+/// Starts a server and waits until it says where it listens.
+pub(crate) fn announced(
+    command: &mut Command,
+    listeners: &[&str],
+) -> (Child, Vec<(String, SocketAddr)>) {
+    let mut child = command
         .stdout(Stdio::piped())
-        .stderr(log.expect("a log"))
         .spawn()
         .expect("the server starts");
-    let stdout = child.stdout.take().expect("piped");
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line).expect("a line");
-    let address = line
-        .trim_end()
-        .strip_prefix("mqtt listening on ")
-        .and_then(|address| address.parse().ok())
-        .unwrap_or_else(|| panic!("ready is said otherwise: {line:?}"));
-    (child, address)
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+    let read = |name: &&str| {
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("a line");
+        let address = line
+            .trim_end()
+            .strip_prefix(&format!("{name} listening on "))
+            .and_then(|address| address.parse().ok())
+            .unwrap_or_else(|| panic!("ready is said otherwise: {line:?}"));
+        ((*name).to_owned(), address)
+    };
+    let listeners = listeners.iter().map(read).collect();
+    (child, listeners)
 }

@@ -1,7 +1,9 @@
 //! What the stories share: a server, a peer over raw bytes, a small fleet.
 
 mod broker;
+mod carriers;
 mod command;
+mod everywhere;
 mod fleet;
 mod operator;
 mod peer;
@@ -9,11 +11,13 @@ pub(crate) mod wire;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use broker::TestBroker;
+pub(crate) use broker::{TestBroker, announced, serve};
+pub(crate) use carriers::{Secure, Socket};
 pub(crate) use command::{Done, command, firstwake};
+pub(crate) use everywhere::{Door, Everywhere};
 pub(crate) use fleet::{Credentials, SECRET, code};
 pub(crate) use operator::PASSWORD;
-pub(crate) use peer::Peer;
+pub(crate) use peer::{Peer, dial};
 pub(crate) use wire::{Connect, Version};
 
 /// No step of a test takes longer, unless it hangs.

@@ -10,17 +10,40 @@ use super::wire::{
     Connect, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBREC, PUBREL, Packet, Publish, Version,
 };
 
+/// What carries a peer's bytes.
+pub(crate) trait Carrier: Read + Write {
+    /// The socket at the bottom.
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Carrier for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+/// Connects; no read from it hangs for ever.
+pub(crate) fn dial(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the server listens");
+    stream.set_nodelay(true).expect("an open socket");
+    stream.set_read_timeout(Some(HUNG)).expect("not zero");
+    stream
+}
+
 pub(crate) struct Peer {
-    stream: TcpStream,
+    stream: Box<dyn Carrier>,
     pub(crate) version: Version,
 }
 
 impl Peer {
     /// A TCP connection on which nothing was said.
     pub(crate) fn open(address: SocketAddr, version: Version) -> Self {
-        let stream = TcpStream::connect(address).expect("the server listens");
-        stream.set_nodelay(true).expect("an open socket");
-        stream.set_read_timeout(Some(HUNG)).expect("not zero");
+        Self::over(dial(address), version)
+    }
+
+    /// Whatever carries its bytes.
+    pub(crate) fn over(carrier: impl Carrier + 'static, version: Version) -> Self {
+        let stream = Box::new(carrier);
         Self { stream, version }
     }
 
@@ -33,18 +56,26 @@ impl Peer {
 
     /// Is let in.
     pub(crate) fn admitted(address: SocketAddr, version: Version, connect: &Connect<'_>) -> Self {
-        let mut peer = Self::connect(address, version, connect);
-        let connack = peer.packet();
+        let mut peer = Self::open(address, version);
+        peer.admit(connect);
+        peer
+    }
+
+    /// Sends a CONNECT, which has to be accepted.
+    pub(crate) fn admit(&mut self, connect: &Connect<'_>) {
+        let version = self.version;
+        self.send(&connect.bytes(version));
+        let connack = self.packet();
         assert_eq!(
             (connack.first, &connack.body[..2]),
             (0x20, [0, 0].as_slice()),
             "{version:?} {connect:?}"
         );
-        peer
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the server reads");
+        self.stream.flush().expect("the server reads");
     }
 
     /// Sends what a server may not want to read to the end, asks for a sign of
@@ -175,9 +206,10 @@ impl Peer {
 
     /// Whether anything comes, or the end, before so much time is over.
     pub(crate) fn says_something_within(&self, time: Duration) -> bool {
-        self.stream.set_read_timeout(Some(time)).expect("not zero");
-        let peeked = self.stream.peek(&mut [0]);
-        self.stream.set_read_timeout(Some(HUNG)).expect("not zero");
+        let tcp = self.stream.tcp();
+        tcp.set_read_timeout(Some(time)).expect("not zero");
+        let peeked = tcp.peek(&mut [0]);
+        tcp.set_read_timeout(Some(HUNG)).expect("not zero");
         !peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
@@ -189,7 +221,7 @@ impl Peer {
 
     /// Ends the connection as a cut cable does: without a word.
     pub(crate) fn vanish(self) {
-        drop(self.stream.shutdown(Shutdown::Both));
+        drop(self.stream.tcp().shutdown(Shutdown::Both));
     }
 
     fn byte(&mut self) -> Option<u8> {

@@ -6,10 +6,10 @@ use firstwake::{FeedId, Qos};
 
 use crate::bus::Message;
 use crate::control::request::{Note, Wanted};
-use crate::downlink::{Door, Sent};
+use crate::downlink::{Dispatch, Sent};
 use crate::mqtt::packet::Properties;
 
-pub(super) async fn send(feed: FeedId, note: Note, door: &Door<'_>) -> Result<Wanted> {
+pub(super) async fn send(feed: FeedId, note: Note, dispatch: &Dispatch<'_>) -> Result<Wanted> {
     let (downlink, payload, qos, expiry) = match note {
         Note::Command {
             name,
@@ -32,9 +32,9 @@ pub(super) async fn send(feed: FeedId, note: Note, door: &Door<'_>) -> Result<Wa
             message_expiry: expiry,
             ..Properties::default()
         },
-        ..Message::of_server(downlink.topic().clone(), payload, door.moment.at)
+        ..Message::of_server(downlink.topic().clone(), payload, dispatch.moment.at)
     };
-    let sent = door.send(&downlink, message).await?;
+    let sent = dispatch.send(&downlink, message).await?;
     Ok(match sent {
         Sent::Waits => Wanted::Waits,
         Sent::Handed => Wanted::Handed,

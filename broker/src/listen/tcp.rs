@@ -1,0 +1,19 @@
+//! MQTT over plain TCP: there is no handshake.
+
+use std::future::{Ready, ready};
+
+use tokio::net::TcpStream;
+
+use super::Transport;
+
+/// Plain TCP.
+pub(crate) struct Tcp;
+
+impl Transport for Tcp {
+    type Stream = TcpStream;
+    type Arriving = Ready<Option<TcpStream>>;
+
+    fn arrive(&self, tcp: TcpStream) -> Self::Arriving {
+        ready(Some(tcp))
+    }
+}

@@ -1,0 +1,137 @@
+//! A server with every listener, and peers that come through each.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+
+use super::carriers::{Secure, Socket, secure};
+use super::peer::dial;
+use super::{Connect, Peer, TestBroker, Version, firstwake};
+
+/// A way in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    Mqtt,
+    Mqtts,
+    Ws,
+    Wss,
+}
+
+impl Door {
+    pub(crate) const ALL: [Self; 4] = [Self::Mqtt, Self::Mqtts, Self::Ws, Self::Wss];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Mqtt => "mqtt",
+            Self::Mqtts => "mqtts",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+}
+
+/// A server that listens for everything, with a certificate made to try.
+pub(crate) struct Everywhere {
+    pub(crate) broker: TestBroker,
+    certificates: PathBuf,
+    trust: Arc<ClientConfig>,
+}
+
+impl Everywhere {
+    pub(crate) fn start() -> Self {
+        Self::configured("", "")
+    }
+
+    /// With these keys for WebSockets, and these limits.
+    pub(crate) fn configured(websocket: &str, limits: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let certificates = directory.path().join("certificates");
+        make_certificate(&certificates);
+        let any = "listen = '127.0.0.1:0'";
+        let text = format!(
+            "[mqtt]\n{any}\n\
+             [mqtts]\n{any}\ncertificate = 'certificates/server.pem'\n\
+             key = 'certificates/server.key'\n\
+             [websocket]\n{any}\n{websocket}\n[websockets]\n{any}\n{websocket}\n\
+             [limits]\n{limits}\n"
+        );
+        let config = directory.path().join("firstwake.toml");
+        fs::write(&config, text).expect("written");
+        let config = config.to_str().expect("UTF-8").to_owned();
+        let names = Door::ALL.map(Door::name);
+        let broker = TestBroker::launch(directory, "data", &names, &["--config", &config]);
+        let trust = trust(&certificates, rustls::ALL_VERSIONS);
+        Self {
+            broker,
+            certificates,
+            trust,
+        }
+    }
+
+    /// A peer that has come through a door and said nothing.
+    pub(crate) fn peer(&self, door: Door, version: Version) -> Peer {
+        let address = self.broker.listens(door.name());
+        match door {
+            Door::Mqtt => Peer::open(address, version),
+            Door::Mqtts => Peer::over(self.secure(door), version),
+            Door::Ws => Peer::over(Socket::ask(dial(address)), version),
+            Door::Wss => Peer::over(Socket::ask(self.secure(door)), version),
+        }
+    }
+
+    /// A peer that is let in through a door.
+    pub(crate) fn admitted(&self, door: Door, version: Version, connect: &Connect<'_>) -> Peer {
+        let mut peer = self.peer(door, version);
+        peer.admit(connect);
+        peer
+    }
+
+    /// A TLS connection that trusts the server's authority.
+    pub(crate) fn secure(&self, door: Door) -> Secure {
+        self.try_secure(door, &self.trust).expect("TLS")
+    }
+
+    pub(crate) fn try_secure(&self, door: Door, trust: &Arc<ClientConfig>) -> io::Result<Secure> {
+        secure(self.broker.listens(door.name()), trust)
+    }
+
+    /// Where the certificates are.
+    pub(crate) fn certificates(&self) -> &Path {
+        &self.certificates
+    }
+
+    /// What trusts the authority that is there now.
+    pub(crate) fn trust(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+        Arc::unwrap_or_clone(trust(&self.certificates, versions))
+    }
+
+    /// Replaces the certificates by new ones of another authority.
+    pub(crate) fn renew(&self) {
+        make_certificate(&self.certificates);
+    }
+}
+
+/// Trusts the authority in this directory, in these versions of TLS.
+fn trust(certificates: &Path, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_file(certificates.join("ca.pem"));
+    roots.add(authority.expect("PEM")).expect("an authority");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+fn make_certificate(directory: &Path) {
+    let path = directory.to_str().expect("UTF-8");
+    let make = ["cert", "dev", "--force", "--dir", path];
+    firstwake(directory, &make, "").ok();
+}
