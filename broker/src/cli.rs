@@ -3,9 +3,11 @@
 //! Exit status: 0 done, 1 refused or failed (one sentence on standard error),
 //! 2 wrong usage.
 
+mod ban;
 mod code;
 mod device;
 mod events;
+mod many;
 mod operator;
 mod product;
 mod serials;
@@ -45,6 +47,9 @@ enum Command {
     /// Single devices
     #[command(subcommand)]
     Device(device::Command),
+    /// Keep sources out, whoever connects from there
+    #[command(subcommand)]
+    Ban(ban::Command),
     /// Who may watch and talk to devices
     #[command(subcommand)]
     Operator(operator::Command),
@@ -84,6 +89,7 @@ impl Args {
             Command::Demo(args) => args.run().await,
             Command::Product(command) => command.run(&mut reach(data_dir()?).await?).await,
             Command::Device(command) => command.run(&mut reach(data_dir()?).await?).await,
+            Command::Ban(command) => command.run(&mut reach(data_dir()?).await?).await,
             Command::Operator(command) => command.run(&mut reach(data_dir()?).await?).await,
             Command::Events(args) => args.run(&mut reach(data_dir()?).await?).await,
             Command::Code(args) => args.run(),

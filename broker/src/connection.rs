@@ -8,13 +8,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstwake::{Admission, Attempt, NotAdmitted, ProductId};
+use firstwake::{Admission, Attempt, NotAdmitted, Pace, ProductId, Proof, Refusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::broker::Broker;
 use crate::edge::Tick;
+use crate::gate::{Courtesy, Pass, Turned};
+use crate::limits::Limits;
 use crate::mqtt::connack::Rejection;
 use crate::mqtt::machine::{Machine, Terms};
 use crate::mqtt::opening::{Opening, Progress, Reader};
@@ -23,19 +24,20 @@ use crate::session::{self, ActivationSession, DeviceSession, OperatorSession, Wi
 use crate::sessions::{Owner, Place};
 use crate::wire::{Patience, Stream, Wire};
 
+/// Bytes read at once until the CONNECT is whole.
+const FIRST_READ: usize = 1024;
 /// How long a peer may take to read that it is refused.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a source that fails too often waits for each answer.
+const SLOWLY: Duration = Duration::from_secs(3);
+/// How long a peer that is turned away may take for its CONNECT.
+const COURTESY: Duration = Duration::from_secs(1);
 /// Seconds that a device may take to fetch its credentials.
 const ACTIVATION_SECONDS: u32 = 60;
 
 /// Serves one peer until it is gone.
-pub(crate) async fn serve<S: Stream>(
-    stream: S,
-    source: IpAddr,
-    permit: OwnedSemaphorePermit,
-    broker: Arc<Broker>,
-) {
-    let Some(session) = Box::pin(open(stream, source, permit, &broker)).await else {
+pub(crate) async fn serve<S: Stream>(stream: S, mut pass: Pass, broker: Arc<Broker>) {
+    let Some(session) = Box::pin(open(stream, &mut pass, &broker)).await else {
         return;
     };
     match session {
@@ -44,6 +46,23 @@ pub(crate) async fn serve<S: Stream>(
         Session::Device(session) => session.run(&broker).await,
         Session::Operator(session) => Box::pin(session.run(&broker)).await,
     }
+}
+
+/// Tells a peer that may not connect at all why, if it sends its CONNECT at
+/// once. Nothing is checked or looked up for it. Not for a stream that takes a
+/// handshake before its first byte: that is closed.
+pub(crate) async fn turn_away<S: Stream>(
+    mut stream: S,
+    turned: Turned,
+    _courtesy: Courtesy,
+    broker: Arc<Broker>,
+) {
+    let told = timeout(COURTESY, async {
+        if let Some((opening, _)) = read_connect(&mut stream, &[]).await {
+            answer(&mut stream, turned.into(), opening.connect.version).await;
+        }
+    });
+    broker.stopping.run_until_cancelled(told).await;
 }
 
 /// A session of one of the three kinds.
@@ -56,34 +75,65 @@ enum Session<S> {
 /// Reads the CONNECT and admits the peer, or tells it why not.
 async fn open<S: Stream>(
     mut stream: S,
-    source: IpAddr,
-    permit: OwnedSemaphorePermit,
+    pass: &mut Pass,
     broker: &Arc<Broker>,
 ) -> Option<Session<S>> {
-    let deadline = Duration::from_secs(broker.limits.connect_seconds.into());
-    let read = timeout(deadline, read_connect(&mut stream));
-    let read = broker.stopping.run_until_cancelled(read).await?;
-    let (opening, rest) = read.ok().flatten()?;
+    let source = pass.address();
+    let read = hear(&mut stream, pass, &broker.limits);
+    let (opening, rest) = broker.stopping.run_until_cancelled(read).await??;
     let version = opening.connect.version;
-    // The permit is for silent peers: whoever has spoken waits for nobody else.
-    drop(permit);
+    // The place is for silent peers: whoever has spoken takes up nobody's.
+    pass.opened();
     let outcome = admit(opening, source, broker).await;
     match outcome {
         Ok(admitted) => Some(admitted.start(stream, &rest, source)),
         Err(rejection) => {
+            take_time(rejection, source, broker).await?;
             reject(stream, rejection, version).await;
             None
         }
     }
 }
 
+/// Waits for the first byte and then for the whole CONNECT, as long as each may
+/// take.
+async fn hear<S: Stream>(
+    stream: &mut S,
+    pass: &Pass,
+    limits: &Limits,
+) -> Option<(Box<Opening>, Vec<u8>)> {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let first_byte = seconds(limits.first_byte_seconds.min(limits.connect_seconds));
+    let mut buffer = [0; FIRST_READ];
+    let first = pass.within(first_byte, stream.read(&mut buffer)).await?;
+    let count = first.ok().filter(|count| *count > 0)?;
+    let rest = read_connect(stream, &buffer[..count]);
+    pass.within(seconds(limits.connect_seconds), rest).await?
+}
+
+/// Whoever fails too often waits for each answer, if there is room to wait.
+/// Who proved a secret never does.
+async fn take_time(rejection: Rejection, source: IpAddr, broker: &Broker) -> Option<()> {
+    let Rejection::Refused(refusal) = rejection else {
+        return Some(());
+    };
+    let pace = broker.provisioner.pace(source, broker.clock.now());
+    if refusal.proof() == Proof::Proved || pace == Pace::AtOnce {
+        return Some(());
+    }
+    let _place = broker.gate.delay()?;
+    let slowly = tokio::time::sleep(SLOWLY);
+    broker.stopping.run_until_cancelled(slowly).await
+}
+
 /// Reads until the first packet is whole. What follows it is returned too:
 /// peers may send more before they have an answer.
-async fn read_connect<S: Stream>(stream: &mut S) -> Option<(Box<Opening>, Vec<u8>)> {
+async fn read_connect<S: Stream>(stream: &mut S, begun: &[u8]) -> Option<(Box<Opening>, Vec<u8>)> {
     let mut reader = Reader::new();
-    let mut buffer = [0; 1024];
+    let mut buffer = [0; FIRST_READ];
+    buffer[..begun.len()].copy_from_slice(begun);
+    let mut count = begun.len();
     loop {
-        let count = stream.read(&mut buffer).await.ok().filter(|n| *n > 0)?;
         let mut bytes = &buffer[..count];
         match reader.feed(&mut bytes) {
             Progress::More => {}
@@ -94,6 +144,7 @@ async fn read_connect<S: Stream>(stream: &mut S) -> Option<(Box<Opening>, Vec<u8
             }
             Progress::Close => return None,
         }
+        count = stream.read(&mut buffer).await.ok().filter(|n| *n > 0)?;
     }
 }
 
@@ -151,13 +202,16 @@ async fn admit(
         true => ClientId::Assigned(assign_client_id()),
         false => ClientId::Given,
     };
-    let (place, patience) = enter(&admission, connect, &client_id, broker);
+    let (place, patience) = enter(&admission, connect, &client_id, source, broker);
     // Once more, now that whoever would end the session can find it.
     broker
         .provisioner
         .recheck(&admission)
         .await
         .map_err(|not| rejection(&not, source))?;
+    if broker.provisioner.bans().covers(source, broker.clock.now()) {
+        return Err(Rejection::Refused(Refusal::Banned));
+    }
     Ok(Admitted {
         opening,
         admission,
@@ -180,6 +234,7 @@ fn enter(
     admission: &Admission,
     connect: &Connect,
     client_id: &ClientId,
+    source: IpAddr,
     broker: &Arc<Broker>,
 ) -> (Place, Patience) {
     let patience = match (admission, connect.keep_alive) {
@@ -201,7 +256,7 @@ fn enter(
         }
     };
     let deadline = patience.deadline().unwrap_or(end);
-    (broker.sessions.enter(owner, deadline), patience)
+    (broker.sessions.enter(owner, source, deadline), patience)
 }
 
 /// A name that nobody else has: MQTT 5 tells it to the peer.
@@ -255,7 +310,7 @@ mod tests {
     /// idles is kept in sight.
     #[test]
     fn an_idle_device_is_small() {
-        fn of<F, A, B, C, D>(_: fn(A, B, C, D) -> F) -> usize {
+        fn of<F, A, B, C>(_: fn(A, B, C) -> F) -> usize {
             size_of::<F>()
         }
         let (task, session) = (

@@ -7,4 +7,4 @@ pub(crate) mod socket;
 mod steward;
 
 pub(crate) use self::client::Control;
-pub(crate) use self::request::{Act, DeviceView, ProductView, Reply, Request};
+pub(crate) use self::request::{Act, DeviceView, Outcome, ProductView, Reply, Request};

@@ -1,6 +1,6 @@
 //! Where time and randomness enter: the operating system's, and nobody else's.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use firstwake::{Entropy, Timestamp};
 
@@ -52,6 +52,11 @@ impl Clock {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Timestamp::from_millis(0).plus(since)
+    }
+
+    /// Time since the start; goes on whatever happens to the wall clock.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Seconds since the start; goes on whatever happens to the wall clock.

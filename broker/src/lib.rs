@@ -10,6 +10,7 @@ mod connection;
 mod control;
 mod demo;
 mod edge;
+mod gate;
 mod home;
 mod limits;
 mod listen;

@@ -1,8 +1,7 @@
 //! Plain TCP, accepted.
 //!
-//! The accept loop does nothing but accept: each connection has a task of its
-//! own, and a permit for the time until it is admitted, so that a flood of
-//! silent peers is bounded.
+//! The accept loop does nothing but accept and ask the gate: each connection
+//! has a task of its own, and it never waits for a stranger.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,14 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::connection;
 
-/// Connections that have not been admitted yet.
-const OPENING: usize = 2048;
 /// Connections that the kernel may hold before they are accepted; it cuts this
 /// to `net.core.somaxconn`. The usual 128 would lose SYNs in a storm.
 const BACKLOG: u32 = 4096;
@@ -53,11 +49,7 @@ impl Listener {
 
     /// Accepts until the future is dropped.
     pub(crate) async fn serve(self, broker: Arc<Broker>, connections: TaskTracker) {
-        let opening = Arc::new(Semaphore::new(OPENING));
         loop {
-            let Ok(permit) = Arc::clone(&opening).acquire_owned().await else {
-                return;
-            };
             let (stream, peer) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -66,12 +58,22 @@ impl Listener {
                     continue;
                 }
             };
-            connections.spawn(connection::serve(
-                stream,
-                peer.ip().to_canonical(),
-                permit,
-                Arc::clone(&broker),
-            ));
+            let source = peer.ip().to_canonical();
+            match broker.gate.admit(source) {
+                Ok(pass) => {
+                    let broker = Arc::clone(&broker);
+                    connections.spawn(connection::serve(stream, pass, broker));
+                }
+                Err(turned) => {
+                    let refusal = turned.refusal();
+                    broker.provisioner.count_turned_away(source, refusal);
+                    if let Some(courtesy) = broker.gate.courtesy(source) {
+                        let broker = Arc::clone(&broker);
+                        let told = connection::turn_away(stream, turned, courtesy, broker);
+                        connections.spawn(told);
+                    }
+                }
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use firstwake::Rate;
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use crate::broker::Broker;
 use crate::bus::{Bus, Watch};
 use crate::control::socket;
 use crate::edge::Clock;
+use crate::gate::Gate;
 use crate::home::{FirstOperator, Home, Lock};
 use crate::limits::Limits;
 use crate::listen::Listener;
@@ -82,12 +84,17 @@ impl Config {
         let listener =
             Listener::bind(mqtt).with_context(|| format!("{mqtt} cannot be listened on"))?;
         let (provisioner, first_operator) = lock.open(clock.now()).await?;
+        let failures = Rate::per_minute(limits.failures_per_minute, limits.failures_burst);
+        let provisioner = provisioner.with_failures(failures);
+        let bans = Arc::clone(provisioner.bans());
+        let gate = Arc::new(Gate::new(&limits, bans, clock));
         let (bus, router) = Bus::start()?;
         let control = socket::bind(lock.home()).context("the control socket cannot be made")?;
         let broker = Arc::new(Broker {
             provisioner,
             sessions: Arc::new(Sessions::default()),
             bus,
+            gate,
             clock,
             limits,
             stopping: CancellationToken::new(),
@@ -131,6 +138,7 @@ impl Server {
         services.spawn(socket::serve(control, Arc::clone(&broker), tasks.clone()));
         services.spawn(watchers::sweep(Arc::clone(&broker)));
         services.spawn(watchers::enforce(Arc::clone(&broker)));
+        services.spawn(watchers::drop_ended_bans(Arc::clone(&broker)));
         services.spawn(watchers::report(Arc::clone(&broker)));
         let outcome = tokio::select! {
             () = stop => Ok(()),

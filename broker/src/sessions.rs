@@ -6,13 +6,14 @@
 //! last time, so none slips through; it leaves when its [`Place`] is dropped.
 
 use std::hash::Hash;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
 use dashmap::DashMap;
-use firstwake::{FeedId, OperatorName};
+use firstwake::{FeedId, Network, OperatorName, Refusal};
 
 use crate::edge::Tick;
 use crate::mqtt::packet::Farewell;
@@ -25,11 +26,14 @@ pub(crate) struct Handle {
     end: AtomicU8,
     poked: AtomicBool,
     deadline: AtomicU32,
+    /// Where its peer connected from.
+    source: IpAddr,
 }
 
 impl Handle {
-    fn new(deadline: Tick) -> Self {
+    fn new(source: IpAddr, deadline: Tick) -> Self {
         Self {
+            source,
             waker: AtomicWaker::new(),
             end: AtomicU8::new(0),
             poked: AtomicBool::new(false),
@@ -84,7 +88,7 @@ impl Handle {
 
 /// The ends that come from outside a session.
 const ENDS: [Farewell; 5] = [
-    Farewell::Administrative,
+    Farewell::Administrative(Refusal::Banned),
     Farewell::TakenOver,
     Farewell::KeepAliveTimeout,
     Farewell::MaximumConnectTime,
@@ -103,8 +107,8 @@ impl<K: Eq + Hash> Default for Table<K> {
 
 impl<K: Eq + Hash + Clone> Table<K> {
     /// Adds a session, ending the one that was there.
-    fn enter(&self, key: K, deadline: Tick) -> Arc<Handle> {
-        let handle = Arc::new(Handle::new(deadline));
+    fn enter(&self, key: K, source: IpAddr, deadline: Tick) -> Arc<Handle> {
+        let handle = Arc::new(Handle::new(source, deadline));
         if let Some(earlier) = self.0.insert(key, Arc::clone(&handle)) {
             earlier.end(Farewell::TakenOver);
         }
@@ -169,13 +173,13 @@ impl Drop for Place {
 
 impl Sessions {
     /// Gives a session its place. An earlier session of the same owner ends.
-    pub(crate) fn enter(self: &Arc<Self>, owner: Owner, deadline: Tick) -> Place {
+    pub(crate) fn enter(self: &Arc<Self>, owner: Owner, source: IpAddr, deadline: Tick) -> Place {
         let handle = match &owner {
-            Owner::Activation(feed) => self.activations.enter(*feed, deadline),
-            Owner::Device(feed) => self.devices.enter(*feed, deadline),
+            Owner::Activation(feed) => self.activations.enter(*feed, source, deadline),
+            Owner::Device(feed) => self.devices.enter(*feed, source, deadline),
             Owner::Operator(name, client) => {
                 let key = (name.clone(), client.clone());
-                self.operators.enter(key, deadline)
+                self.operators.enter(key, source, deadline)
             }
         };
         Place {
@@ -201,6 +205,24 @@ impl Sessions {
                 entry.value().poke();
             }
         }
+    }
+
+    /// Has every device's sessions check their admission again.
+    pub(crate) fn poke_devices(&self) {
+        self.activations.each(Handle::poke);
+        self.devices.each(Handle::poke);
+    }
+
+    /// Ends every session that comes from a network which is banned now.
+    pub(crate) fn end_from(&self, network: Network) {
+        let end = |handle: &Handle| {
+            if network.contains(handle.source) {
+                handle.end(Farewell::Administrative(Refusal::Banned));
+            }
+        };
+        self.activations.each(end);
+        self.devices.each(end);
+        self.operators.each(end);
     }
 
     /// Ends every session whose deadline is over.
@@ -235,6 +257,8 @@ impl Sessions {
 mod tests {
     use super::*;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     fn feed(n: u32) -> FeedId {
         FeedId::new(n).expect("valid")
     }
@@ -242,9 +266,9 @@ mod tests {
     #[test]
     fn the_newest_session_stays() {
         let sessions = Arc::new(Sessions::default());
-        let old = sessions.enter(Owner::Device(feed(1)), Tick::NEVER);
-        let other = sessions.enter(Owner::Activation(feed(1)), Tick::NEVER);
-        let new = sessions.enter(Owner::Device(feed(1)), Tick::NEVER);
+        let old = sessions.enter(Owner::Device(feed(1)), HERE, Tick::NEVER);
+        let other = sessions.enter(Owner::Activation(feed(1)), HERE, Tick::NEVER);
+        let new = sessions.enter(Owner::Device(feed(1)), HERE, Tick::NEVER);
         assert_eq!(old.handle().ended(), Some(Farewell::TakenOver));
         assert_eq!(new.handle().ended(), None);
         assert_eq!(other.handle().ended(), None, "an activation kicks nobody");
@@ -259,10 +283,24 @@ mod tests {
     }
 
     #[test]
+    fn a_ban_ends_the_sessions_of_its_network() {
+        let sessions = Arc::new(Sessions::default());
+        let there = IpAddr::from([192, 0, 2, 7]);
+        let banned = sessions.enter(Owner::Device(feed(1)), there, Tick::NEVER);
+        let other = sessions.enter(Owner::Device(feed(2)), HERE, Tick::NEVER);
+        sessions.end_from(Network::parse("192.0.2.0/24").expect("valid"));
+        let end = Some(Farewell::Administrative(Refusal::Banned));
+        assert_eq!(
+            (banned.handle().ended(), other.handle().ended()),
+            (end, None)
+        );
+    }
+
+    #[test]
     fn deadlines_and_pokes() {
         let sessions = Arc::new(Sessions::default());
-        let device = sessions.enter(Owner::Device(feed(1)), Tick(10));
-        let activation = sessions.enter(Owner::Activation(feed(2)), Tick(10));
+        let device = sessions.enter(Owner::Device(feed(1)), HERE, Tick(10));
+        let activation = sessions.enter(Owner::Activation(feed(2)), HERE, Tick(10));
         sessions.sweep(Tick(10));
         assert_eq!(device.handle().ended(), None);
         sessions.sweep(Tick(11));

@@ -49,6 +49,17 @@ pub(crate) enum Step {
     Lost,
 }
 
+/// Why a rest is over.
+#[derive(Debug)]
+pub(crate) enum Rest {
+    /// It has lasted as long as it should.
+    Over,
+    /// The admission has to be checked again.
+    Poked,
+    /// The connection has to end.
+    End(Farewell),
+}
+
 /// One peer.
 pub(crate) struct Wire<S> {
     stream: S,
@@ -93,6 +104,30 @@ impl<S: Stream> Wire<S> {
     /// the future loses nothing.
     pub(crate) async fn step(&mut self) -> Step {
         poll_fn(|cx| self.poll_step(cx)).await
+    }
+
+    /// Reads nothing for a while, though what waits is sent. Ends early if
+    /// somebody wants something of the session.
+    pub(crate) async fn rest(&mut self, span: Duration) -> Rest {
+        let mut over = std::pin::pin!(tokio::time::sleep(span));
+        let rest = poll_fn(|cx| {
+            self.place.handle().register(cx.waker());
+            if let Some(farewell) = self.place.handle().ended() {
+                return Poll::Ready(Rest::End(farewell));
+            }
+            if self.place.handle().take_poke() {
+                return Poll::Ready(Rest::Poked);
+            }
+            // A peer that is gone is found out when it is read from again.
+            let _sent = self.poll_flush(cx);
+            over.as_mut().poll(cx).map(|()| Rest::Over)
+        })
+        .await;
+        // It was not its peer that was silent.
+        if let Some(deadline) = self.patience.deadline() {
+            self.place.handle().set_deadline(deadline);
+        }
+        rest
     }
 
     /// Whether the peer takes what it is sent.

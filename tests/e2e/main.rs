@@ -15,6 +15,8 @@
 )]
 
 mod activation;
+mod bans;
+mod blocks;
 mod cli;
 mod durability;
 mod ending;
@@ -23,6 +25,10 @@ mod handover;
 mod home;
 mod indistinguishable;
 mod isolation;
+mod limits;
+mod many;
+mod passwords;
+mod publishing;
 mod refusals;
 mod repeats;
 mod services;

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tracing_subscriber::EnvFilter;
 
 use super::announce;
@@ -26,6 +26,22 @@ pub(super) struct Args {
     /// listens in reads codes and keys
     #[arg(long)]
     dangerous_plaintext: bool,
+    /// Set a limit, such as handshakes_per_source=100; docs/limits.md lists them
+    #[arg(long = "limit", value_name = "KEY=N", value_parser = limit)]
+    limits: Vec<(String, u64)>,
+}
+
+fn limit(text: &str) -> Result<(String, u64), String> {
+    text.split_once('=')
+        .and_then(|(key, number)| Some((key.to_owned(), number.parse().ok()?)))
+        .ok_or_else(|| "use KEY=N, such as handshakes_per_source=100".to_owned())
+}
+
+/// The limits as they are, but for those that were given.
+fn limits(given: Vec<(String, u64)>) -> Result<Limits> {
+    let given = given.into_iter().map(|(key, number)| (key, number.into()));
+    serde_json::from_value(serde_json::Value::Object(given.collect()))
+        .context("a --limit is not understood")
 }
 
 impl Args {
@@ -42,7 +58,7 @@ impl Args {
             } else {
                 Plaintext::Loopback
             },
-            limits: Limits::default(),
+            limits: limits(self.limits)?,
         };
         let server = config.build().await?;
         if let Some(first) = server.first_operator() {

@@ -5,6 +5,7 @@
 
 use std::num::NonZeroU16;
 
+use firstwake::Refusal;
 use firstwake::topic::{InvalidTopic, TopicFilter, TopicName};
 use mqtt_protocol_core::mqtt::common::ArcPayload;
 use serde::{Deserialize, Serialize};
@@ -118,6 +119,8 @@ pub(crate) enum Verdict {
     NotAuthorized,
     /// The topic is beyond the peer's limits.
     TopicInvalid,
+    /// More than the peer may send.
+    QuotaExceeded,
 }
 
 /// Topics a peer wants to read.
@@ -234,8 +237,8 @@ pub(crate) enum Farewell {
     KeepAliveTimeout,
     /// The same device or client connected again.
     TakenOver,
-    /// An operator's act.
-    Administrative,
+    /// An operator's act, and which.
+    Administrative(Refusal),
     /// An activation that took too long.
     MaximumConnectTime,
     /// More than the peer may have at once.

@@ -5,9 +5,11 @@
 //! these may idle for years.
 
 use firstwake::topic::device::{Uplink, own};
-use firstwake::{DeviceLogin, NotAdmitted};
+use firstwake::{DeviceLogin, NoDatastream, NotAdmitted};
 
 use super::offences::{Offences, Tolerance};
+use super::pace::Pace;
+use super::streams::Streams;
 use super::{Conversation, Departure, Will, converse};
 use crate::broker::Broker;
 use crate::bus::{Message, Sender};
@@ -15,7 +17,7 @@ use crate::mqtt::packet::{
     Farewell, Granted, Input, NotOffered, Publish, Subscribe, Unsubscribe, Unsubscribed, Verdict,
     WillFate,
 };
-use crate::wire::{Stream, Wire};
+use crate::wire::{Rest, Stream, Wire};
 
 /// One device.
 pub(crate) struct DeviceSession<S> {
@@ -25,6 +27,8 @@ pub(crate) struct DeviceSession<S> {
     /// What came together with the CONNECT.
     early: Vec<Input>,
     offences: Offences,
+    pace: Pace,
+    streams: Streams,
 }
 
 impl<S: Stream> Conversation<S> for DeviceSession<S> {
@@ -62,6 +66,8 @@ impl<S: Stream> DeviceSession<S> {
             will,
             early,
             offences: Offences::default(),
+            pace: Pace::default(),
+            streams: Streams::default(),
         }
     }
 
@@ -78,6 +84,14 @@ impl<S: Stream> DeviceSession<S> {
 
     /// Carries a message on, and acknowledges it once the bus has it.
     async fn take_publish(&mut self, publish: Publish, broker: &Broker) -> Result<(), Departure> {
+        if self.pace.take(&broker.limits, broker.clock).is_err() {
+            if self.wire.machine.can_refuse(publish.receipt) {
+                let quota = Verdict::QuotaExceeded;
+                self.wire.machine.acknowledge(publish.receipt, quota);
+                return Ok(());
+            }
+            self.wait_for_token(broker).await?;
+        }
         let uplink = match &publish.topic {
             Ok(topic) => Uplink::permit(self.login.feed(), topic).ok_or(Verdict::NotAuthorized),
             Err(_) => Err(Verdict::TopicInvalid),
@@ -89,6 +103,22 @@ impl<S: Stream> DeviceSession<S> {
                 return self.forbid(broker);
             }
         };
+        if let Some(datastream) = uplink.datastream().cloned() {
+            let Self { streams, login, .. } = &mut *self;
+            let permitted = streams.permit(datastream, login, &broker.provisioner);
+            match permitted.await {
+                Ok(()) => {}
+                Err(NoDatastream::QuotaExceeded) => {
+                    let told = self.wire.machine.can_refuse(publish.receipt);
+                    let quota = Verdict::QuotaExceeded;
+                    self.wire.machine.acknowledge(publish.receipt, quota);
+                    return if told { Ok(()) } else { self.forbid(broker) };
+                }
+                Err(NoDatastream::Unavailable(_)) => {
+                    return Err(Departure::ended(Farewell::ServerBusy));
+                }
+            }
+        }
         let message = Message {
             topic: uplink.into_topic(),
             payload: publish.payload.as_slice().to_vec(),
@@ -103,6 +133,22 @@ impl<S: Stream> DeviceSession<S> {
         self.wire
             .machine
             .acknowledge(publish.receipt, Verdict::Accepted);
+        Ok(())
+    }
+
+    /// Reads nothing more until the device may publish again; it can be ended
+    /// meanwhile.
+    async fn wait_for_token(&mut self, broker: &Broker) -> Result<(), Departure> {
+        while let Err(wait) = self.pace.take(&broker.limits, broker.clock) {
+            match self.wire.rest(wait).await {
+                Rest::Over => {}
+                Rest::Poked => match broker.provisioner.recheck_device(&self.login).await {
+                    Ok(()) => {}
+                    Err(not) => return Err(Departure::not_admitted(&not)),
+                },
+                Rest::End(farewell) => return Err(Departure::ended(farewell)),
+            }
+        }
         Ok(())
     }
 

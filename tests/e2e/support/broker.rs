@@ -17,6 +17,7 @@ pub(crate) struct TestBroker {
     address: SocketAddr,
     data_dir: PathBuf,
     directory: TempDir,
+    limits: Vec<String>,
 }
 
 impl TestBroker {
@@ -27,14 +28,28 @@ impl TestBroker {
 
     /// Starts with its data in this place under a directory of its own.
     pub(crate) fn start_in(place: &str) -> Self {
+        Self::launch(place, &[])
+    }
+
+    /// Starts with limits of its own, each as KEY=N.
+    pub(crate) fn start_with(limits: &[&str]) -> Self {
+        Self::launch("data", limits)
+    }
+
+    fn launch(place: &str, limits: &[&str]) -> Self {
+        let limits: Vec<String> = limits
+            .iter()
+            .map(|limit| format!("--limit={limit}"))
+            .collect();
         let directory = tempfile::tempdir().expect("a directory");
         let data_dir = directory.path().join(place);
-        let (child, address) = spawn(&data_dir, &log(&directory));
+        let (child, address) = spawn(&data_dir, &log(&directory), &limits);
         Self {
             child,
             address,
             data_dir,
             directory,
+            limits,
         }
     }
 
@@ -77,7 +92,8 @@ impl TestBroker {
 
     /// Starts another process in place of one that has ended.
     pub(crate) fn restart(&mut self) {
-        (self.child, self.address) = spawn(&self.data_dir, &log(&self.directory));
+        let log = log(&self.directory);
+        (self.child, self.address) = spawn(&self.data_dir, &log, &self.limits);
     }
 
     /// kill -9.
@@ -138,11 +154,12 @@ fn log(directory: &TempDir) -> PathBuf {
 }
 
 /// Starts a server and waits until it says where it listens.
-fn spawn(data_dir: &Path, log: &Path) -> (Child, SocketAddr) {
+fn spawn(data_dir: &Path, log: &Path, limits: &[String]) -> (Child, SocketAddr) {
     let log = File::options().create(true).append(true).open(log);
     let mut child = command()
         .args(["serve", "--mqtt", "127.0.0.1:0", "--data-dir"])
         .arg(data_dir)
+        .args(limits)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log.expect("a log"))

@@ -1,7 +1,8 @@
 //! From what a session says to the packets of either version.
 
+use firstwake::Refusal;
 use mqtt_protocol_core::mqtt::packet::{
-    self as wire, AssignedClientIdentifier, Packet, Property, RetainAvailable,
+    self as wire, AssignedClientIdentifier, Packet, Property, ReasonString, RetainAvailable,
     SessionExpiryInterval, SharedSubscriptionAvailable, TopicAliasMaximum, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::{
@@ -58,6 +59,11 @@ impl Machine {
         }
     }
 
+    /// Whether the peer can be told no about a message.
+    pub(crate) fn can_refuse(&self, receipt: Receipt) -> bool {
+        self.version == Version::V5 && receipt != Receipt::None
+    }
+
     /// Acknowledges a message. 3.1.1 has no way to say no.
     pub(crate) fn acknowledge(&mut self, receipt: Receipt, verdict: Verdict) {
         match (receipt, self.version) {
@@ -70,6 +76,7 @@ impl Machine {
                     Verdict::Accepted => PubackReasonCode::Success,
                     Verdict::NotAuthorized => PubackReasonCode::NotAuthorized,
                     Verdict::TopicInvalid => PubackReasonCode::TopicNameInvalid,
+                    Verdict::QuotaExceeded => PubackReasonCode::QuotaExceeded,
                 };
                 let puback = v5_0::Puback::builder().packet_id(id).reason_code(code);
                 send!(self, puback.build());
@@ -83,6 +90,7 @@ impl Machine {
                     Verdict::Accepted => PubrecReasonCode::Success,
                     Verdict::NotAuthorized => PubrecReasonCode::NotAuthorized,
                     Verdict::TopicInvalid => PubrecReasonCode::TopicNameInvalid,
+                    Verdict::QuotaExceeded => PubrecReasonCode::QuotaExceeded,
                 };
                 if verdict == Verdict::Accepted {
                     self.awaiting_release.push(id);
@@ -188,8 +196,19 @@ impl Machine {
         if self.ended.replace(farewell).is_some() || self.version != Version::V5 {
             return;
         }
-        let disconnect = v5_0::Disconnect::builder().reason_code(disconnect_code(farewell));
-        send!(self, disconnect.build());
+        let code = disconnect_code(farewell);
+        if let Farewell::Administrative(refusal) = farewell
+            && let Ok(reason) = ReasonString::new(administrative(refusal))
+        {
+            let before = self.output.len();
+            let disconnect = v5_0::Disconnect::builder().reason_code(code);
+            send!(self, disconnect.props(vec![reason.into()]).build());
+            // A peer that takes small packets only may have no room for words.
+            if self.output.len() != before {
+                return;
+            }
+        }
+        send!(self, v5_0::Disconnect::builder().reason_code(code).build());
     }
 
     pub(super) fn answer_pubrec(&mut self, id: u16) {
@@ -302,6 +321,15 @@ fn offer(terms: &Terms, assigned_client_id: Option<&str>) -> Result<Vec<Property
     Ok(offer)
 }
 
+/// Which operator's act ended a session, for a peer that has proved a secret.
+fn administrative(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::WrongKey => "an operator reset this device: it may activate again",
+        Refusal::WrongOperator => "this operator was changed or removed",
+        other => other.meaning(),
+    }
+}
+
 fn disconnect_code(farewell: Farewell) -> DisconnectReasonCode {
     use DisconnectReasonCode as Code;
     match farewell {
@@ -312,7 +340,7 @@ fn disconnect_code(farewell: Farewell) -> DisconnectReasonCode {
         Farewell::NotAuthorized => Code::NotAuthorized,
         Farewell::KeepAliveTimeout => Code::KeepAliveTimeout,
         Farewell::TakenOver => Code::SessionTakenOver,
-        Farewell::Administrative => Code::AdministrativeAction,
+        Farewell::Administrative(_) => Code::AdministrativeAction,
         Farewell::MaximumConnectTime => Code::MaximumConnectTime,
         Farewell::QuotaExceeded => Code::QuotaExceeded,
         Farewell::PacketTooLarge => Code::PacketTooLarge,
