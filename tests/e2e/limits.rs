@@ -36,7 +36,7 @@ fn a_silent_flood_of_one_source_delays_nobody_else() {
     let broker = TestBroker::start();
     broker.fleet(&["S1"]);
     // More than one source may have, in the kernel's queue and out of it.
-    let flood = silent(&broker, [127, 0, 0, 2], 2000);
+    let flood = silent(&broker, [127, 0, 0, 2], 2500);
     let begun = Instant::now();
     broker.activate(Version::V311, "S1");
     let took = begun.elapsed();
