@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::event::{EventKind, NewEvent, Subject};
 use crate::identity::{DeviceName, FeedId, ProductId, Serial};
-use crate::product::Reactivation;
+use crate::product::{Block, Reactivation};
 use crate::refusal::Refusal;
 use crate::secret::KeyDigest;
 
@@ -45,6 +45,26 @@ pub struct Device {
     pub confirmed_at: Option<Timestamp>,
     /// Until then its code works although it is active.
     pub reactivation_until: Option<Timestamp>,
+    /// The blocks of its product that leave it alone.
+    pub exceptions: Exceptions,
+}
+
+/// The numbers of blocks that a device is excepted from: the one that holds
+/// and the one that is to replace it, so that it is never out in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exceptions([u32; 2]);
+
+impl Exceptions {
+    /// With one more, forgetting all but the block that holds now.
+    pub(crate) fn with(self, number: u32, block: Block) -> Self {
+        let kept = block.current.filter(|current| self.0.contains(current));
+        Self([kept.unwrap_or(0), number])
+    }
+
+    /// Whether the block of this number leaves the device alone.
+    pub(crate) fn cover(self, number: u32) -> bool {
+        self.0.contains(&number)
+    }
 }
 
 /// Whether an operator has put a device aside.
@@ -140,6 +160,7 @@ impl Device {
             issued_at: None,
             confirmed_at: None,
             reactivation_until: None,
+            exceptions: Exceptions::default(),
         }
     }
 
@@ -206,6 +227,13 @@ impl Device {
             Standing::Quarantined => Some(Refusal::Quarantined),
             Standing::Revoked => Some(Refusal::Revoked),
         }
+    }
+
+    /// Whether a block of its product keeps it out.
+    pub fn is_blocked(&self, block: Block) -> bool {
+        block
+            .current
+            .is_some_and(|number| !self.exceptions.cover(number))
     }
 
     /// Whether a device that has just proved its code may have a key.

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::ban::Network;
 use crate::clock::Timestamp;
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::operator::{OperatorName, Role};
@@ -35,8 +36,11 @@ pub enum EventKind {
         /// Of the new secret.
         generation: u32,
     },
-    /// No device of the product gets in any more.
-    ProductBlocked,
+    /// No device of the product gets in any more, but for exceptions.
+    ProductBlocked {
+        /// How many devices it leaves alone.
+        excepted: u64,
+    },
     /// Devices of the product get in again.
     ProductUnblocked,
     /// A serial was registered.
@@ -100,11 +104,21 @@ pub enum EventKind {
         /// How often since the last such event; these are folded to one a minute.
         count: u64,
     },
+    // Rows hold the position in this list: new kinds come at its end.
     /// Messages that waited for a device had to make room for newer ones.
     MailDropped {
         /// How many since the last such event; these are folded to one a minute.
         count: u64,
     },
+    /// An operator keeps a source out.
+    SourceBanned {
+        /// When the ban ends by itself.
+        until: Option<Timestamp>,
+        /// Why, in the operator's words.
+        reason: Option<String>,
+    },
+    /// An operator lets a source in again.
+    SourceUnbanned,
 }
 
 /// Which of a device's two key slots.
@@ -124,7 +138,7 @@ impl EventKind {
             Self::ProductCreated { .. } => "product_created",
             Self::ProductChanged => "product_changed",
             Self::SecretRotated { .. } => "secret_rotated",
-            Self::ProductBlocked => "product_blocked",
+            Self::ProductBlocked { .. } => "product_blocked",
             Self::ProductUnblocked => "product_unblocked",
             Self::DeviceRegistered => "device_registered",
             Self::ImportFinished { .. } => "import_finished",
@@ -145,6 +159,8 @@ impl EventKind {
             Self::OperatorAdded { .. } => "operator_added",
             Self::OperatorRemoved => "operator_removed",
             Self::OperatorRefused { .. } => "operator_refused",
+            Self::SourceBanned { .. } => "source_banned",
+            Self::SourceUnbanned => "source_unbanned",
         }
     }
 
@@ -171,6 +187,10 @@ impl EventKind {
             Self::OperatorRefused { count } | Self::MailDropped { count } => {
                 vec![("count", json!(count))]
             }
+            Self::ProductBlocked { excepted } => vec![("excepted", json!(excepted))],
+            Self::SourceBanned { until, reason } => {
+                vec![("until", json!(until)), ("reason", json!(reason))]
+            }
             _ => Vec::new(),
         }
     }
@@ -192,6 +212,8 @@ pub enum Subject {
     Product(ProductId),
     /// An operator.
     Operator(OperatorName),
+    /// Where peers come from.
+    Source(Network),
 }
 
 /// An event that has not been committed: it has no number yet.
@@ -224,7 +246,7 @@ impl Event {
                 product, serial, ..
             } => (product.as_str(), encode_level(serial.as_str())),
             Subject::Product(product) => (product.as_str(), NONE.into()),
-            Subject::Operator(_) => (NONE, NONE.into()),
+            Subject::Operator(_) | Subject::Source(_) => (NONE, NONE.into()),
         };
         let event = self.body.kind.as_str();
         TopicName::from_valid(format!("provisioning/events/{product}/{serial}/{event}"))
@@ -253,6 +275,9 @@ impl Event {
             }
             Subject::Operator(name) => {
                 put("operator", json!(name));
+            }
+            Subject::Source(network) => {
+                put("source", json!(network));
             }
         }
         for (name, value) in self.body.kind.detail() {
@@ -299,7 +324,10 @@ mod tests {
             })
         );
 
-        let blocked = event(Subject::Product(product), EventKind::ProductBlocked);
+        let blocked = event(
+            Subject::Product(product),
+            EventKind::ProductBlocked { excepted: 2 },
+        );
         assert_eq!(
             blocked.topic().as_str(),
             "provisioning/events/abcdefghijklmnopqrst/~/product_blocked"

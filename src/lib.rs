@@ -9,6 +9,7 @@
 //! The way through it, in the order a connection takes:
 //! [`Attempt`] → [`Provisioner::admit`] → [`Admission`] → [`Provisioner::issue`].
 
+mod ban;
 mod clock;
 mod code;
 mod credential;
@@ -26,22 +27,28 @@ pub mod registry;
 mod rights;
 mod sealing;
 mod secret;
+mod source;
+mod throttle;
 pub mod topic;
 
+pub use ban::{Ban, Bans, InvalidNetwork, Network};
 pub use clock::Timestamp;
 pub use code::{ActivationCode, CodeMatch, DeviceKey};
 pub use credential::{Credential, Shape};
-pub use device::{Device, Keys, Lifecycle, Standing, Transition, TransitionError};
+pub use device::{Device, Exceptions, Keys, Lifecycle, Standing, Transition, TransitionError};
 pub use entropy::Entropy;
 pub use event::{Event, EventKind, KeySlot, NewEvent, Subject};
 pub use identity::{DeviceName, FeedId, InvalidName, ProductId, Serial};
 pub use operator::{InvalidOperator, Operator, OperatorName, PasswordHash, Role};
-pub use product::{DatastreamId, InvalidDatastream, Product, ProductSecretSlot, Reactivation};
+pub use product::{
+    Block, DatastreamId, InvalidDatastream, Product, ProductSecretSlot, Reactivation,
+};
 pub use provision::{
-    Activation, Admission, Answer, Attempt, Body, Counts, Detail, DeviceError, DeviceLogin,
-    Explanation, InvalidRequest, NewOperator, NewProduct, NotAdmitted, NotIssued, NotPosted,
-    OpenProduct, OperatorError, OperatorLogin, Posted, ProductError, ProvisionRequest, Provisioner,
-    RefusedAttempt, Source, StartError, Tally, TallyEntry,
+    Activation, Admission, Answer, Attempt, BanError, Body, Counts, Detail, DeviceError,
+    DeviceLogin, Explanation, InvalidRequest, Named, NewOperator, NewProduct, NoDatastream,
+    NotAdmitted, NotIssued, NotPosted, OpenProduct, OperatorError, OperatorLogin, Posted,
+    ProductChange, ProductError, ProvisionRequest, Provisioner, RefusedAttempt, StartError, Tally,
+    TallyEntry,
 };
 pub use qos::Qos;
 pub use refusal::{Proof, Refusal};
@@ -49,3 +56,5 @@ pub use registry::{Registry, RegistryError};
 pub use rights::Rights;
 pub use sealing::{SealedSecret, SealingKey, UnsealError};
 pub use secret::{ApiKey, CodeDigest, InvalidSecret, KeyDigest, ProductSecret};
+pub use source::Source;
+pub use throttle::{Bucket, Pace, Rate};

@@ -25,10 +25,30 @@ pub struct Product {
     pub datastreams: Vec<DatastreamId>,
     /// Whether a code works again after it was used.
     pub reactivation: Reactivation,
-    /// While set, no device of this product gets in.
-    pub blocked: bool,
+    /// Whether its devices are kept out.
+    pub block: Block,
+    /// How many datastreams that the product does not name a device may add.
+    pub new_datastreams: u32,
     /// When the product was made.
     pub created_at: Timestamp,
+}
+
+impl Product {
+    /// Datastreams that a device may add, unless the product says otherwise.
+    pub const NEW_DATASTREAMS: u32 = 100;
+}
+
+/// An operator's act on all devices of a product, but for its exceptions.
+///
+/// A block has a number; a device that is excepted carries that number in its
+/// own row. So a CONNECT looks up nothing more, however long the list is, and
+/// a new block leaves no exception of an older one behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// The number that was given out last; from 1 on.
+    pub newest: u32,
+    /// The block that holds now.
+    pub current: Option<u32>,
 }
 
 /// One of a product's secrets, sealed.

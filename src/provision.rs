@@ -9,46 +9,51 @@ mod admission;
 mod admit;
 mod answer;
 mod attempts;
+mod bans;
+mod blocks;
 mod catalogue;
+mod datastreams;
 mod decide;
 mod explain;
 mod issue;
 mod operators;
+mod passwords;
 mod post;
 mod steward;
 mod tally;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use self::admission::{Activation, Admission, DeviceLogin, NotAdmitted, OperatorLogin};
 pub use self::admit::Attempt;
 pub use self::answer::{Answer, Detail, InvalidRequest, ProvisionRequest};
 pub use self::attempts::RefusedAttempt;
+pub use self::bans::BanError;
 pub use self::catalogue::OpenProduct;
+pub use self::datastreams::{Named, NoDatastream};
 pub use self::explain::Explanation;
 pub use self::issue::NotIssued;
 pub use self::operators::{NewOperator, OperatorError};
 pub use self::post::{Body, NotPosted, Posted};
-pub use self::steward::{DeviceError, NewProduct, ProductError};
-pub use self::tally::{Source, Tally, TallyEntry};
+pub use self::steward::{DeviceError, NewProduct, ProductChange, ProductError};
+pub use self::tally::{Tally, TallyEntry};
 
 use self::attempts::Attempts;
 use self::catalogue::Catalogue;
+use self::passwords::Passwords;
 use self::tally::{Folded, Refusals};
+use crate::ban::Bans;
+use crate::clock::Timestamp;
 use crate::entropy::Entropy;
 use crate::event::NewEvent;
+use crate::refusal::Refusal;
 use crate::registry::{Registry, RegistryError, Write};
 use crate::sealing::SealingKey;
 use crate::secret::ProductSecret;
-
-/// How many operators' passwords are checked at once. Each check takes 19 MiB
-/// and tens of milliseconds, so strangers must not be able to ask for many.
-const PASSWORD_PERMITS: usize = 2;
-/// How many may wait for that; more are refused as overload.
-const PASSWORD_QUEUE: usize = 64;
+use crate::source::Source;
+use crate::throttle::{Failures, Pace, Rate};
 
 /// Why a provisioner cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -68,25 +73,13 @@ pub struct Provisioner {
     catalogue: Catalogue,
     /// Unknown serials are checked against this: same work, never right.
     decoy: ProductSecret,
-    passwords: Arc<Semaphore>,
-    password_queue: Queue,
+    passwords: Passwords,
+    failures: Failures,
+    bans: Arc<Bans>,
     attempts: Attempts,
     refusals: Refusals,
     folded: Folded,
     totals: Totals,
-}
-
-/// Places for those who wait. Whoever finds none is not let wait.
-struct Queue(Semaphore);
-
-impl Queue {
-    fn new(places: usize) -> Self {
-        Self(Semaphore::new(places))
-    }
-
-    fn enter(&self) -> Option<SemaphorePermit<'_>> {
-        self.0.try_acquire().ok()
-    }
 }
 
 #[derive(Debug, Default)]
@@ -116,18 +109,47 @@ impl Provisioner {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StartError> {
         let catalogue = Catalogue::load(&*registry, sealing).await?;
+        let bans = Arc::new(Bans::default());
+        for ban in registry.bans().await? {
+            bans.put(ban.network, ban.until);
+        }
         Ok(Self {
             decoy: ProductSecret::generate(&*entropy),
             registry,
             entropy,
             catalogue,
-            passwords: Arc::new(Semaphore::new(PASSWORD_PERMITS)),
-            password_queue: Queue::new(PASSWORD_QUEUE),
+            passwords: Passwords::default(),
+            failures: Failures::new(None),
+            bans,
             attempts: Attempts::default(),
             refusals: Refusals::default(),
             folded: Folded::default(),
             totals: Totals::default(),
         })
+    }
+
+    /// Answers sources slowly that fail more often than this; `None`, the
+    /// default, never.
+    #[must_use]
+    pub fn with_failures(mut self, rate: Option<Rate>) -> Self {
+        self.failures = Failures::new(rate);
+        self
+    }
+
+    /// How a peer from this address is told that it failed.
+    pub fn pace(&self, source: IpAddr, now: Timestamp) -> Pace {
+        self.failures.pace(Source::from(source), now)
+    }
+
+    /// Counts a peer that was turned away before it could show anything.
+    pub fn count_turned_away(&self, source: IpAddr, refusal: Refusal) {
+        self.totals.refused.fetch_add(1, Ordering::Relaxed);
+        self.refusals.count(source, refusal);
+    }
+
+    /// Whom operators keep out by address.
+    pub fn bans(&self) -> &Arc<Bans> {
+        &self.bans
     }
 
     /// The registry that this provisioner decides over.

@@ -144,6 +144,10 @@ refusals! {
     Overloaded = "overloaded", Unproved,
         "the server had too much to do",
         "devices try again by themselves; if it lasts, give the server more room";
+    /// Too many failures of one source.
+    Throttled = "throttled", Unproved,
+        "too many logins failed from the address it comes from",
+        "find out who fails there; an operator may log in from another address meanwhile";
 }
 
 impl fmt::Display for Refusal {
@@ -162,7 +166,7 @@ mod tests {
             let json = serde_json::to_string(refusal).expect("a string");
             assert_eq!(json, format!("\"{refusal}\""));
         }
-        assert_eq!(Refusal::ALL.len(), 22);
+        assert_eq!(Refusal::ALL.len(), 23);
     }
 
     #[test]

@@ -14,13 +14,14 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::ban::{Ban, Network};
 use crate::clock::Timestamp;
 use crate::device::{Device, Lifecycle};
 use crate::event::{Event, NewEvent};
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::mailbox::{Change, Mail, Mailbox, Outcome};
 use crate::operator::{Operator, OperatorName};
-use crate::product::Product;
+use crate::product::{DatastreamId, Product};
 use crate::secret::{CodeDigest, KeyDigest};
 
 pub use embedded::{Embedded, OpenError};
@@ -54,6 +55,22 @@ pub enum Write {
     Operator(Operator),
     /// Removes an operator, if it is there.
     RemoveOperator(OperatorName),
+    /// Bans a network, in place of a ban of it that is there.
+    Ban(Ban),
+    /// Removes the ban of a network, if it is there.
+    RemoveBan(Network),
+    /// Removes this very ban, if it was not replaced.
+    DropBan(Ban),
+    /// Adds a name to the datastreams that a device came up with itself; lost
+    /// if it has as many already. One that is there is done.
+    Datastream {
+        /// The device's feed.
+        feed: FeedId,
+        /// The name.
+        datastream: DatastreamId,
+        /// So many it may have.
+        most: u32,
+    },
     /// Nothing but the events.
     Note,
 }
@@ -148,6 +165,12 @@ pub trait Registry: Send + Sync {
 
     /// All operators, in the order of their names.
     async fn operators(&self) -> Result<Vec<Operator>, RegistryError>;
+
+    /// All bans, ended ones included, in no order.
+    async fn bans(&self) -> Result<Vec<Ban>, RegistryError>;
+
+    /// The datastreams that a device came up with itself, in the order it did.
+    async fn datastreams(&self, feed: FeedId) -> Result<Vec<DatastreamId>, RegistryError>;
 
     /// Events with a number above `after`, in order.
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, RegistryError>;

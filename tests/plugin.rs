@@ -194,6 +194,7 @@ async fn create(provisioner: &Provisioner, secret: &str) -> ProductId {
         secret: Some(ProductSecret::parse(secret).expect("valid")),
         datastreams: Vec::new(),
         reactivation: Reactivation::UntilConfirmed,
+        new_datastreams: firstwake::Product::NEW_DATASTREAMS,
     };
     let made = provisioner.create_product(new, NOW).await.expect("made");
     made.0.id

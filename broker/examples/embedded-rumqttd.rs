@@ -79,6 +79,7 @@ async fn register(provisioner: &Provisioner) -> anyhow::Result<ActivationCode> {
         secret: Some(secret),
         datastreams: vec![DatastreamId::parse("temperature")?],
         reactivation: Reactivation::UntilConfirmed,
+        new_datastreams: firstwake::Product::NEW_DATASTREAMS,
     };
     let (product, _) = provisioner.create_product(lamp, now).await?;
     provisioner.register(&product.id, vec![serial], now).await?;

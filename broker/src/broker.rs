@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::Bus;
 use crate::downlink::Dispatch;
 use crate::edge::Clock;
+use crate::gate::Gate;
 use crate::limits::Limits;
 use crate::sessions::Sessions;
 use crate::wills::Wills;
@@ -20,6 +21,7 @@ pub(crate) struct Broker {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) wills: Wills,
     pub(crate) bus: Bus,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
     pub(crate) connections: Connections,

@@ -3,11 +3,13 @@
 //! Exit status: 0 done, 1 refused or failed (one sentence on standard error),
 //! 2 wrong usage.
 
+mod ban;
 mod cert;
 mod code;
 mod device;
 mod events;
 mod feed;
+mod many;
 mod operator;
 mod product;
 mod serials;
@@ -50,6 +52,9 @@ enum Command {
     /// Messages down to devices
     #[command(subcommand)]
     Feed(feed::Command),
+    /// Keep sources out, whoever connects from there
+    #[command(subcommand)]
+    Ban(ban::Command),
     /// Who may watch and talk to devices
     #[command(subcommand)]
     Operator(operator::Command),
@@ -93,6 +98,7 @@ impl Args {
             Command::Product(command) => command.run(&mut reach(data_dir()?).await?).await,
             Command::Device(command) => command.run(&mut reach(data_dir()?).await?).await,
             Command::Feed(command) => command.run(&mut reach(data_dir()?).await?).await,
+            Command::Ban(command) => command.run(&mut reach(data_dir()?).await?).await,
             Command::Operator(command) => command.run(&mut reach(data_dir()?).await?).await,
             Command::Events(args) => args.run(&mut reach(data_dir()?).await?).await,
             Command::Cert(command) => command.run(),

@@ -9,13 +9,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstwake::{Admission, Attempt, NotAdmitted, ProductId};
+use firstwake::{Admission, Attempt, NotAdmitted, Pace, ProductId, Proof, Refusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::broker::Broker;
 use crate::edge::Tick;
+use crate::gate::{Courtesy, Pass, Turned};
 use crate::mqtt::connack::Rejection;
 use crate::mqtt::machine::{Machine, Session as SessionState, Terms, Welcome};
 use crate::mqtt::opening::{Opening, Progress, Reader};
@@ -23,26 +23,29 @@ use crate::mqtt::packet::{Connect, Version};
 use crate::session::{
     ActivationSession, DeviceSession, OperatorSession, Resumption, Will, take_up,
 };
-use crate::sessions::{Owner, Place};
+use crate::sessions::{Handle, Owner, Place};
 use crate::wire::{Patience, Stream, Wire};
 
 /// How long a peer may take to read that it is refused.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a source that fails too often waits for each answer.
+const SLOWLY: Duration = Duration::from_secs(3);
+/// How long a peer that is turned away may take for its CONNECT.
+const COURTESY: Duration = Duration::from_secs(1);
+/// How long an earlier session may take to let go of what it shares with the
+/// one that takes its place.
+const LETTING_GO: Duration = Duration::from_secs(5);
 /// Seconds that a device may take to fetch its credentials.
 const ACTIVATION_SECONDS: u32 = 60;
 
 /// Serves one peer until it is gone. It arrives through the handshakes of its
 /// transport, which count as part of its CONNECT.
-pub(crate) async fn serve<A, S>(
-    arriving: A,
-    source: IpAddr,
-    permit: OwnedSemaphorePermit,
-    broker: Arc<Broker>,
-) where
+pub(crate) async fn serve<A, S>(arriving: A, mut pass: Pass, broker: Arc<Broker>)
+where
     A: Future<Output = Option<S>>,
     S: Stream,
 {
-    let Some(session) = Box::pin(open(arriving, source, permit, &broker)).await else {
+    let Some(session) = Box::pin(open(arriving, &mut pass, &broker)).await else {
         return;
     };
     match session {
@@ -51,6 +54,23 @@ pub(crate) async fn serve<A, S>(
         Session::Device(session) => session.run(&broker).await,
         Session::Operator(session) => Box::pin(session.run(&broker)).await,
     }
+}
+
+/// Tells a peer that may not connect at all why, if it sends its CONNECT at
+/// once. Nothing is checked or looked up for it. Not for a stream that takes a
+/// handshake before its first byte: that is closed.
+pub(crate) async fn turn_away<S: Stream>(
+    mut stream: S,
+    turned: Turned,
+    _courtesy: Courtesy,
+    broker: Arc<Broker>,
+) {
+    let told = timeout(COURTESY, async {
+        if let Some((opening, _)) = read_connect(&mut stream).await {
+            answer(&mut stream, turned.into(), opening.connect.version).await;
+        }
+    });
+    broker.stopping.run_until_cancelled(told).await;
 }
 
 /// A session of one of the three kinds.
@@ -63,33 +83,55 @@ enum Session<S> {
 /// Reads the CONNECT and admits the peer, or tells it why not.
 async fn open<S: Stream>(
     arriving: impl Future<Output = Option<S>>,
-    source: IpAddr,
-    permit: OwnedSemaphorePermit,
+    pass: &mut Pass,
     broker: &Arc<Broker>,
 ) -> Option<Session<S>> {
-    let deadline = Duration::from_secs(broker.limits.connect_seconds.into());
-    let read = timeout(deadline, read_connect(arriving));
+    let source = pass.address();
+    let span = Duration::from_secs(broker.limits.connect_seconds.into());
+    let read = pass.within(span, hear(arriving));
     let read = broker.stopping.run_until_cancelled(read).await?;
-    let (stream, opening, rest) = read.ok().flatten()?;
+    let (stream, opening, rest) = read.flatten()?;
     let version = opening.connect.version;
-    // The permit is for silent peers: whoever has spoken waits for nobody else.
-    drop(permit);
+    // The place is for silent peers: whoever has spoken takes up nobody's.
+    pass.opened();
     let outcome = admit(opening, source, broker).await;
     match outcome {
         Ok(admitted) => Some(admitted.start(stream, &rest, source, broker)),
         Err(rejection) => {
+            take_time(rejection, source, broker).await?;
             reject(stream, rejection, version).await;
             None
         }
     }
 }
 
-/// Reads until the first packet is whole. What follows it is returned too:
-/// peers may send more before they have an answer.
-async fn read_connect<S: Stream>(
+/// Waits for the peer to arrive, and for its whole CONNECT. What follows it is
+/// returned too: peers may send more before they have an answer.
+async fn hear<S: Stream>(
     arriving: impl Future<Output = Option<S>>,
 ) -> Option<(S, Box<Opening>, Vec<u8>)> {
     let mut stream = arriving.await?;
+    let (opening, rest) = read_connect(&mut stream).await?;
+    Some((stream, opening, rest))
+}
+
+/// Whoever fails too often waits for each answer, if there is room to wait.
+/// Who proved a secret never does.
+async fn take_time(rejection: Rejection, source: IpAddr, broker: &Broker) -> Option<()> {
+    let Rejection::Refused(refusal) = rejection else {
+        return Some(());
+    };
+    let pace = broker.provisioner.pace(source, broker.clock.now());
+    if refusal.proof() == Proof::Proved || pace == Pace::AtOnce {
+        return Some(());
+    }
+    let _place = broker.gate.delay()?;
+    let slowly = tokio::time::sleep(SLOWLY);
+    broker.stopping.run_until_cancelled(slowly).await
+}
+
+/// Reads until the first packet is whole.
+async fn read_connect<S: Stream>(stream: &mut S) -> Option<(Box<Opening>, Vec<u8>)> {
     let mut reader = Reader::new();
     let mut buffer = [0; 1024];
     loop {
@@ -97,9 +139,9 @@ async fn read_connect<S: Stream>(
         let mut bytes = &buffer[..count];
         match reader.feed(&mut bytes) {
             Progress::More => {}
-            Progress::Opened(opening) => return Some((stream, opening, bytes.to_vec())),
+            Progress::Opened(opening) => return Some((opening, bytes.to_vec())),
             Progress::Rejected(rejection, version) => {
-                answer(&mut stream, rejection, version).await;
+                answer(stream, rejection, version).await;
                 return None;
             }
             Progress::Close => return None,
@@ -175,13 +217,20 @@ async fn admit(
         false => ClientId::Given,
     };
     let (patience, keep_alive) = patience(&admission, connect, broker);
-    let place = enter(&admission, connect, &client_id, patience, broker);
+    let (place, earlier) = enter(&admission, connect, &client_id, source, patience, broker);
     // Once more, now that whoever would end the session can find it.
     broker
         .provisioner
         .recheck(&admission)
         .await
         .map_err(|not| rejection(&not, source))?;
+    if broker.provisioner.bans().covers(source, broker.clock.now()) {
+        return Err(Rejection::Refused(Refusal::Banned));
+    }
+    if let Some(earlier) = earlier {
+        // It may not be able to: its registry or router may be in trouble.
+        drop(timeout(LETTING_GO, earlier.gone()).await);
+    }
     let client = client_id.name(connect);
     let (state, resumption) = take_up(&admission, connect, client, place.owner(), broker)
         .await
@@ -231,9 +280,10 @@ fn enter(
     admission: &Admission,
     connect: &Connect,
     client_id: &ClientId,
+    source: IpAddr,
     patience: Patience,
     broker: &Arc<Broker>,
-) -> Place {
+) -> (Place, Option<Arc<Handle>>) {
     let (owner, end) = match admission {
         Admission::Activation(activation) => {
             let end = broker.clock.tick().plus(ACTIVATION_SECONDS);
@@ -246,7 +296,9 @@ fn enter(
         }
     };
     let deadline = patience.deadline().unwrap_or(end);
-    broker.sessions.enter(owner, connect.start, deadline)
+    broker
+        .sessions
+        .enter(owner, source, connect.start, deadline)
 }
 
 /// A name that nobody else has: MQTT 5 tells it to the peer.
@@ -329,7 +381,7 @@ mod tests {
     /// idles is kept in sight.
     #[test]
     fn an_idle_device_is_small() {
-        fn of<F, A, B, C, D>(_: fn(A, B, C, D) -> F) -> usize {
+        fn of<F, A, B, C>(_: fn(A, B, C) -> F) -> usize {
             size_of::<F>()
         }
         let (task, session) = (

@@ -7,4 +7,6 @@ pub(crate) mod socket;
 mod steward;
 
 pub(crate) use self::client::Control;
-pub(crate) use self::request::{Act, DeviceView, Note, ProductView, Reply, Request, Wanted};
+pub(crate) use self::request::{
+    Act, DeviceView, Note, Outcome, ProductView, Reply, Request, Wanted,
+};

@@ -138,6 +138,7 @@ impl Set {
             secret: None,
             datastreams: vec!["temperature".parse()?],
             reactivation: Reactivation::UntilConfirmed,
+            new_datastreams: firstwake::Product::NEW_DATASTREAMS,
         };
         let Reply::ProductCreated { product, secret } = control.ask(create).await? else {
             bail!("the server gave an answer to another question");

@@ -1,6 +1,6 @@
 //! Where time and randomness enter: the operating system's, and nobody else's.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use firstwake::mailbox::Moment;
 use firstwake::{Entropy, Timestamp};
@@ -78,6 +78,11 @@ impl Clock {
     }
 
     /// Time since the start; goes on whatever happens to the wall clock.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The same in ticks.
     pub(crate) fn tick(&self) -> Tick {
         let tenths = self.started.elapsed().as_millis() * u128::from(Tick::RATE) / 1000;
         Tick(u32::try_from(tenths).unwrap_or(u32::MAX - 1))

@@ -15,6 +15,7 @@ mod downlink;
 mod edge;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod gate;
 mod home;
 mod limits;
 mod listen;

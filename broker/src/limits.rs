@@ -20,6 +20,11 @@ pub(crate) struct Limits {
     pub(crate) handshakes: usize,
     /// The same from one source.
     pub(crate) handshakes_per_source: usize,
+    /// Failed logins a minute that a source may have in the long run before it
+    /// is answered slowly; 0: any.
+    pub(crate) failures_per_minute: u32,
+    /// Failed logins that it may have at once on top of that.
+    pub(crate) failures_burst: u32,
     /// Seconds until a peer's first byte.
     pub(crate) first_byte_seconds: u32,
     /// Seconds until a peer's CONNECT is whole, TLS and WebSocket included.
@@ -80,6 +85,8 @@ impl Default for Limits {
             connections_per_source: 0,
             handshakes: 2048,
             handshakes_per_source: 512,
+            failures_per_minute: 20,
+            failures_burst: 100,
             first_byte_seconds: 5,
             connect_seconds: 10,
             device_packet_bytes: 64 * 1024,

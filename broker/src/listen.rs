@@ -1,9 +1,9 @@
 //! Peers, accepted.
 //!
 //! One loop for every listener; how a peer's bytes travel is a [`Transport`].
-//! The loop does nothing but accept: each connection has a task of its own, in
-//! which handshakes are made, and a permit for the time until it is admitted,
-//! so that a flood of silent peers is bounded.
+//! The loop does nothing but accept and ask the gate: each connection has a
+//! task of its own, in which handshakes are made, and the loop never waits for
+//! a stranger.
 
 pub(crate) mod door;
 mod tcp;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
@@ -31,7 +31,7 @@ const BACKLOG: u32 = 4096;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How a peer's bytes travel over TCP.
-pub(crate) trait Transport: Send + 'static {
+pub(crate) trait Transport: Send + Sync + 'static {
     /// What carries MQTT in the end.
     type Stream: wire::Stream;
     /// The handshakes until then; `None` is a peer that failed one.
@@ -40,6 +40,12 @@ pub(crate) trait Transport: Send + 'static {
     /// Begins with a connection that was accepted. Handshakes are made by
     /// whoever awaits the future.
     fn arrive(&self, tcp: TcpStream) -> Self::Arriving;
+
+    /// The connection itself, if MQTT is spoken on it without any handshake: a
+    /// peer that may not connect can then be told so.
+    fn at_once(&self, _: TcpStream) -> Option<TcpStream> {
+        None
+    }
 }
 
 /// A bound listener that does not accept yet.
@@ -71,14 +77,12 @@ impl Listener {
     pub(crate) async fn serve(
         self,
         transport: impl Transport,
-        opening: Arc<Semaphore>,
         broker: Arc<Broker>,
         connections: TaskTracker,
     ) {
+        let transport = Arc::new(transport);
+        let first_byte = Duration::from_secs(broker.limits.first_byte_seconds.into());
         loop {
-            let Ok(permit) = Arc::clone(&opening).acquire_owned().await else {
-                return;
-            };
             let (tcp, peer) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -87,14 +91,37 @@ impl Listener {
                     continue;
                 }
             };
-            connections.spawn(connection::serve(
-                transport.arrive(tcp),
-                peer.ip().to_canonical(),
-                permit,
-                Arc::clone(&broker),
-            ));
+            let source = peer.ip().to_canonical();
+            match broker.gate.admit(source) {
+                Ok(pass) => {
+                    let arriving = arrive(tcp, Arc::clone(&transport), first_byte);
+                    let broker = Arc::clone(&broker);
+                    connections.spawn(connection::serve(arriving, pass, broker));
+                }
+                Err(turned) => {
+                    let refusal = turned.refusal();
+                    broker.provisioner.count_turned_away(source, refusal);
+                    if let Some(stream) = transport.at_once(tcp)
+                        && let Some(courtesy) = broker.gate.courtesy(source)
+                    {
+                        let broker = Arc::clone(&broker);
+                        let told = connection::turn_away(stream, turned, courtesy, broker);
+                        connections.spawn(told);
+                    }
+                }
+            }
         }
     }
+}
+
+/// Waits for a peer's first byte, which no handshake begins without.
+async fn arrive<T: Transport>(
+    tcp: TcpStream,
+    transport: Arc<T>,
+    first_byte: Duration,
+) -> Option<T::Stream> {
+    timeout(first_byte, tcp.readable()).await.ok()?.ok()?;
+    transport.arrive(tcp).await
 }
 
 /// Binds; port 0 takes a free one.

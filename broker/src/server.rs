@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use firstwake::Rate;
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +18,7 @@ use crate::certificate::{self, Certificate};
 use crate::config::Config;
 use crate::control::socket;
 use crate::edge::Clock;
+use crate::gate::Gate;
 use crate::home::{FirstOperator, Home, Lock};
 use crate::listen::door::Door;
 use crate::mqtt::packet::Farewell;
@@ -26,8 +27,6 @@ use crate::signals::Hangups;
 use crate::wills::Wills;
 use crate::{systemd, watchers};
 
-/// Connections that have not been admitted yet.
-const OPENING: usize = 2048;
 /// How long sessions have to end once the server stops.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -67,6 +66,10 @@ impl Config {
         let open = |entrance| Door::open(entrance, &mut certificates, &limits);
         let doors = entrances.into_iter().map(open).collect::<Result<_>>()?;
         let (provisioner, first_operator) = lock.open(clock.now()).await?;
+        let failures = Rate::per_minute(limits.failures_per_minute, limits.failures_burst);
+        let provisioner = provisioner.with_failures(failures);
+        let bans = Arc::clone(provisioner.bans());
+        let gate = Arc::new(Gate::new(&limits, bans, clock));
         let (bus, router) = Bus::start()?;
         let control = socket::bind(lock.home()).context("the control socket cannot be made")?;
         let broker = Arc::new(Broker {
@@ -74,6 +77,7 @@ impl Config {
             sessions: Arc::new(Sessions::default()),
             wills: Wills::default(),
             bus,
+            gate,
             clock,
             limits,
             connections: Connections::from(clock.moment()),
@@ -117,14 +121,14 @@ impl Server {
         } = self;
         let tasks = TaskTracker::new();
         let mut services = JoinSet::new();
-        let opening = Arc::new(Semaphore::new(OPENING));
         for door in doors {
-            door.serve(&mut services, &opening, &broker, &tasks);
+            door.serve(&mut services, &broker, &tasks);
         }
         services.spawn(socket::serve(control, Arc::clone(&broker), tasks.clone()));
         services.spawn(watchers::sweep(Arc::clone(&broker)));
         services.spawn(watchers::expire(Arc::clone(&broker)));
         services.spawn(watchers::enforce(Arc::clone(&broker)));
+        services.spawn(watchers::drop_ended_bans(Arc::clone(&broker)));
         services.spawn(watchers::report(Arc::clone(&broker)));
         services.spawn(certificate::watch(certificates, hangups));
         services.spawn(systemd::watchdog());

@@ -8,6 +8,8 @@ mod device;
 mod events;
 mod offences;
 mod operator;
+mod pace;
+mod streams;
 mod subscriptions;
 mod will;
 
@@ -212,8 +214,8 @@ impl Departure {
             // A newer key was confirmed: by a newer session of the same device.
             NotAdmitted::Refused(Refusal::KeyEnded) => Self::ended(Farewell::TakenOver),
             // Whoever may not be here may not publish a will either.
-            NotAdmitted::Refused(_) => Self {
-                farewell: Some(Farewell::Administrative),
+            NotAdmitted::Refused(refusal) => Self {
+                farewell: Some(Farewell::Administrative(*refusal)),
                 will: WillFate::Discard,
                 session_expiry: None,
             },

@@ -7,13 +7,16 @@
 
 use std::collections::VecDeque;
 use std::hash::Hash;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
 use dashmap::DashMap;
-use firstwake::{FeedId, OperatorName};
+use firstwake::{FeedId, Network, OperatorName, Refusal};
+
+use tokio::sync::Notify;
 
 use crate::bus::Message;
 use crate::edge::Tick;
@@ -33,17 +36,22 @@ pub(crate) struct Handle {
     /// Something came into the mailbox, or was handed over.
     mail: AtomicBool,
     handed: Mutex<VecDeque<Arc<Message>>>,
+    gone: Notify,
     deadline: AtomicU32,
+    /// Where its peer connected from.
+    source: IpAddr,
 }
 
 impl Handle {
-    fn new(deadline: Tick) -> Self {
+    fn new(source: IpAddr, deadline: Tick) -> Self {
         Self {
+            source,
             waker: AtomicWaker::new(),
             end: AtomicU8::new(0),
             poked: AtomicBool::new(false),
             mail: AtomicBool::new(false),
             handed: Mutex::default(),
+            gone: Notify::new(),
             deadline: AtomicU32::new(deadline.0),
         }
     }
@@ -75,6 +83,17 @@ impl Handle {
     pub(crate) fn take_handed(&self) -> VecDeque<Arc<Message>> {
         let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *handed)
+    }
+
+    /// Tells whoever waits that the session has let go of what it shares.
+    pub(crate) fn let_go(&self) {
+        self.gone.notify_one();
+    }
+
+    /// Waits until the session has let go of what it shares. One waits at most:
+    /// the session that took its place.
+    pub(crate) async fn gone(&self) {
+        self.gone.notified().await;
     }
 
     /// Puts the deadline off.
@@ -120,13 +139,16 @@ impl Handle {
 
 /// The ends that come from outside a session.
 const ENDS: [Farewell; 6] = [
-    Farewell::Administrative,
+    Farewell::Administrative(Refusal::Banned),
     Farewell::TakenOver,
     Farewell::Replaced,
     Farewell::KeepAliveTimeout,
     Farewell::MaximumConnectTime,
     Farewell::ShuttingDown,
 ];
+
+/// A session's handle, and that of the session whose place it took.
+type Entered = (Arc<Handle>, Option<Arc<Handle>>);
 
 /// Sessions of one kind, by whom they belong to.
 #[derive(Debug)]
@@ -139,16 +161,17 @@ impl<K: Eq + Hash> Default for Table<K> {
 }
 
 impl<K: Eq + Hash + Clone> Table<K> {
-    /// Adds a session, ending the one that was there.
-    fn enter(&self, key: K, start: Start, deadline: Tick) -> Arc<Handle> {
-        let handle = Arc::new(Handle::new(deadline));
-        if let Some(earlier) = self.0.insert(key, Arc::clone(&handle)) {
+    /// Adds a session, ending the one that was there, which is returned.
+    fn enter(&self, key: K, source: IpAddr, start: Start, deadline: Tick) -> Entered {
+        let handle = Arc::new(Handle::new(source, deadline));
+        let earlier = self.0.insert(key, Arc::clone(&handle));
+        if let Some(earlier) = &earlier {
             earlier.end(match start {
                 Start::Clean => Farewell::Replaced,
                 Start::Resume => Farewell::TakenOver,
             });
         }
-        handle
+        (handle, earlier)
     }
 
     fn leave(&self, key: &K, handle: &Arc<Handle>) {
@@ -201,6 +224,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.handle.let_go();
         match &self.owner {
             Owner::Activation(feed) => self.sessions.activations.leave(feed, &self.handle),
             Owner::Device(feed) => self.sessions.devices.leave(feed, &self.handle),
@@ -213,21 +237,30 @@ impl Drop for Place {
 }
 
 impl Sessions {
-    /// Gives a session its place. An earlier session of the same owner ends.
-    pub(crate) fn enter(self: &Arc<Self>, owner: Owner, start: Start, deadline: Tick) -> Place {
-        let handle = match &owner {
-            Owner::Activation(feed) => self.activations.enter(*feed, start, deadline),
-            Owner::Device(feed) => self.devices.enter(*feed, start, deadline),
+    /// Gives a session its place. An earlier session of the same owner ends,
+    /// and is returned: what both share is the newer one's once it is
+    /// [gone](Handle::gone).
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        owner: Owner,
+        source: IpAddr,
+        start: Start,
+        deadline: Tick,
+    ) -> (Place, Option<Arc<Handle>>) {
+        let (handle, earlier) = match &owner {
+            Owner::Activation(feed) => self.activations.enter(*feed, source, start, deadline),
+            Owner::Device(feed) => self.devices.enter(*feed, source, start, deadline),
             Owner::Operator(name, client) => {
                 let key = (name.clone(), client.clone());
-                self.operators.enter(key, start, deadline)
+                self.operators.enter(key, source, start, deadline)
             }
         };
-        Place {
+        let place = Place {
             sessions: Arc::clone(self),
             owner,
             handle,
-        }
+        };
+        (place, earlier)
     }
 
     /// Tells a device's session that something waits in its mailbox.
@@ -272,6 +305,24 @@ impl Sessions {
         }
     }
 
+    /// Has every device's sessions check their admission again.
+    pub(crate) fn poke_devices(&self) {
+        self.activations.each(Handle::poke);
+        self.devices.each(Handle::poke);
+    }
+
+    /// Ends every session that comes from a network which is banned now.
+    pub(crate) fn end_from(&self, network: Network) {
+        let end = |handle: &Handle| {
+            if network.contains(handle.source) {
+                handle.end(Farewell::Administrative(Refusal::Banned));
+            }
+        };
+        self.activations.each(end);
+        self.devices.each(end);
+        self.operators.each(end);
+    }
+
     /// Ends every session whose deadline is over.
     pub(crate) fn sweep(&self, now: Tick) {
         let late = |why| {
@@ -304,6 +355,8 @@ impl Sessions {
 mod tests {
     use super::*;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     fn feed(n: u32) -> FeedId {
         FeedId::new(n).expect("valid")
     }
@@ -311,9 +364,15 @@ mod tests {
     #[test]
     fn the_newest_session_stays() {
         let sessions = Arc::new(Sessions::default());
-        let old = sessions.enter(Owner::Device(feed(1)), Start::Resume, Tick::NEVER);
-        let other = sessions.enter(Owner::Activation(feed(1)), Start::Resume, Tick::NEVER);
-        let new = sessions.enter(Owner::Device(feed(1)), Start::Resume, Tick::NEVER);
+        let old = sessions
+            .enter(Owner::Device(feed(1)), HERE, Start::Resume, Tick::NEVER)
+            .0;
+        let other = sessions
+            .enter(Owner::Activation(feed(1)), HERE, Start::Resume, Tick::NEVER)
+            .0;
+        let new = sessions
+            .enter(Owner::Device(feed(1)), HERE, Start::Resume, Tick::NEVER)
+            .0;
         assert_eq!(old.handle().ended(), Some(Farewell::TakenOver));
         assert_eq!(new.handle().ended(), None);
         assert_eq!(other.handle().ended(), None, "an activation kicks nobody");
@@ -328,10 +387,37 @@ mod tests {
     }
 
     #[test]
+    fn a_ban_ends_the_sessions_of_its_network() {
+        let sessions = Arc::new(Sessions::default());
+        let there = IpAddr::from([192, 0, 2, 7]);
+        let banned = sessions
+            .enter(Owner::Device(feed(1)), there, Start::Resume, Tick::NEVER)
+            .0;
+        let other = sessions
+            .enter(Owner::Device(feed(2)), HERE, Start::Resume, Tick::NEVER)
+            .0;
+        sessions.end_from(Network::parse("192.0.2.0/24").expect("valid"));
+        let end = Some(Farewell::Administrative(Refusal::Banned));
+        assert_eq!(
+            (banned.handle().ended(), other.handle().ended()),
+            (end, None)
+        );
+    }
+
+    #[test]
     fn deadlines_and_pokes() {
         let sessions = Arc::new(Sessions::default());
-        let device = sessions.enter(Owner::Device(feed(1)), Start::Resume, Tick::at(10));
-        let activation = sessions.enter(Owner::Activation(feed(2)), Start::Resume, Tick::at(10));
+        let device = sessions
+            .enter(Owner::Device(feed(1)), HERE, Start::Resume, Tick::at(10))
+            .0;
+        let activation = sessions
+            .enter(
+                Owner::Activation(feed(2)),
+                HERE,
+                Start::Resume,
+                Tick::at(10),
+            )
+            .0;
         sessions.sweep(Tick::at(10));
         assert_eq!(device.handle().ended(), None);
         sessions.sweep(Tick::at(11));

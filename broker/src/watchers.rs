@@ -70,6 +70,19 @@ async fn expire_round(broker: &Broker) -> Result<(), RegistryError> {
     }
 }
 
+/// Forgets bans that have ended. They no longer held before: this is for tidy
+/// lists only.
+pub(crate) async fn drop_ended_bans(broker: Arc<Broker>) {
+    let mut minute = interval(Duration::from_secs(60));
+    minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        minute.tick().await;
+        if let Err(error) = broker.provisioner.drop_ended_bans(broker.clock.now()).await {
+            tracing::warn!(%error, "bans that have ended could not be removed");
+        }
+    }
+}
+
 /// Follows the event log and has every session that an event concerns check
 /// its admission again. So whoever writes the change, it bites here.
 pub(crate) async fn enforce(broker: Arc<Broker>) {
@@ -86,10 +99,18 @@ pub(crate) async fn enforce(broker: Arc<Broker>) {
             }
         };
         for event in page {
+            // What sessions are about to ask has to be known first.
+            if let Err(error) = broker.provisioner.follow(&event).await {
+                tracing::warn!(%error, "an event could not be followed; trying again");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                break;
+            }
             read = event.seq;
             match (&event.body.subject, ends_sessions(&event.body.kind)) {
                 (Subject::Device { feed, .. }, true) => broker.sessions.poke_device(*feed),
+                (Subject::Product(_), true) => broker.sessions.poke_devices(),
                 (Subject::Operator(name), true) => broker.sessions.poke_operator(name),
+                (Subject::Source(network), true) => broker.sessions.end_from(*network),
                 _ => {}
             }
         }
@@ -107,6 +128,8 @@ fn ends_sessions(kind: &EventKind) -> bool {
             | EventKind::KeyEnded { .. }
             | EventKind::OperatorAdded { .. }
             | EventKind::OperatorRemoved
+            | EventKind::ProductBlocked { .. }
+            | EventKind::SourceBanned { .. }
     )
 }
 

@@ -51,6 +51,17 @@ pub(crate) enum Step {
     Lost,
 }
 
+/// Why a rest is over.
+#[derive(Debug)]
+pub(crate) enum Rest {
+    /// It has lasted as long as it should.
+    Over,
+    /// The admission has to be checked again.
+    Poked,
+    /// The connection has to end.
+    End(Farewell),
+}
+
 /// One peer.
 pub(crate) struct Wire<S> {
     stream: S,
@@ -97,6 +108,30 @@ impl<S: Stream> Wire<S> {
     /// Whose session it is, and how it is signalled.
     pub(crate) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Reads nothing for a while, though what waits is sent. Ends early if
+    /// somebody wants something of the session.
+    pub(crate) async fn rest(&mut self, span: Duration) -> Rest {
+        let mut over = std::pin::pin!(tokio::time::sleep(span));
+        let rest = poll_fn(|cx| {
+            self.place.handle().register(cx.waker());
+            if let Some(farewell) = self.place.handle().ended() {
+                return Poll::Ready(Rest::End(farewell));
+            }
+            if self.place.handle().take_poke() {
+                return Poll::Ready(Rest::Poked);
+            }
+            // A peer that is gone is found out when it is read from again.
+            let _sent = self.poll_flush(cx);
+            over.as_mut().poll(cx).map(|()| Rest::Over)
+        })
+        .await;
+        // It was not its peer that was silent.
+        if let Some(deadline) = self.patience.deadline() {
+            self.place.handle().set_deadline(deadline);
+        }
+        rest
     }
 
     /// Whether the peer takes what it is sent.
@@ -211,7 +246,13 @@ mod tests {
         machine.accept(&Terms::ACTIVATION, &welcome);
         let sessions = Arc::new(Sessions::default());
         let feed = FeedId::new(1).expect("valid");
-        let place = sessions.enter(Owner::Device(feed), Start::Clean, Tick::NEVER);
+        let place = sessions.enter(
+            Owner::Device(feed),
+            std::net::Ipv4Addr::LOCALHOST.into(),
+            Start::Clean,
+            Tick::NEVER,
+        );
+        let place = place.0;
         let (mut peer, server) = duplex(64);
         let mut wire = Wire::new(BufWriter::new(server), machine, place, Patience::Fixed);
         let waits = timeout(Duration::ZERO, wire.step()).await;

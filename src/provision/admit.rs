@@ -18,6 +18,8 @@ use crate::operator::OperatorName;
 use crate::refusal::{Proof, Refusal};
 use crate::registry::{Commit, RegistryError, Write};
 use crate::secret::ApiKey;
+use crate::source::Source;
+use crate::throttle::Pace;
 
 /// What a peer showed when it connected.
 #[derive(Clone, Copy)]
@@ -40,7 +42,9 @@ impl Provisioner {
         attempt: Attempt<'_>,
         now: Timestamp,
     ) -> Result<Admission, NotAdmitted> {
+        let banned = self.bans.covers(attempt.source, now);
         let admitted = match Credential::classify(attempt.username, attempt.password) {
+            _ if banned => Err(Refusal::Banned.into()),
             Credential::Code { username, code } => {
                 self.admit_code(username, &code, attempt.source, now).await
             }
@@ -48,7 +52,8 @@ impl Provisioner {
                 self.admit_key(username, &key, attempt.source, now).await
             }
             Credential::Password { username, password } => {
-                self.admit_operator(username, password, now).await
+                self.admit_operator(username, password, attempt.source, now)
+                    .await
             }
             // No product takes signed logins yet, so none can hold.
             Credential::Token { .. } => Err(Refusal::TokenInvalid.into()),
@@ -59,6 +64,13 @@ impl Provisioner {
             self.totals.refused.fetch_add(1, Ordering::Relaxed);
             if refusal.proof() == Proof::Unproved {
                 self.refusals.count(attempt.source, refusal);
+                // What the server itself is short of is no failure of a peer.
+                if !matches!(
+                    refusal,
+                    Refusal::Banned | Refusal::Overloaded | Refusal::Throttled
+                ) {
+                    self.failures.note(Source::from(attempt.source), now);
+                }
             }
         }
         admitted
@@ -208,25 +220,36 @@ impl Provisioner {
         &self,
         username: &str,
         password: &[u8],
+        source: IpAddr,
         now: Timestamp,
     ) -> Result<Admission, NotAdmitted> {
         let name = OperatorName::parse(username).map_err(|_| Refusal::Malformed)?;
+        let source = Source::from(source);
+        // The one place where failures keep somebody out: a check is dear. It
+        // comes first, so that it does not tell whether there is such a name.
+        if self.failures.pace(source, now) == Pace::Slowly {
+            return Err(Refusal::Throttled.into());
+        }
         let Some(operator) = self.registry.operator(&name).await? else {
             return Err(Refusal::Malformed.into());
         };
         let ended = |reason: &str| RegistryError::Unavailable(reason.to_owned());
-        let _place = self.password_queue.enter().ok_or(Refusal::Overloaded)?;
-        let permit = Arc::clone(&self.passwords)
-            .acquire_owned()
+        let queued = self.passwords.enter(source).ok_or(Refusal::Overloaded)?;
+        let turn = queued
+            .turn()
             .await
-            .map_err(|_| ended("the server is stopping"))?;
+            .ok_or_else(|| ended("the server is stopping"))?;
+        if self.failures.pace(source, now) == Pace::Slowly {
+            // It failed too often while this one waited.
+            return Err(Refusal::Throttled.into());
+        }
         let (hash, password) = (
             operator.password.clone(),
             zeroize::Zeroizing::new(password.to_vec()),
         );
         let right = tokio::task::spawn_blocking(move || {
             let right = hash.verify(&password);
-            drop(permit);
+            drop(turn);
             right
         })
         .await

@@ -62,7 +62,8 @@ impl Catalogue {
         &self.sealing
     }
 
-    /// Opens a product that was read or written, replacing what was known of it.
+    /// Opens a product that was read or written, replacing what was known of
+    /// it, unless that is newer.
     pub(super) fn put(&self, record: Product) -> Result<Arc<OpenProduct>, UnsealError> {
         let secrets = record
             .secrets
@@ -73,9 +74,14 @@ impl Catalogue {
             })
             .collect::<Result<_, _>>()?;
         let product = Arc::new(OpenProduct { record, secrets });
-        self.products
-            .insert(product.record.id.clone(), Arc::clone(&product));
-        Ok(product)
+        let mut known = self
+            .products
+            .entry(product.record.id.clone())
+            .or_insert_with(|| Arc::clone(&product));
+        if known.record.version < product.record.version {
+            *known = Arc::clone(&product);
+        }
+        Ok(Arc::clone(&known))
     }
 
     /// A product that some device belongs to.

@@ -98,7 +98,10 @@ pub(super) fn key_login(
 /// Whether nothing that an operator did keeps the device out.
 pub(super) fn may_stay(device: &Device, product: &Product) -> Result<(), Refusal> {
     device.put_aside().map_or(Ok(()), Err)?;
-    unblocked(product)
+    if device.is_blocked(product.block) {
+        return Err(Refusal::ProductBlocked);
+    }
+    Ok(())
 }
 
 /// Whether a session that was opened with this key may go on.
@@ -143,13 +146,5 @@ pub(super) fn claim(device: &Device, username: Option<&str>) -> Claim {
         Claim::Fits
     } else {
         Claim::Foreign { feed, name }
-    }
-}
-
-fn unblocked(product: &Product) -> Result<(), Refusal> {
-    if product.blocked {
-        Err(Refusal::ProductBlocked)
-    } else {
-        Ok(())
     }
 }

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::device::{Device, Lifecycle};
 use crate::identity::DeviceName;
 use crate::product::Reactivation;
+use crate::refusal::Refusal;
 
 /// What is known of a device's way in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -16,7 +17,7 @@ pub struct Explanation {
     pub device: Device,
     /// What the product is called.
     pub product_name: String,
-    /// Whether the whole product is blocked.
+    /// Whether a block of the product keeps it out.
     pub product_blocked: bool,
     /// Its last refusals since the server started, the oldest first.
     pub attempts: Vec<RefusedAttempt>,
@@ -34,10 +35,13 @@ impl Provisioner {
         let device = self.find_device(name).await?;
         let product = self.product_of(&device).await?;
         let attempts = self.attempts.of(device.feed);
-        let advice = advice(&device, product.record.reactivation, &attempts, now);
+        let mut advice = advice(&device, product.record.reactivation, &attempts, now);
+        if device.put_aside().is_none() && device.is_blocked(product.record.block) {
+            advice = format!("{}.", Refusal::ProductBlocked.advice());
+        }
         Ok(Explanation {
             product_name: product.record.name.clone(),
-            product_blocked: product.record.blocked,
+            product_blocked: device.is_blocked(product.record.block),
             device,
             attempts,
             advice,

@@ -6,7 +6,7 @@ use crate::code::ActivationCode;
 use crate::device::{Device, Transition, TransitionError};
 use crate::event::{EventKind, NewEvent, Subject};
 use crate::identity::{DeviceName, ProductId, Serial};
-use crate::product::{DatastreamId, Product, ProductSecretSlot, Reactivation};
+use crate::product::{Block, DatastreamId, Product, ProductSecretSlot, Reactivation};
 use crate::registry::{Batch, Commit, Registration, RegistryError, Write};
 use crate::secret::ProductSecret;
 
@@ -25,6 +25,21 @@ pub struct NewProduct {
     pub datastreams: Vec<DatastreamId>,
     /// Whether a code works again.
     pub reactivation: Reactivation,
+    /// How many further datastreams a device may add.
+    pub new_datastreams: u32,
+}
+
+/// What is to be changed of a product; `None` leaves it as it is.
+#[derive(Clone, Debug, Default)]
+pub struct ProductChange {
+    /// Its name for people.
+    pub name: Option<String>,
+    /// What its devices are told they may send.
+    pub datastreams: Option<Vec<DatastreamId>>,
+    /// Whether a code works again.
+    pub reactivation: Option<Reactivation>,
+    /// How many further datastreams a device may add.
+    pub new_datastreams: Option<u32>,
 }
 
 /// Why something cannot be done with a product.
@@ -60,6 +75,9 @@ pub enum DeviceError {
         /// Where it is.
         products: Vec<ProductId>,
     },
+    /// It is not of the product that the command is about.
+    #[error("{0} is a device of another product")]
+    OtherProduct(DeviceName),
     /// Not from where the device is in its life.
     #[error(transparent)]
     Transition(#[from] TransitionError),
@@ -80,6 +98,13 @@ fn choices(serial: &Serial, products: &[ProductId]) -> String {
     names.join(", ")
 }
 
+fn check_name(name: &str) -> Result<(), ProductError> {
+    match name.chars().count() {
+        1..=128 if !name.contains(char::is_control) => Ok(()),
+        _ => Err(ProductError::Name),
+    }
+}
+
 impl Provisioner {
     /// Makes a product. Its secret is in the return value and nowhere else in
     /// the clear.
@@ -88,10 +113,7 @@ impl Provisioner {
         new: NewProduct,
         now: Timestamp,
     ) -> Result<(Product, ProductSecret), ProductError> {
-        let length = new.name.chars().count();
-        if !(1..=128).contains(&length) || new.name.contains(char::is_control) {
-            return Err(ProductError::Name);
-        }
+        check_name(&new.name)?;
         let secret = new
             .secret
             .unwrap_or_else(|| ProductSecret::generate(&*self.entropy));
@@ -113,7 +135,8 @@ impl Provisioner {
                 }],
                 datastreams: new.datastreams.clone(),
                 reactivation: new.reactivation,
-                blocked: false,
+                block: Block::default(),
+                new_datastreams: new.new_datastreams,
                 created_at: now,
             };
             let event = NewEvent {
@@ -126,6 +149,55 @@ impl Provisioner {
             let write = Write::Product(product.clone());
             if self.registry.commit(write, vec![event]).await? == Commit::Done {
                 return Ok((product, secret));
+            }
+        }
+    }
+
+    /// Changes what is named, and nothing else. What live sessions were told
+    /// stays as it was told.
+    pub async fn change_product(
+        &self,
+        id: &ProductId,
+        change: ProductChange,
+        now: Timestamp,
+    ) -> Result<Product, ProductError> {
+        if let Some(name) = &change.name {
+            check_name(name)?;
+        }
+        self.rewrite_product(id, Some(EventKind::ProductChanged), now, |product| {
+            let change = change.clone();
+            product.name = change.name.unwrap_or_else(|| product.name.clone());
+            if let Some(datastreams) = change.datastreams {
+                product.datastreams = datastreams;
+            }
+            product.reactivation = change.reactivation.unwrap_or(product.reactivation);
+            product.new_datastreams = change.new_datastreams.unwrap_or(product.new_datastreams);
+        })
+        .await
+    }
+
+    /// Changes a product's row, from the start again if somebody was faster.
+    /// Decisions follow the new row when this returns.
+    pub(super) async fn rewrite_product(
+        &self,
+        id: &ProductId,
+        kind: Option<EventKind>,
+        now: Timestamp,
+        mut change: impl FnMut(&mut Product) + Send,
+    ) -> Result<Product, ProductError> {
+        loop {
+            let found = self.registry.product(id).await?;
+            let mut product = found.ok_or_else(|| ProductError::Unknown(id.clone()))?;
+            change(&mut product);
+            let events = kind.clone().into_iter().map(|kind| NewEvent {
+                at: now,
+                subject: Subject::Product(id.clone()),
+                kind,
+            });
+            let write = Write::Product(product.clone());
+            if self.registry.commit(write, events.collect()).await? == Commit::Done {
+                self.reload_product(id).await?;
+                return Ok(product);
             }
         }
     }
@@ -198,6 +270,53 @@ impl Provisioner {
                 return Ok(changed.device);
             }
         }
+    }
+
+    /// Carries out an operator's act on many devices, and says of each what
+    /// became of it, in their order. Writes that wait together share a sync.
+    pub async fn change_devices(
+        &self,
+        names: &[DeviceName],
+        transition: Transition,
+        now: Timestamp,
+    ) -> Vec<Result<Device, DeviceError>> {
+        let changes = names.iter().map(|name| async move {
+            let device = self.find_device(name).await?;
+            let changed = device.apply(transition, now)?;
+            Ok((
+                Write::Device(changed.device.clone()),
+                changed.events,
+                changed.device,
+            ))
+        });
+        let mut outcome = Vec::with_capacity(names.len());
+        let mut commits = Vec::with_capacity(names.len());
+        for change in changes {
+            match change.await {
+                Ok((write, events, device)) => {
+                    let registry = std::sync::Arc::clone(&self.registry);
+                    let commit = async move { registry.commit(write, events).await };
+                    commits.push((outcome.len(), tokio::spawn(commit)));
+                    outcome.push(Ok(device));
+                }
+                Err(error) => outcome.push(Err(error)),
+            }
+        }
+        for (index, commit) in commits {
+            match commit.await {
+                Ok(Ok(Commit::Done)) => {}
+                // Somebody was faster: from the start again.
+                Ok(Ok(Commit::Lost)) => {
+                    outcome[index] = self.change_device(&names[index], transition, now).await;
+                }
+                Ok(Err(error)) => outcome[index] = Err(error.into()),
+                Err(_) => {
+                    let stopping = "the server is stopping".to_owned();
+                    outcome[index] = Err(RegistryError::Unavailable(stopping).into());
+                }
+            }
+        }
+        outcome
     }
 
     /// The same letters all in upper or all in lower case: what people type

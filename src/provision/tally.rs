@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::identity::FeedId;
 use crate::operator::OperatorName;
 use crate::refusal::Refusal;
+use crate::source::Source;
 
 /// Pairs of source and reason that are told apart between two reports.
 const PAIRS: usize = 1024;
@@ -24,24 +25,6 @@ const PAIRS: usize = 1024;
 const FOLDED: usize = 65_536;
 /// One durable event for each subject and reason in this time.
 const FOLD: Duration = Duration::from_secs(60);
-
-/// Where refused peers come from: an IPv4 address or an IPv6 /64, since one
-/// peer may have a whole one to itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct Source(IpAddr);
-
-impl From<IpAddr> for Source {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V6(address) => {
-                let network = u128::from(address) & !u128::from(u64::MAX);
-                Self(Ipv6Addr::from(network).into())
-            }
-            four => Self(four),
-        }
-    }
-}
 
 /// Refusals since the last report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -146,15 +129,6 @@ impl Folded {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sources_fold_ipv6_networks() {
-        let source = |text: &str| Source::from(text.parse::<IpAddr>().expect("an address"));
-        assert_eq!(source("2001:db8::1"), source("2001:db8::2"));
-        assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
-        assert_ne!(source("10.0.0.1"), source("10.0.0.2"));
-        assert_eq!(source("::ffff:10.0.0.1"), source("10.0.0.1"));
-    }
 
     #[test]
     fn counts_are_bounded_and_taken_once() {

@@ -1,5 +1,7 @@
 //! The way in, from credential to key, over the memory store.
 
+mod acts;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -48,6 +50,7 @@ impl World {
             secret: Some(ProductSecret::parse(secret).expect("valid")),
             datastreams: Vec::new(),
             reactivation,
+            new_datastreams: 2,
         };
         let made = self.door.create_product(new, NOW).await.expect("made");
         made.0.id

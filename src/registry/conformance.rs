@@ -5,6 +5,7 @@
 use std::future::Future;
 
 use super::{Batch, Commit, Registration, Registry, RegistryError, Write};
+use crate::ban::{Ban, Network};
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
 use crate::device::{Device, Lifecycle, Transition};
@@ -15,7 +16,7 @@ use crate::mailbox::{
     Capacity, Change, Mail, Mailbox, Moment, Outcome, Resume, Retained, Subscription,
 };
 use crate::operator::{Operator, OperatorName, Role};
-use crate::product::{Product, Reactivation};
+use crate::product::{Block, DatastreamId, Product, Reactivation};
 use crate::qos::Qos;
 use crate::secret::{ApiKey, ProductSecret};
 use crate::topic::{Limits, TopicFilter, TopicName};
@@ -40,6 +41,8 @@ pub(crate) async fn check<R: Registry, F: Future<Output = R>>(open: impl Fn() ->
     mailboxes_are_paged(&open().await).await;
     whoever_is_out_has_no_mailbox(&open().await).await;
     writes_at_once_lose_no_mail(&open().await).await;
+    bans_come_and_go(&open().await).await;
+    new_datastreams_are_bounded(&open().await).await;
 }
 
 pub(crate) fn an_event() -> NewEvent {
@@ -250,7 +253,8 @@ async fn products_and_operators_are_versioned(registry: &impl Registry) {
         secrets: Vec::new(),
         datastreams: Vec::new(),
         reactivation: Reactivation::UntilConfirmed,
-        blocked: false,
+        block: Block::default(),
+        new_datastreams: 3,
         created_at: NOW,
     };
     let put = |product: Product| registry.commit(Write::Product(product), vec![an_event()]);
@@ -488,4 +492,54 @@ async fn writes_at_once_lose_no_mail(registry: &impl Registry) {
     texts.sort();
     assert_eq!(numbers, [1, 2, 3, 4]);
     assert_eq!(texts, [b"a", b"b", b"c", b"d"]);
+}
+
+async fn bans_come_and_go(registry: &impl Registry) {
+    let ban = |text: &str, until| Ban {
+        network: Network::parse(text).expect("valid"),
+        reason: Some("noise".to_owned()),
+        at: NOW,
+        until,
+    };
+    let write = |write| async { registry.commit(write, vec![an_event()]).await };
+    let (one, net) = (ban("192.0.2.7", None), ban("2001:db8::/32", Some(NOW)));
+    assert_eq!(registry.bans().await, Ok(Vec::new()));
+    for each in [&one, &net] {
+        assert_eq!(write(Write::Ban(each.clone())).await, Ok(Commit::Done));
+    }
+    let mut all = registry.bans().await.expect("readable");
+    all.sort_by_key(|ban| ban.network);
+    assert_eq!(all, [one.clone(), net.clone()]);
+
+    // A ban of the same network replaces it, and the old one cannot be dropped.
+    let longer = ban("192.0.2.7", Some(NOW));
+    assert_eq!(write(Write::Ban(longer.clone())).await, Ok(Commit::Done));
+    assert_eq!(write(Write::DropBan(one.clone())).await, Ok(Commit::Lost));
+    assert_eq!(write(Write::DropBan(longer)).await, Ok(Commit::Done));
+    assert_eq!(registry.bans().await, Ok(vec![net.clone()]));
+    assert_eq!(write(Write::RemoveBan(one.network)).await, Ok(Commit::Lost));
+    assert_eq!(write(Write::RemoveBan(net.network)).await, Ok(Commit::Done));
+    assert_eq!(registry.bans().await, Ok(Vec::new()));
+    assert_eq!(registry.events(0, 10).await.map(|all| all.len()), Ok(5));
+}
+
+async fn new_datastreams_are_bounded(registry: &impl Registry) {
+    let feeds = register(registry, 0, &["a", "b"]).await;
+    let name = |text: &str| DatastreamId::parse(text).expect("valid");
+    let add = |feed, text: &str| {
+        let write = Write::Datastream {
+            feed,
+            datastream: name(text),
+            most: 2,
+        };
+        registry.commit(write, Vec::new())
+    };
+    assert_eq!(registry.datastreams(feeds[0]).await, Ok(Vec::new()));
+    assert_eq!(add(feeds[0], "y").await, Ok(Commit::Done));
+    assert_eq!(add(feeds[0], "x").await, Ok(Commit::Done));
+    assert_eq!(add(feeds[0], "z").await, Ok(Commit::Lost));
+    assert_eq!(add(feeds[0], "y").await, Ok(Commit::Done), "it is there");
+    let names = registry.datastreams(feeds[0]).await;
+    assert_eq!(names, Ok(vec![name("y"), name("x")]));
+    assert_eq!(registry.datastreams(feeds[1]).await, Ok(Vec::new()));
 }

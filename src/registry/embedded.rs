@@ -4,6 +4,7 @@
 //! waiting into one batch and syncs it once; nothing is visible before it is
 //! on disk, because durability is asked for in the batch itself.
 
+mod layout;
 mod rows;
 mod staging;
 mod writer;
@@ -17,12 +18,13 @@ use tokio::sync::{oneshot, watch};
 use self::rows::{Rows, Table};
 use self::writer::{Request, Writer};
 use super::{Batch, Census, Commit, Registration, Registry, RegistryError, Write};
+use crate::ban::Ban;
 use crate::device::Device;
 use crate::event::{Event, NewEvent};
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::mailbox::{Change, Mail, Mailbox, Outcome};
 use crate::operator::{Operator, OperatorName};
-use crate::product::Product;
+use crate::product::{DatastreamId, Product};
 use crate::secret::{CodeDigest, KeyDigest};
 
 /// Why a store cannot be opened.
@@ -168,6 +170,17 @@ impl Registry for Embedded {
 
     async fn operators(&self) -> Result<Vec<Operator>, RegistryError> {
         self.rows()?.all(rows::OPERATORS)
+    }
+
+    async fn bans(&self) -> Result<Vec<Ban>, RegistryError> {
+        self.rows()?.all(rows::BANS)
+    }
+
+    async fn datastreams(&self, feed: FeedId) -> Result<Vec<DatastreamId>, RegistryError> {
+        let row = self
+            .rows()?
+            .read(Table::Index, &rows::datastreams_key(feed))?;
+        Ok(row.unwrap_or_default())
     }
 
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, RegistryError> {

@@ -11,12 +11,13 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::{Batch, Census, Commit, Registration, Registry, RegistryError, Write};
+use crate::ban::{Ban, Network};
 use crate::device::Device;
 use crate::event::{Event, EventKind, NewEvent};
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::mailbox::{self, Change, Mail, Mailbox, Outcome};
 use crate::operator::{Operator, OperatorName};
-use crate::product::Product;
+use crate::product::{DatastreamId, Product};
 use crate::secret::{CodeDigest, KeyDigest};
 
 /// A registry in memory, for tests.
@@ -39,6 +40,8 @@ struct Rows {
     operators: BTreeMap<OperatorName, Operator>,
     devices: BTreeMap<FeedId, Device>,
     codes: BTreeMap<CodeDigest, Vec<FeedId>>,
+    bans: BTreeMap<Network, Ban>,
+    datastreams: BTreeMap<FeedId, Vec<DatastreamId>>,
     events: Vec<Event>,
     mailboxes: BTreeMap<FeedId, Mailbox>,
     mail: BTreeMap<(FeedId, u64), Mail>,
@@ -154,6 +157,33 @@ impl Rows {
             Write::RemoveOperator(name) => {
                 if self.operators.remove(&name).is_none() {
                     return Commit::Lost;
+                }
+            }
+            Write::Ban(ban) => {
+                self.bans.insert(ban.network, ban);
+            }
+            Write::RemoveBan(network) => {
+                if self.bans.remove(&network).is_none() {
+                    return Commit::Lost;
+                }
+            }
+            Write::DropBan(ban) => {
+                if self.bans.get(&ban.network) != Some(&ban) {
+                    return Commit::Lost;
+                }
+                self.bans.remove(&ban.network);
+            }
+            Write::Datastream {
+                feed,
+                datastream,
+                most,
+            } => {
+                let names = self.datastreams.entry(feed).or_default();
+                if !names.contains(&datastream) {
+                    if names.len() as u64 >= u64::from(most) {
+                        return Commit::Lost;
+                    }
+                    names.push(datastream);
                 }
             }
             Write::Note => {}
@@ -275,6 +305,16 @@ impl Registry for Memory {
 
     async fn operators(&self) -> Result<Vec<Operator>, RegistryError> {
         Ok(self.lock().live.operators.values().cloned().collect())
+    }
+
+    async fn bans(&self) -> Result<Vec<Ban>, RegistryError> {
+        Ok(self.lock().live.bans.values().cloned().collect())
+    }
+
+    async fn datastreams(&self, feed: FeedId) -> Result<Vec<DatastreamId>, RegistryError> {
+        let state = self.lock();
+        let names = state.live.datastreams.get(&feed);
+        Ok(names.cloned().unwrap_or_default())
     }
 
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, RegistryError> {

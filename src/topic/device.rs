@@ -32,7 +32,10 @@ pub fn data(feed: FeedId, datastream: &DatastreamId) -> TopicName {
 
 /// A topic that the device may publish to, in its canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Uplink(TopicName);
+pub struct Uplink {
+    topic: TopicName,
+    datastream: Option<DatastreamId>,
+}
 
 impl Uplink {
     /// Decides whether `topic` is an uplink topic of this feed, under its own
@@ -43,7 +46,7 @@ impl Uplink {
             ["feeds", id, "status"] if is_feed(id, feed) => "status",
             ["feeds", id, "data"] if is_feed(id, feed) => "data",
             ["feeds", id, "data", stream] if is_feed(id, feed) => {
-                return Some(Self(data(feed, &datastream(stream)?)));
+                return Some(Self::of(feed, datastream(stream)?));
             }
             ["", "v2", "feeds", file] => {
                 let id = file
@@ -52,17 +55,31 @@ impl Uplink {
                 is_feed(id, feed).then_some("data")?
             }
             ["", "v2", "feeds", id, "datastreams", file] if is_feed(id, feed) => {
-                let stream = datastream(file.strip_suffix(".csv")?)?;
-                return Some(Self(data(feed, &stream)));
+                return Some(Self::of(feed, datastream(file.strip_suffix(".csv")?)?));
             }
             _ => return None,
         };
-        Some(Self(TopicName::from_valid(format!("feeds/{feed}/{rest}"))))
+        Some(Self {
+            topic: TopicName::from_valid(format!("feeds/{feed}/{rest}")),
+            datastream: None,
+        })
+    }
+
+    fn of(feed: FeedId, datastream: DatastreamId) -> Self {
+        Self {
+            topic: data(feed, &datastream),
+            datastream: Some(datastream),
+        }
+    }
+
+    /// The one datastream that the message is for, if its topic names one.
+    pub fn datastream(&self) -> Option<&DatastreamId> {
+        self.datastream.as_ref()
     }
 
     /// The topic under which the message is carried on.
     pub fn into_topic(self) -> TopicName {
-        self.0
+        self.topic
     }
 }
 

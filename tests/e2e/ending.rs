@@ -9,16 +9,28 @@ fn an_operators_act_ends_the_session_at_once() {
         broker.fleet(&["S1", "bystander"]);
         let (mut bystander, _) = broker.device(version, "bystander");
         let mut credentials = broker.activate(version, "S1");
-        for (act, back) in [
-            ("suspend", Some("resume")),
-            ("quarantine", Some("release")),
-            ("reset", None),
-            ("revoke", None),
+        for (act, back, words) in [
+            (
+                "suspend",
+                Some("resume"),
+                "an operator suspended this device",
+            ),
+            (
+                "quarantine",
+                Some("release"),
+                "this device is quarantined: two may be using one identity",
+            ),
+            (
+                "reset",
+                None,
+                "an operator reset this device: it may activate again",
+            ),
+            ("revoke", None, "an operator revoked this device"),
         ] {
             let mut device = broker.login(version, "S1", &credentials.key);
             device.expect_alive();
             broker.cli(&["device", act, "S1"]).ok();
-            device.expect_farewell(0x98);
+            device.expect_farewell_because(0x98, words);
             assert!(!broker.works("S1", &credentials.key), "{act}");
             match back {
                 Some(back) => {
@@ -44,7 +56,7 @@ fn an_activation_is_ended_as_well() {
         broker.fleet(&["S1"]);
         let mut device = broker.activating(version, "S1");
         broker.cli(&["device", "suspend", "S1"]).ok();
-        device.expect_farewell(0x98);
+        device.expect_farewell_because(0x98, "an operator suspended this device");
     }
 }
 
@@ -56,10 +68,10 @@ fn an_operator_that_is_changed_or_removed_is_out() {
         let mut other = broker.operator(version, "other");
         let mut boss = broker.admin(version);
         broker.add_operator("boss", "viewer", &[]);
-        boss.expect_farewell(0x98);
+        boss.expect_farewell_because(0x98, "this operator was changed or removed");
         let mut boss = broker.operator(version, "boss");
         broker.cli(&["operator", "remove", "boss"]).ok();
-        boss.expect_farewell(0x98);
+        boss.expect_farewell_because(0x98, "this operator was changed or removed");
         let told = broker.told(version, &Connect::new("boss", PASSWORD));
         let no = if version.is_5() { 0x86 } else { 4 };
         assert_eq!(told, Some(version.connack(no)));
@@ -115,4 +127,19 @@ fn what_was_known_is_known_after_a_restart() {
     assert_eq!(broker.events(), events);
     assert!(broker.works("S1", &confirmed.key));
     assert!(broker.works("S2", &pending.key));
+}
+
+#[test]
+fn a_peer_of_small_packets_is_told_without_words() {
+    let broker = TestBroker::start();
+    broker.fleet(&["S1"]);
+    let key = broker.activate(Version::V5, "S1").key;
+    let connect = Connect {
+        // Maximum packet size: 30 bytes.
+        properties: &[0x27, 0, 0, 0, 30],
+        ..Connect::new("S1", &key)
+    };
+    let mut device = broker.admitted(Version::V5, &connect);
+    broker.cli(&["device", "suspend", "S1"]).ok();
+    device.expect_farewell(0x98);
 }

@@ -15,6 +15,8 @@
 )]
 
 mod activation;
+mod bans;
+mod blocks;
 mod cli;
 mod config;
 mod confined;
@@ -25,7 +27,11 @@ mod handover;
 mod home;
 mod indistinguishable;
 mod isolation;
+mod limits;
 mod mailbox;
+mod many;
+mod passwords;
+mod publishing;
 mod refusals;
 mod repeats;
 mod services;

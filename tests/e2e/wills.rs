@@ -62,7 +62,7 @@ fn a_revoked_devices_will_is_never_published() {
     let topic = format!("feeds/{}/status", credentials.feed);
     let mut device = connect(&broker, &credentials.key, &topic, true, 0);
     broker.cli(&["device", "revoke", "S1"]).ok();
-    device.expect_farewell(0x98);
+    device.expect_farewell_because(0x98, "an operator revoked this device");
     let (mut other, others) = broker.device(Version::V5, "S2");
     let marker = format!("feeds/{}/status", others.feed);
     other.deliver(&marker, 1, b"marker");

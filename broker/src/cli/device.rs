@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use firstwake::{DeviceName, Explanation, ProductId, Serial, Timestamp};
 
+use super::many::{self, Chosen, Which};
 use super::serials::{Pattern, gather};
 use crate::control::{Act, Control, DeviceView, Reply, Request};
 use crate::output::{say, say_json};
@@ -62,19 +63,19 @@ pub(super) enum Command {
         json: bool,
     },
     /// End its session and let it in never again
-    Revoke(Named),
+    Revoke(Which),
     /// End its session and keep it out until `resume`
-    Suspend(Named),
+    Suspend(Which),
     /// Let a suspended device in again
-    Resume(Named),
+    Resume(Which),
     /// End its session and keep it out until it is clear who is who
-    Quarantine(Named),
+    Quarantine(Which),
     /// Let a quarantined device in again
-    Release(Named),
+    Release(Which),
     /// Forget its keys, so that it activates anew on the same feed
     Reset {
-        #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
-        name: DeviceName,
+        #[command(flatten)]
+        which: Which,
         /// Even if it was revoked
         #[arg(long)]
         from_revoked: bool,
@@ -87,13 +88,6 @@ pub(super) enum Command {
         #[arg(long = "for", value_name = "TIME", default_value = "1h")]
         span: humantime::Duration,
     },
-}
-
-/// The device that a command is about.
-#[derive(clap::Args)]
-pub(super) struct Named {
-    #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
-    name: DeviceName,
 }
 
 impl Command {
@@ -116,17 +110,20 @@ impl Command {
                 Reply::Explanation(explanation) => explain(&explanation),
                 _ => bail!("the server gave an answer to another question"),
             },
-            Self::Revoke(Named { name }) => change(control, name, Act::Revoke).await,
-            Self::Suspend(Named { name }) => change(control, name, Act::Suspend).await,
-            Self::Resume(Named { name }) => change(control, name, Act::Resume).await,
-            Self::Quarantine(Named { name }) => change(control, name, Act::Quarantine).await,
-            Self::Release(Named { name }) => change(control, name, Act::Release).await,
-            Self::Reset { name, from_revoked } => {
+            Self::Revoke(which) => change_which(control, which, Act::Revoke).await,
+            Self::Suspend(which) => change_which(control, which, Act::Suspend).await,
+            Self::Resume(which) => change_which(control, which, Act::Resume).await,
+            Self::Quarantine(which) => change_which(control, which, Act::Quarantine).await,
+            Self::Release(which) => change_which(control, which, Act::Release).await,
+            Self::Reset {
+                which,
+                from_revoked,
+            } => {
                 let act = match from_revoked {
                     true => Act::ResetFromRevoked,
                     false => Act::Reset,
                 };
-                change(control, name, act).await
+                change_which(control, which, act).await
             }
             Self::Reopen { name, span } => {
                 let seconds = span.as_secs();
@@ -155,6 +152,13 @@ async fn register(control: &mut Control, product: &ProductId, serials: &[Serial]
         }
     }
     say(&format!("registered {added}, known before {before}"))
+}
+
+async fn change_which(control: &mut Control, which: Which, act: Act) -> Result<()> {
+    match which.choose(control).await? {
+        Chosen::One(name) => change(control, name, act).await,
+        Chosen::Many(names) => many::change(control, &names, act).await,
+    }
 }
 
 async fn change(control: &mut Control, name: DeviceName, act: Act) -> Result<()> {

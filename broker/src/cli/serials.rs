@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow};
-use firstwake::Serial;
+use firstwake::{InvalidName, Serial};
 
 /// Serials made up at once, at most.
 const MOST: u32 = 10_000_000;
@@ -39,7 +39,7 @@ pub(super) fn gather(
 ) -> Result<Vec<Serial>> {
     let mut serials = named;
     if let Some(path) = from {
-        serials.extend(read(&path)?);
+        serials.extend(lines(&path, Serial::parse)?);
     }
     if let Some(Pattern { prefix, count }) = generate {
         serials.extend(device_sim::serials::generate(&prefix, count)?);
@@ -52,8 +52,11 @@ pub(super) fn gather(
     Ok(serials)
 }
 
-/// One serial a line; `-` is standard input; empty lines are skipped.
-fn read(path: &Path) -> Result<Vec<Serial>> {
+/// One name a line; `-` is standard input; empty lines are skipped.
+pub(super) fn lines<T>(
+    path: &Path,
+    parse: impl Fn(&str) -> Result<T, InvalidName>,
+) -> Result<Vec<T>> {
     let text = if path == Path::new("-") {
         std::io::read_to_string(std::io::stdin())
     } else {
@@ -65,7 +68,7 @@ fn read(path: &Path) -> Result<Vec<Serial>> {
         .map(|(number, line)| (number, line.trim()))
         .filter(|(_, line)| !line.is_empty())
         .map(|(number, line)| {
-            Serial::parse(line)
+            parse(line)
                 .with_context(|| format!("{}, line {}: {line:?}", path.display(), number + 1))
         })
         .collect()

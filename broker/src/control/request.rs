@@ -5,8 +5,8 @@
 
 use firstwake::topic::TopicFilter;
 use firstwake::{
-    DatastreamId, Device, DeviceName, Explanation, FeedId, Lifecycle, OperatorName, Product,
-    ProductId, Qos, Reactivation, Role, Serial, Timestamp,
+    Ban, DatastreamId, Device, DeviceName, Explanation, FeedId, Lifecycle, Network, OperatorName,
+    Product, ProductId, Qos, Reactivation, Role, Serial, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,8 +21,39 @@ pub(crate) enum Request {
         secret: Option<String>,
         datastreams: Vec<DatastreamId>,
         reactivation: Reactivation,
+        new_datastreams: u32,
+    },
+    /// Only what is given is changed.
+    ChangeProduct {
+        product: ProductId,
+        name: Option<String>,
+        datastreams: Option<Vec<DatastreamId>>,
+        reactivation: Option<Reactivation>,
+        new_datastreams: Option<u32>,
+    },
+    Product {
+        product: ProductId,
     },
     Products,
+    /// A number for a block that is being prepared.
+    ReserveBlock {
+        product: ProductId,
+    },
+    /// Excepts devices from that block.
+    Except {
+        product: ProductId,
+        block: u32,
+        names: Vec<DeviceName>,
+    },
+    /// The block takes effect.
+    BlockProduct {
+        product: ProductId,
+        block: u32,
+        excepted: u64,
+    },
+    UnblockProduct {
+        product: ProductId,
+    },
     Register {
         product: ProductId,
         serials: Vec<Serial>,
@@ -39,6 +70,11 @@ pub(crate) enum Request {
         name: DeviceName,
         act: Act,
     },
+    /// The same act on many.
+    ChangeMany {
+        names: Vec<DeviceName>,
+        act: Act,
+    },
     Explain {
         name: DeviceName,
     },
@@ -46,6 +82,15 @@ pub(crate) enum Request {
         feed: FeedId,
         note: Note,
     },
+    Ban {
+        network: Network,
+        seconds: Option<u64>,
+        reason: Option<String>,
+    },
+    Unban {
+        network: Network,
+    },
+    Bans,
     AddOperator {
         name: OperatorName,
         password: String,
@@ -116,6 +161,11 @@ pub(crate) enum Reply {
         secret: String,
     },
     Products(Vec<ProductView>),
+    Product(ProductView),
+    Block(u32),
+    Changed(Outcome),
+    Ban(Ban),
+    Bans(Vec<Ban>),
     Registered {
         new: usize,
         known: usize,
@@ -131,6 +181,16 @@ pub(crate) enum Reply {
     Refused(String),
 }
 
+/// What became of an act on many devices.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    pub(crate) changed: usize,
+    /// It was so before.
+    pub(crate) already: usize,
+    /// Each with its reason.
+    pub(crate) failed: Vec<(DeviceName, String)>,
+}
+
 /// A product, without its secrets.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ProductView {
@@ -138,6 +198,7 @@ pub(crate) struct ProductView {
     pub(crate) name: String,
     pub(crate) datastreams: Vec<DatastreamId>,
     pub(crate) reactivation: Reactivation,
+    pub(crate) new_datastreams: u32,
     pub(crate) blocked: bool,
     pub(crate) created_at: Timestamp,
 }
@@ -149,7 +210,8 @@ impl From<Product> for ProductView {
             name: product.name,
             datastreams: product.datastreams,
             reactivation: product.reactivation,
-            blocked: product.blocked,
+            new_datastreams: product.new_datastreams,
+            blocked: product.block.current.is_some(),
             created_at: product.created_at,
         }
     }

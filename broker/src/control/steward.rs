@@ -8,12 +8,16 @@ use std::time::Duration;
 use anyhow::Result;
 use firstwake::registry::Registration;
 use firstwake::{
-    DeviceError, NewOperator, NewProduct, ProductError, ProductSecret, Timestamp, Transition,
-    TransitionError,
+    Device, DeviceError, DeviceName, Lifecycle, NewOperator, NewProduct, ProductChange,
+    ProductError, ProductSecret, Timestamp, Transition, TransitionError,
 };
 
-use super::request::{Act, OperatorView, Reply, Request};
+use super::request::{Act, OperatorView, Outcome, Reply, Request};
 use crate::downlink::Dispatch;
+
+/// Devices that are changed together: many enough to share a sync, few enough
+/// that an activation waits behind them for a moment only.
+const CHUNK: usize = 256;
 
 /// Carries out one request. A refusal is a reply, in one sentence.
 pub(crate) async fn carry_out(request: Request, dispatch: &Dispatch<'_>) -> Reply {
@@ -32,6 +36,7 @@ async fn attempt(request: Request, dispatch: &Dispatch<'_>) -> Result<Reply> {
             secret,
             datastreams,
             reactivation,
+            new_datastreams,
         } => {
             let secret = secret.map(|hex| ProductSecret::parse(&hex)).transpose()?;
             let new = NewProduct {
@@ -39,12 +44,60 @@ async fn attempt(request: Request, dispatch: &Dispatch<'_>) -> Result<Reply> {
                 secret,
                 datastreams,
                 reactivation,
+                new_datastreams,
             };
             let (product, secret) = provisioner.create_product(new, now).await?;
             Reply::ProductCreated {
                 product: product.into(),
                 secret: secret.expose_hex().to_string(),
             }
+        }
+        Request::ChangeProduct {
+            product,
+            name,
+            datastreams,
+            reactivation,
+            new_datastreams,
+        } => {
+            let change = ProductChange {
+                name,
+                datastreams,
+                reactivation,
+                new_datastreams,
+            };
+            let changed = provisioner.change_product(&product, change, now).await?;
+            Reply::Product(changed.into())
+        }
+        Request::Product { product } => match registry.product(&product).await? {
+            Some(found) => Reply::Product(found.into()),
+            None => return Err(ProductError::Unknown(product).into()),
+        },
+        Request::ReserveBlock { product } => {
+            Reply::Block(provisioner.reserve_block(&product, now).await?)
+        }
+        Request::Except {
+            product,
+            block,
+            names,
+        } => {
+            let mut outcome = Outcome::default();
+            for chunk in names.chunks(CHUNK) {
+                let each = provisioner.except(&product, block, chunk).await;
+                let each = each.into_iter().map(|one| one.map(|()| Became::Changed));
+                outcome.add(chunk, each);
+            }
+            Reply::Changed(outcome)
+        }
+        Request::BlockProduct {
+            product,
+            block,
+            excepted,
+        } => {
+            let blocked = provisioner.block_product(&product, block, excepted, now);
+            Reply::Product(blocked.await?.into())
+        }
+        Request::UnblockProduct { product } => {
+            Reply::Product(provisioner.unblock_product(&product, now).await?.into())
         }
         Request::Products => {
             let products = registry.products().await?;
@@ -84,6 +137,28 @@ async fn attempt(request: Request, dispatch: &Dispatch<'_>) -> Result<Reply> {
                 changed => changed?.into(),
             })
         }
+        Request::ChangeMany { names, act } => {
+            let transition = transition(act, now);
+            let mut outcome = Outcome::default();
+            for chunk in names.chunks(CHUNK) {
+                let each = provisioner.change_devices(chunk, transition, now).await;
+                outcome.add(chunk, each.into_iter().map(became));
+            }
+            Reply::Changed(outcome)
+        }
+        Request::Ban {
+            network,
+            seconds,
+            reason,
+        } => {
+            let span = seconds.map(Duration::from_secs);
+            Reply::Ban(provisioner.ban(network, span, reason, now).await?)
+        }
+        Request::Unban { network } => {
+            provisioner.unban(network, now).await?;
+            Reply::Done
+        }
+        Request::Bans => Reply::Bans(provisioner.standing_bans(now).await?),
         Request::Explain { name } => {
             Reply::Explanation(Box::new(provisioner.explain(&name, now).await?))
         }
@@ -124,6 +199,44 @@ async fn attempt(request: Request, dispatch: &Dispatch<'_>) -> Result<Reply> {
             Reply::Events(events.iter().map(firstwake::Event::to_json).collect())
         }
     })
+}
+
+/// What became of one device of many.
+enum Became {
+    Changed,
+    Already,
+}
+
+/// Of many devices, some are so already: nothing that anybody has to look at.
+fn became(changed: Result<Device, DeviceError>) -> Result<Became, DeviceError> {
+    use Lifecycle::{Active, Issued, Registered};
+    match changed {
+        Ok(_) => Ok(Became::Changed),
+        Err(DeviceError::Transition(
+            TransitionError::Already(_)
+            | TransitionError::NotIn {
+                found: Registered | Issued | Active,
+                ..
+            },
+        )) => Ok(Became::Already),
+        Err(error) => Err(error),
+    }
+}
+
+impl Outcome {
+    fn add(
+        &mut self,
+        names: &[DeviceName],
+        each: impl IntoIterator<Item = Result<Became, DeviceError>>,
+    ) {
+        for (name, one) in names.iter().zip(each) {
+            match one {
+                Ok(Became::Changed) => self.changed += 1,
+                Ok(Became::Already) => self.already += 1,
+                Err(error) => self.failed.push((name.clone(), error.to_string())),
+            }
+        }
+    }
 }
 
 fn transition(act: Act, now: Timestamp) -> Transition {

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
@@ -86,22 +85,16 @@ impl Door {
     pub(crate) fn serve(
         self,
         services: &mut JoinSet<()>,
-        opening: &Arc<Semaphore>,
         broker: &Arc<Broker>,
         connections: &TaskTracker,
     ) {
         let Self { listener, way, .. } = self;
-        let (opening, broker) = (Arc::clone(opening), Arc::clone(broker));
-        let connections = connections.clone();
+        let (broker, connections) = (Arc::clone(broker), connections.clone());
         match way {
-            Way::Tcp(way) => services.spawn(listener.serve(way, opening, broker, connections)),
-            Way::Tls(way) => services.spawn(listener.serve(way, opening, broker, connections)),
-            Way::WebSocket(way) => {
-                services.spawn(listener.serve(way, opening, broker, connections))
-            }
-            Way::SecureWebSocket(way) => {
-                services.spawn(listener.serve(way, opening, broker, connections))
-            }
+            Way::Tcp(way) => services.spawn(listener.serve(way, broker, connections)),
+            Way::Tls(way) => services.spawn(listener.serve(way, broker, connections)),
+            Way::WebSocket(way) => services.spawn(listener.serve(way, broker, connections)),
+            Way::SecureWebSocket(way) => services.spawn(listener.serve(way, broker, connections)),
         };
     }
 }

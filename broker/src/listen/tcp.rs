@@ -16,4 +16,8 @@ impl Transport for Tcp {
     fn arrive(&self, tcp: TcpStream) -> Self::Arriving {
         ready(Some(tcp))
     }
+
+    fn at_once(&self, tcp: TcpStream) -> Option<TcpStream> {
+        Some(tcp)
+    }
 }

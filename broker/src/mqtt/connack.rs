@@ -7,6 +7,7 @@ use mqtt_protocol_core::mqtt::packet::{ReasonString, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode};
 
 use super::packet::Version;
+use crate::gate::Turned;
 
 /// Why a CONNECT is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(crate) enum Rejection {
     WillTopic,
     /// MQTT 5 only: a retained will of a device.
     WillRetain,
+    /// More connections than there may be.
+    Crowded,
     /// Not let in.
     Refused(Refusal),
     /// It could not be decided.
@@ -34,6 +37,15 @@ impl From<&NotAdmitted> for Rejection {
         match not {
             NotAdmitted::Refused(refusal) => Self::Refused(*refusal),
             NotAdmitted::Unavailable(_) => Self::Unavailable,
+        }
+    }
+}
+
+impl From<Turned> for Rejection {
+    fn from(turned: Turned) -> Self {
+        match turned {
+            Turned::Banned => Self::Refused(Refusal::Banned),
+            Turned::Full | Turned::SourceFull | Turned::SourceSilent => Self::Crowded,
         }
     }
 }
@@ -58,7 +70,9 @@ impl Rejection {
             Self::Unavailable => Some(Code::ServerUnavailable),
             Self::Refused(Refusal::Banned) | Self::Malformed => None,
             Self::AuthenticationMethod | Self::WillRetain => None,
-            Self::Refused(Refusal::Overloaded) => Some(Code::ServerUnavailable),
+            Self::Crowded | Self::Refused(Refusal::Overloaded | Refusal::Throttled) => {
+                Some(Code::ServerUnavailable)
+            }
             Self::Refused(refusal) => Some(match refusal.proof() {
                 Proof::Proved => Code::NotAuthorized,
                 Proof::Unproved => Code::BadUserNameOrPassword,
@@ -79,6 +93,7 @@ impl Rejection {
             Self::Unavailable => Some(Code::ServerUnavailable),
             Self::Refused(Refusal::Banned) => Some(Code::Banned),
             Self::Refused(Refusal::Overloaded) => Some(Code::ServerBusy),
+            Self::Crowded | Self::Refused(Refusal::Throttled) => Some(Code::QuotaExceeded),
             Self::Refused(refusal) => Some(match refusal.proof() {
                 Proof::Proved => Code::NotAuthorized,
                 Proof::Unproved => Code::BadUserNameOrPassword,
@@ -86,10 +101,16 @@ impl Rejection {
         }
     }
 
-    /// A reason in words, for those who proved who they are.
+    /// A reason in words, for those who proved who they are, and for all when
+    /// to come back.
     fn reason(self) -> Option<&'static str> {
         match self {
             Self::Refused(refusal) if refusal.proof() == Proof::Proved => Some(refusal.meaning()),
+            Self::Crowded => Some("too many connections: try again in 5 s"),
+            Self::Refused(Refusal::Overloaded) => Some("busy: try again in 5 s"),
+            Self::Refused(Refusal::Throttled) => {
+                Some("too many failures from your address: try again in 60 s")
+            }
             Self::WillTopic => Some("the will's topic is not yours to publish to"),
             _ => None,
         }
@@ -142,10 +163,12 @@ mod tests {
         check(Rejection::ClientId, Some(2), Some(0x85));
         check(Rejection::AuthenticationMethod, None, Some(0x8c));
         check(Rejection::Unavailable, Some(3), Some(0x88));
+        check(Rejection::Crowded, Some(3), Some(0x97));
         for refusal in Refusal::ALL {
             let expected = match refusal {
                 Refusal::Banned => (None, Some(0x8a)),
                 Refusal::Overloaded => (Some(3), Some(0x89)),
+                Refusal::Throttled => (Some(3), Some(0x97)),
                 known if known.proof() == Proof::Proved => (Some(5), Some(0x87)),
                 _ => (Some(4), Some(0x86)),
             };

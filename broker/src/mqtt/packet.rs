@@ -6,6 +6,7 @@
 use std::num::NonZeroU16;
 
 pub(crate) use firstwake::Qos;
+use firstwake::Refusal;
 use firstwake::topic::{InvalidTopic, TopicFilter, TopicName};
 use mqtt_protocol_core::mqtt::common::ArcPayload;
 use serde::{Deserialize, Serialize};
@@ -136,6 +137,8 @@ pub(crate) enum Verdict {
     NotAuthorized,
     /// The topic is beyond the peer's limits.
     TopicInvalid,
+    /// More than the peer may send.
+    QuotaExceeded,
 }
 
 /// Topics a peer wants to read.
@@ -271,8 +274,8 @@ pub(crate) enum Farewell {
     TakenOver,
     /// The same device or client connected again, to begin anew.
     Replaced,
-    /// An operator's act.
-    Administrative,
+    /// An operator's act, and which.
+    Administrative(Refusal),
     /// An activation that took too long.
     MaximumConnectTime,
     /// More than the peer may have at once.

@@ -10,10 +10,12 @@ mod hold;
 use firstwake::mailbox::{Retained, Subscription as Wanted};
 use firstwake::topic::device::{Downlink, Own, Uplink, own};
 use firstwake::topic::{Limits, TopicFilter};
-use firstwake::{DeviceLogin, NotAdmitted, RegistryError};
+use firstwake::{DeviceLogin, NoDatastream, NotAdmitted, RegistryError};
 
 use self::hold::Match;
 use super::offences::{Offences, Tolerance};
+use super::pace::Pace;
+use super::streams::Streams;
 use super::{Conversation, Departure, Will, converse};
 use crate::broker::Broker;
 use crate::bus::{Message, Sender};
@@ -21,7 +23,7 @@ use crate::mqtt::packet::{
     Farewell, Granted, Input, NotOffered, Publish, Qos, RetainHandling, Subscribe, Subscription,
     Unsubscribe, Unsubscribed, Verdict,
 };
-use crate::wire::{Stream, Wire};
+use crate::wire::{Rest, Stream, Wire};
 
 pub(crate) use self::hold::Hold;
 
@@ -33,11 +35,13 @@ pub(crate) struct DeviceSession<S> {
     /// Its mailbox; a device that never subscribes goes without.
     hold: Option<Box<Hold>>,
     /// What came together with the CONNECT.
-    early: Vec<Input>,
+    early: Box<[Input]>,
     offences: Offences,
     /// Seconds that the session outlives its connection.
     expiry: u32,
     mail: MailState,
+    pace: Pace,
+    streams: Streams,
 }
 
 /// Whether there is something to be done about mail.
@@ -127,22 +131,28 @@ impl<S: Stream> DeviceSession<S> {
             login,
             will,
             hold,
-            early,
+            early: early.into(),
             offences: Offences::default(),
             expiry,
             mail: MailState::Nothing,
+            pace: Pace::default(),
+            streams: Streams::default(),
         }
     }
 
     pub(crate) async fn run(mut self: Box<Self>, broker: &Broker) {
-        let early = std::mem::take(&mut self.early);
+        let early = std::mem::take(&mut self.early).into_vec();
         let departure = converse(&mut *self, early, broker).await;
         Box::pin(self.leave(departure, broker)).await;
     }
 
     /// Ends the connection, and what ends with it.
     async fn leave(mut self: Box<Self>, departure: Departure, broker: &Broker) {
-        self.wire.close(departure.farewell).await;
+        // Whoever may not be here any more goes at once.
+        let at_once = matches!(departure.farewell, Some(Farewell::Administrative(_)));
+        if at_once {
+            self.wire.close(departure.farewell).await;
+        }
         let expiry = departure.session_expiry;
         if let Some(hold) = self.hold.take() {
             let received = self.wire.machine.awaiting_release().to_vec();
@@ -154,10 +164,22 @@ impl<S: Stream> DeviceSession<S> {
             let expiry = expiry.unwrap_or(self.expiry);
             will.carry_out(&departure, owner, expiry, broker).await;
         }
+        self.wire.place().handle().let_go();
+        if !at_once {
+            self.wire.close(departure.farewell).await;
+        }
     }
 
     /// Carries a message on, and acknowledges it once the bus has it.
     async fn take_publish(&mut self, publish: Publish, broker: &Broker) -> Result<(), Departure> {
+        if self.pace.take(&broker.limits, broker.clock).is_err() {
+            if self.wire.machine.can_refuse(publish.receipt) {
+                let quota = Verdict::QuotaExceeded;
+                self.wire.machine.acknowledge(publish.receipt, quota);
+                return Ok(());
+            }
+            self.wait_for_token(broker).await?;
+        }
         let uplink = match &publish.topic {
             Ok(topic) => Uplink::permit(self.login.feed(), topic).ok_or(Verdict::NotAuthorized),
             Err(_) => Err(Verdict::TopicInvalid),
@@ -169,6 +191,22 @@ impl<S: Stream> DeviceSession<S> {
                 return self.forbid(broker);
             }
         };
+        if let Some(datastream) = uplink.datastream().cloned() {
+            let Self { streams, login, .. } = &mut *self;
+            let permitted = streams.permit(datastream, login, &broker.provisioner);
+            match permitted.await {
+                Ok(()) => {}
+                Err(NoDatastream::QuotaExceeded) => {
+                    let told = self.wire.machine.can_refuse(publish.receipt);
+                    let quota = Verdict::QuotaExceeded;
+                    self.wire.machine.acknowledge(publish.receipt, quota);
+                    return if told { Ok(()) } else { self.forbid(broker) };
+                }
+                Err(NoDatastream::Unavailable(_)) => {
+                    return Err(Departure::ended(Farewell::ServerBusy));
+                }
+            }
+        }
         let message = Message {
             topic: uplink.into_topic(),
             payload: publish.payload.as_slice().to_vec(),
@@ -184,6 +222,22 @@ impl<S: Stream> DeviceSession<S> {
         self.wire
             .machine
             .acknowledge(publish.receipt, Verdict::Accepted);
+        Ok(())
+    }
+
+    /// Reads nothing more until the device may publish again; it can be ended
+    /// meanwhile.
+    async fn wait_for_token(&mut self, broker: &Broker) -> Result<(), Departure> {
+        while let Err(wait) = self.pace.take(&broker.limits, broker.clock) {
+            match self.wire.rest(wait).await {
+                Rest::Over => {}
+                Rest::Poked => match broker.provisioner.recheck_device(&self.login).await {
+                    Ok(()) => {}
+                    Err(not) => return Err(Departure::not_admitted(&not)),
+                },
+                Rest::End(farewell) => return Err(Departure::ended(farewell)),
+            }
+        }
         Ok(())
     }
 

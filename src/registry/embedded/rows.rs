@@ -7,11 +7,12 @@
 use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::super::{Census, RegistryError};
 use super::OpenError;
+use super::layout::Row;
+use crate::ban::Network;
 use crate::device::Device;
 use crate::event::{Event, NewEvent};
 use crate::identity::{FeedId, ProductId, Serial};
@@ -21,23 +22,23 @@ use crate::secret::{CodeDigest, KeyDigest};
 
 /// The layout of the whole store.
 const FORMAT: u32 = 1;
-/// The layout of one row.
-const ROW: u8 = 1;
 
 const FORMAT_KEY: &[u8] = b"format";
 pub(super) const COUNTERS_KEY: &[u8] = b"counters";
 pub(super) const PRODUCTS: u8 = b'P';
 pub(super) const OPERATORS: u8 = b'O';
 const MAILBOXES: u8 = b'b';
+pub(super) const BANS: u8 = b'B';
 
 /// A keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Table {
-    /// Format, counters, products and operators.
+    /// Format, counters, products, operators and bans.
     Meta,
     /// Feed → device.
     Devices,
-    /// Serial, code and key → feeds; product and serial → feed.
+    /// Serial, code and key → feeds; product and serial → feed; feed → its own
+    /// datastreams.
     Index,
     /// Number → event.
     Events,
@@ -159,7 +160,7 @@ impl Rows {
     }
 
     /// One row.
-    pub(super) fn read<T: DeserializeOwned>(
+    pub(super) fn read<T: Row>(
         &self,
         table: Table,
         key: &[u8],
@@ -232,7 +233,7 @@ impl Rows {
     }
 
     /// All rows of one kind in the meta table.
-    pub(super) fn all<T: DeserializeOwned>(&self, kind: u8) -> Result<Vec<T>, RegistryError> {
+    pub(super) fn all<T: Row>(&self, kind: u8) -> Result<Vec<T>, RegistryError> {
         self.instant()
             .prefix(&self.meta, [kind])
             .map(|item| decode(&item.value().map_err(unavailable)?))
@@ -358,6 +359,14 @@ pub(super) fn operator_key(name: &OperatorName) -> Vec<u8> {
     tagged(OPERATORS, name.as_str().as_bytes())
 }
 
+pub(super) fn ban_key(network: &Network) -> Vec<u8> {
+    tagged(BANS, network.to_string().as_bytes())
+}
+
+pub(super) fn datastreams_key(feed: FeedId) -> Vec<u8> {
+    tagged(b'd', &device_key(feed))
+}
+
 fn tagged(tag: u8, name: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + name.len());
     key.push(tag);
@@ -365,22 +374,22 @@ fn tagged(tag: u8, name: &[u8]) -> Vec<u8> {
     key
 }
 
-pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+pub(super) fn encode<T: Row>(value: &T) -> Vec<u8> {
     #[expect(
         clippy::expect_used,
         reason = "our rows hold nothing that postcard cannot write to memory"
     )]
-    postcard::to_extend(value, vec![ROW]).expect("a row can be encoded")
+    postcard::to_extend(value, vec![T::LAYOUT]).expect("a row can be encoded")
 }
 
-pub(super) fn decode<T: DeserializeOwned>(row: &[u8]) -> Result<T, RegistryError> {
-    match row.split_first() {
-        Some((&ROW, body)) => postcard::from_bytes(body)
-            .map_err(|error| RegistryError::Damaged(format!("a row does not decode: {error}"))),
-        _ => Err(RegistryError::Damaged(
-            "a row of an unknown layout".to_owned(),
-        )),
-    }
+pub(super) fn decode<T: Row>(row: &[u8]) -> Result<T, RegistryError> {
+    let unknown = || RegistryError::Damaged("a row of an unknown layout".to_owned());
+    let (layout, body) = row.split_first().ok_or_else(unknown)?;
+    let read = match *layout {
+        current if current == T::LAYOUT => postcard::from_bytes(body),
+        earlier => T::read_earlier(earlier, body).ok_or_else(unknown)?,
+    };
+    read.map_err(|error| RegistryError::Damaged(format!("a row does not decode: {error}")))
 }
 
 #[expect(

@@ -6,17 +6,16 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::super::{Batch, Commit, Registration, RegistryError, Write};
+use super::layout::Row;
 use super::rows::{self, COUNTERS_KEY, Counters, Rows, Table};
+use crate::ban::{Ban, Network};
 use crate::device::Device;
 use crate::event::{EventKind, NewEvent};
 use crate::identity::FeedId;
 use crate::mailbox::{self, Change, Mailbox, Outcome};
 use crate::operator::Operator;
-use crate::product::Product;
+use crate::product::{DatastreamId, Product};
 use crate::secret::KeyDigest;
 
 /// A batch that has not been written.
@@ -114,6 +113,17 @@ impl<'a> Staging<'a> {
                     None => Commit::Lost,
                 }
             }
+            Write::Ban(ban) => {
+                self.put(Table::Meta, rows::ban_key(&ban.network), &ban);
+                Commit::Done
+            }
+            Write::RemoveBan(network) => self.remove_ban(&network, |_| true)?,
+            Write::DropBan(ban) => self.remove_ban(&ban.network, |found| *found == ban)?,
+            Write::Datastream {
+                feed,
+                datastream,
+                most,
+            } => self.add_datastream(feed, datastream, most)?,
             Write::Note => Commit::Done,
         };
         if outcome == Commit::Done {
@@ -239,6 +249,40 @@ impl<'a> Staging<'a> {
         Ok(Commit::Done)
     }
 
+    fn remove_ban(
+        &mut self,
+        network: &Network,
+        fits: impl Fn(&Ban) -> bool,
+    ) -> Result<Commit, RegistryError> {
+        let key = rows::ban_key(network);
+        match self.read::<Ban>(Table::Meta, &key)? {
+            Some(found) if fits(&found) => {
+                self.changes.insert((Table::Meta, key), None);
+                Ok(Commit::Done)
+            }
+            _ => Ok(Commit::Lost),
+        }
+    }
+
+    fn add_datastream(
+        &mut self,
+        feed: FeedId,
+        datastream: DatastreamId,
+        most: u32,
+    ) -> Result<Commit, RegistryError> {
+        let key = rows::datastreams_key(feed);
+        let mut names: Vec<DatastreamId> = self.read(Table::Index, &key)?.unwrap_or_default();
+        if names.contains(&datastream) {
+            return Ok(Commit::Done);
+        }
+        if names.len() as u64 >= u64::from(most) {
+            return Ok(Commit::Lost);
+        }
+        names.push(datastream);
+        self.put(Table::Index, key, &names);
+        Ok(Commit::Done)
+    }
+
     fn add_feed(&mut self, key: Vec<u8>, feed: FeedId) -> Result<(), RegistryError> {
         let mut feeds: Vec<FeedId> = self.read(Table::Index, &key)?.unwrap_or_default();
         feeds.push(feed);
@@ -252,15 +296,11 @@ impl<'a> Staging<'a> {
         self.put(Table::Events, key, event);
     }
 
-    fn put<T: Serialize>(&mut self, table: Table, key: Vec<u8>, value: &T) {
+    fn put<T: Row>(&mut self, table: Table, key: Vec<u8>, value: &T) {
         self.changes.insert((table, key), Some(rows::encode(value)));
     }
 
-    fn read<T: DeserializeOwned>(
-        &self,
-        table: Table,
-        key: &[u8],
-    ) -> Result<Option<T>, RegistryError> {
+    fn read<T: Row>(&self, table: Table, key: &[u8]) -> Result<Option<T>, RegistryError> {
         match self.changes.get(&(table, key.to_vec())) {
             Some(Some(row)) => rows::decode(row).map(Some),
             Some(None) => Ok(None),

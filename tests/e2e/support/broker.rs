@@ -33,6 +33,17 @@ impl TestBroker {
         Self::launch(directory, place, &["mqtt"], &["--mqtt", "127.0.0.1:0"])
     }
 
+    /// Starts with limits of its own, each as KEY=N.
+    pub(crate) fn start_with(limits: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let config = directory.path().join("firstwake.toml");
+        let limits = limits.join("\n");
+        fs::write(&config, format!("[limits]\n{limits}\n")).expect("written");
+        let config = config.to_str().expect("UTF-8");
+        let arguments = ["--config", config, "--mqtt", "127.0.0.1:0"];
+        Self::launch(directory, "data", &["mqtt"], &arguments)
+    }
+
     /// Starts with these arguments; these listeners have to be announced, in
     /// this order.
     pub(crate) fn launch(

@@ -5,6 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use std::time::Duration;
 
+use tokio::net::TcpSocket;
+
 use super::HUNG;
 use super::wire::{
     Connect, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBREC, PUBREL, Packet, Publish, Version,
@@ -45,6 +47,24 @@ impl Peer {
     pub(crate) fn over(carrier: impl Carrier + 'static, version: Version) -> Self {
         let stream = Box::new(carrier);
         Self { stream, version }
+    }
+
+    /// The same from another address of this machine: all of 127.0.0.0/8 are.
+    pub(crate) fn open_from(source: [u8; 4], address: SocketAddr, version: Version) -> Self {
+        let connect = async {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind((source, 0).into())?;
+            socket.connect(address).await?.into_std()
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build();
+        let stream = runtime.expect("a runtime").block_on(connect);
+        let stream = stream.expect("the server listens");
+        stream.set_nonblocking(false).expect("an open socket");
+        stream.set_nodelay(true).expect("an open socket");
+        stream.set_read_timeout(Some(HUNG)).expect("not zero");
+        Self::over(stream, version)
     }
 
     /// Sends a CONNECT; the answer is not read.
@@ -193,6 +213,14 @@ impl Peer {
     /// The stream ends; version 5 is told why.
     pub(crate) fn expect_farewell(&mut self, reason: u8) {
         if let Some(farewell) = self.version.farewell(reason) {
+            self.expect(&farewell);
+        }
+        self.expect_close();
+    }
+
+    /// The stream ends; version 5 is told why, in words as well.
+    pub(crate) fn expect_farewell_because(&mut self, reason: u8, words: &str) {
+        if let Some(farewell) = self.version.farewell_because(reason, words) {
             self.expect(&farewell);
         }
         self.expect_close();

@@ -113,6 +113,13 @@ impl Version {
         packet(first, &body)
     }
 
+    /// The same with a reason in words.
+    pub(crate) fn farewell_because(self, reason: u8, words: &str) -> Option<Vec<u8>> {
+        let words = [vec![0x1f], text(words)].concat();
+        let body = [vec![reason], self.properties(&words)].concat();
+        self.is_5().then(|| packet(0xe0, &body))
+    }
+
     /// What a peer is told before the server closes: nothing before version 5.
     pub(crate) fn farewell(self, reason: u8) -> Option<Vec<u8>> {
         self.is_5().then(|| vec![0xe0, 1, reason])

@@ -1,7 +1,8 @@
 //! From what a session says to the packets of either version.
 
+use firstwake::Refusal;
 use mqtt_protocol_core::mqtt::packet::{
-    AssignedClientIdentifier, Packet, Property, RetainAvailable, ServerKeepAlive,
+    AssignedClientIdentifier, Packet, Property, ReasonString, RetainAvailable, ServerKeepAlive,
     SessionExpiryInterval, SharedSubscriptionAvailable, TopicAliasMaximum, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::{
@@ -67,6 +68,11 @@ impl Machine {
         }
     }
 
+    /// Whether the peer can be told no about a message.
+    pub(crate) fn can_refuse(&self, receipt: Receipt) -> bool {
+        self.version == Version::V5 && receipt != Receipt::None
+    }
+
     /// Acknowledges a message. 3.1.1 has no way to say no.
     pub(crate) fn acknowledge(&mut self, receipt: Receipt, verdict: Verdict) {
         match (receipt, self.version) {
@@ -80,6 +86,7 @@ impl Machine {
                     Verdict::NobodyThere => PubackReasonCode::NoMatchingSubscribers,
                     Verdict::NotAuthorized => PubackReasonCode::NotAuthorized,
                     Verdict::TopicInvalid => PubackReasonCode::TopicNameInvalid,
+                    Verdict::QuotaExceeded => PubackReasonCode::QuotaExceeded,
                 };
                 let puback = v5_0::Puback::builder().packet_id(id).reason_code(code);
                 send!(self, puback.build());
@@ -94,6 +101,7 @@ impl Machine {
                     Verdict::NobodyThere => PubrecReasonCode::NoMatchingSubscribers,
                     Verdict::NotAuthorized => PubrecReasonCode::NotAuthorized,
                     Verdict::TopicInvalid => PubrecReasonCode::TopicNameInvalid,
+                    Verdict::QuotaExceeded => PubrecReasonCode::QuotaExceeded,
                 };
                 if matches!(verdict, Verdict::Accepted | Verdict::NobodyThere) {
                     self.awaiting_release.push(id);
@@ -236,8 +244,19 @@ impl Machine {
         if self.ended.replace(farewell).is_some() || self.version != Version::V5 {
             return;
         }
-        let disconnect = v5_0::Disconnect::builder().reason_code(disconnect_code(farewell));
-        send!(self, disconnect.build());
+        let code = disconnect_code(farewell);
+        if let Farewell::Administrative(refusal) = farewell
+            && let Ok(reason) = ReasonString::new(administrative(refusal))
+        {
+            let before = self.output.len();
+            let disconnect = v5_0::Disconnect::builder().reason_code(code);
+            send!(self, disconnect.props(vec![reason.into()]).build());
+            // A peer that takes small packets only may have no room for words.
+            if self.output.len() != before {
+                return;
+            }
+        }
+        send!(self, v5_0::Disconnect::builder().reason_code(code).build());
     }
 
     /// Sends the second half of a QoS 2 message.
@@ -360,6 +379,15 @@ fn offer(terms: &Terms, welcome: &Welcome<'_>) -> Result<Vec<Property>, MqttErro
     Ok(offer)
 }
 
+/// Which operator's act ended a session, for a peer that has proved a secret.
+fn administrative(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::WrongKey => "an operator reset this device: it may activate again",
+        Refusal::WrongOperator => "this operator was changed or removed",
+        other => other.meaning(),
+    }
+}
+
 fn disconnect_code(farewell: Farewell) -> DisconnectReasonCode {
     use DisconnectReasonCode as Code;
     match farewell {
@@ -370,7 +398,7 @@ fn disconnect_code(farewell: Farewell) -> DisconnectReasonCode {
         Farewell::NotAuthorized => Code::NotAuthorized,
         Farewell::KeepAliveTimeout => Code::KeepAliveTimeout,
         Farewell::TakenOver | Farewell::Replaced => Code::SessionTakenOver,
-        Farewell::Administrative => Code::AdministrativeAction,
+        Farewell::Administrative(_) => Code::AdministrativeAction,
         Farewell::MaximumConnectTime => Code::MaximumConnectTime,
         Farewell::QuotaExceeded => Code::QuotaExceeded,
         Farewell::PacketTooLarge => Code::PacketTooLarge,

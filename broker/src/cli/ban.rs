@@ -1,0 +1,94 @@
+//! `firstwake ban`.
+
+use anyhow::{Result, bail};
+use firstwake::{Ban, Network};
+
+use crate::control::{Control, Reply, Request};
+use crate::output::{say, say_json};
+
+/// Keep sources out, whoever connects from there
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Keep an address or a network out, and end its sessions at once
+    Add {
+        /// Such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32
+        #[arg(value_name = "ADDRESS|NETWORK")]
+        network: Network,
+        /// For how long, such as 15m or 2h; without it, until it is removed
+        #[arg(long = "for", value_name = "TIME")]
+        span: Option<humantime::Duration>,
+        /// Why; told with the ban in events and lists
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Even if that may lock out this machine or nearly everybody
+        #[arg(long)]
+        force: bool,
+    },
+    /// The bans that hold now
+    List {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let an address or a network in again
+    Remove {
+        /// As `ban list` shows it
+        #[arg(value_name = "ADDRESS|NETWORK")]
+        network: Network,
+    },
+}
+
+impl Command {
+    pub(super) async fn run(self, control: &mut Control) -> Result<()> {
+        match self {
+            Self::Add {
+                network,
+                span,
+                reason,
+                force,
+            } => {
+                if network.is_perilous() && !force {
+                    bail!(
+                        "banning {network} may lock out this machine or nearly everybody: \
+                         add --force if that is meant"
+                    );
+                }
+                let seconds = span.map(|span| span.as_secs());
+                if seconds == Some(0) {
+                    bail!("a ban lasts a second at least");
+                }
+                let request = Request::Ban {
+                    network,
+                    seconds,
+                    reason,
+                };
+                match control.ask(request).await? {
+                    Reply::Ban(ban) => say(&line(&ban)),
+                    _ => bail!("the server gave an answer to another question"),
+                }
+            }
+            Self::List { json } => match control.ask(Request::Bans).await? {
+                Reply::Bans(bans) if json => say_json(&bans),
+                Reply::Bans(bans) => bans.iter().try_for_each(|ban| say(&line(ban))),
+                _ => bail!("the server gave an answer to another question"),
+            },
+            Self::Remove { network } => {
+                control.ask(Request::Unban { network }).await?;
+                say(&format!("{network} is no longer banned"))
+            }
+        }
+    }
+}
+
+fn line(ban: &Ban) -> String {
+    let until = match ban.until {
+        Some(until) => format!("until {until}"),
+        None => "until it is removed".to_owned(),
+    };
+    let reason = ban.reason.as_ref().map(|text| format!("  ({text})"));
+    format!(
+        "{}  banned {until}{}",
+        ban.network,
+        reason.unwrap_or_default()
+    )
+}

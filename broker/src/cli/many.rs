@@ -1,0 +1,137 @@
+//! One act on many devices: named, listed in a file, or all of a product.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use firstwake::{DeviceName, ProductId};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::serials;
+use crate::control::{Act, Control, Outcome, Reply, Request};
+use crate::output::{complain, say};
+
+/// Devices sent to the server at once.
+const CHUNK: usize = 1000;
+
+/// Which devices a command is about.
+#[derive(clap::Args)]
+pub(super) struct Which {
+    #[arg(
+        value_name = "SERIAL",
+        allow_hyphen_values = true,
+        required_unless_present_any = ["product", "from"],
+        conflicts_with_all = ["product", "from"]
+    )]
+    name: Option<DeviceName>,
+    /// All devices of this product; needs --yes
+    #[arg(
+        long,
+        value_name = "PRODUCT_ID",
+        requires = "yes",
+        conflicts_with = "from"
+    )]
+    product: Option<ProductId>,
+    /// The devices named in a file, one SERIAL or PRODUCT_ID/SERIAL a line;
+    /// `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// A whole product is meant
+    #[arg(long, requires = "product")]
+    yes: bool,
+}
+
+/// One device, or many.
+pub(super) enum Chosen {
+    One(DeviceName),
+    Many(Vec<DeviceName>),
+}
+
+impl Which {
+    pub(super) async fn choose(self, control: &mut Control) -> Result<Chosen> {
+        match self {
+            Self {
+                name: Some(name), ..
+            } => Ok(Chosen::One(name)),
+            Self {
+                from: Some(path), ..
+            } => Ok(Chosen::Many(names(&path)?)),
+            Self {
+                product: Some(product),
+                ..
+            } => Ok(Chosen::Many(members(control, product).await?)),
+            Self { .. } => bail!("name a device, or use --product or --from"),
+        }
+    }
+}
+
+/// The names in a file, or on standard input.
+pub(super) fn names(path: &Path) -> Result<Vec<DeviceName>> {
+    serials::lines(path, DeviceName::parse)
+}
+
+async fn members(control: &mut Control, product: ProductId) -> Result<Vec<DeviceName>> {
+    let mut names: Vec<DeviceName> = Vec::new();
+    loop {
+        let request = Request::Devices {
+            product: product.clone(),
+            after: names.last().map(|name| name.serial.clone()),
+            limit: CHUNK,
+        };
+        let Reply::Devices(page) = control.ask(request).await? else {
+            bail!("the server gave an answer to another question");
+        };
+        if page.is_empty() {
+            return Ok(names);
+        }
+        names.extend(page.into_iter().map(|device| DeviceName {
+            product: Some(device.product_id),
+            serial: device.serial,
+        }));
+    }
+}
+
+/// Carries an act out on many devices; fails if any could not be changed.
+pub(super) async fn change(control: &mut Control, names: &[DeviceName], act: Act) -> Result<()> {
+    let outcome = each_chunk(control, names, |names| Request::ChangeMany { names, act }).await?;
+    say(&format!(
+        "changed {}, already so {}, failed {}",
+        outcome.changed,
+        outcome.already,
+        outcome.failed.len()
+    ))?;
+    settle(&outcome)
+}
+
+/// Asks for one chunk after the other, and shows a terminal how far it is.
+pub(super) async fn each_chunk(
+    control: &mut Control,
+    names: &[DeviceName],
+    request: impl Fn(Vec<DeviceName>) -> Request,
+) -> Result<Outcome> {
+    let progress = ProgressBar::new(names.len() as u64);
+    progress.set_style(ProgressStyle::with_template("{pos} of {len}")?);
+    let mut total = Outcome::default();
+    for chunk in names.chunks(CHUNK) {
+        let Reply::Changed(outcome) = control.ask(request(chunk.to_vec())).await? else {
+            bail!("the server gave an answer to another question");
+        };
+        total.changed += outcome.changed;
+        total.already += outcome.already;
+        total.failed.extend(outcome.failed);
+        progress.inc(chunk.len() as u64);
+    }
+    progress.finish_and_clear();
+    Ok(total)
+}
+
+/// Tells of each failure why; any is one of the whole command.
+pub(super) fn settle(outcome: &Outcome) -> Result<()> {
+    for (name, reason) in &outcome.failed {
+        complain(&format!("{name}: {reason}"));
+    }
+    match outcome.failed.len() {
+        0 => Ok(()),
+        1 => bail!("1 device was left as it is"),
+        count => bail!("{count} devices were left as they are"),
+    }
+}

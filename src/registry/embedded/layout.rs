@@ -1,0 +1,185 @@
+//! The layouts that rows have had: one byte before each row tells which.
+//!
+//! A row is written in its newest layout only. Rows of an earlier one are read
+//! for ever, and rewritten when they change: nothing is migrated at a start.
+//! An earlier layout is a struct of its own here, never touched again.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::rows::Counters;
+use crate::ban::Ban;
+use crate::clock::Timestamp;
+use crate::device::{Device, Exceptions, Keys, Standing};
+use crate::event::NewEvent;
+use crate::identity::{FeedId, ProductId, Serial};
+use crate::mailbox::{Mail, Mailbox};
+use crate::operator::Operator;
+use crate::product::{Block, DatastreamId, Product, ProductSecretSlot, Reactivation};
+use crate::secret::KeyDigest;
+
+/// What can lie in a row.
+pub(super) trait Row: Serialize + DeserializeOwned {
+    /// The layout that is written.
+    const LAYOUT: u8 = 1;
+
+    /// Reads a row of an earlier layout, if there is one of this number.
+    fn read_earlier(_layout: u8, _body: &[u8]) -> Option<postcard::Result<Self>> {
+        None
+    }
+}
+
+impl Row for u32 {}
+impl Row for Counters {}
+impl Row for FeedId {}
+impl Row for Vec<FeedId> {}
+impl Row for Vec<DatastreamId> {}
+impl Row for Operator {}
+impl Row for Ban {}
+impl Row for NewEvent {}
+impl Row for Mail {}
+impl Row for Mailbox {}
+
+impl Row for Device {
+    const LAYOUT: u8 = 2;
+
+    fn read_earlier(layout: u8, body: &[u8]) -> Option<postcard::Result<Self>> {
+        (layout == 1).then(|| postcard::from_bytes::<Device1>(body).map(Into::into))
+    }
+}
+
+impl Row for Product {
+    const LAYOUT: u8 = 2;
+
+    fn read_earlier(layout: u8, body: &[u8]) -> Option<postcard::Result<Self>> {
+        (layout == 1).then(|| postcard::from_bytes::<Product1>(body).map(Into::into))
+    }
+}
+
+/// A device before it could be excepted from a block.
+#[derive(Deserialize)]
+struct Device1 {
+    product: ProductId,
+    serial: Serial,
+    feed: FeedId,
+    version: u64,
+    standing: Standing,
+    keys: Keys,
+    ended: Option<KeyDigest>,
+    generation: u32,
+    registered_at: Timestamp,
+    issued_at: Option<Timestamp>,
+    confirmed_at: Option<Timestamp>,
+    reactivation_until: Option<Timestamp>,
+}
+
+impl From<Device1> for Device {
+    fn from(row: Device1) -> Self {
+        Self {
+            product: row.product,
+            serial: row.serial,
+            feed: row.feed,
+            version: row.version,
+            standing: row.standing,
+            keys: row.keys,
+            ended: row.ended,
+            generation: row.generation,
+            registered_at: row.registered_at,
+            issued_at: row.issued_at,
+            confirmed_at: row.confirmed_at,
+            reactivation_until: row.reactivation_until,
+            exceptions: Exceptions::default(),
+        }
+    }
+}
+
+/// A product before its blocks had numbers and its devices datastreams of
+/// their own.
+#[derive(Deserialize)]
+struct Product1 {
+    id: ProductId,
+    version: u64,
+    name: String,
+    secrets: Vec<ProductSecretSlot>,
+    datastreams: Vec<DatastreamId>,
+    reactivation: Reactivation,
+    blocked: bool,
+    created_at: Timestamp,
+}
+
+impl From<Product1> for Product {
+    fn from(row: Product1) -> Self {
+        let newest = u32::from(row.blocked);
+        Self {
+            id: row.id,
+            version: row.version,
+            name: row.name,
+            secrets: row.secrets,
+            datastreams: row.datastreams,
+            reactivation: row.reactivation,
+            block: Block {
+                newest,
+                current: row.blocked.then_some(newest),
+            },
+            new_datastreams: Self::NEW_DATASTREAMS,
+            created_at: row.created_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::{decode, encode};
+    use super::*;
+
+    /// As the first layout wrote them.
+    const DEVICE: &str = "0114616161616161616161616161616161616161616103532b31f803ac02010249437a08ed80c79ef13d919e0335595f226220e0a00051b2fd28c0fba54e320200000380d095ffbc3101e8d795ffbc3101d0df95ffbc3101b8e795ffbc31";
+    const PRODUCT: &str = "0114626262626262626262626262626262626262626205076c616d7020c3a901018005f02d43fa06e7d0585fb64c961d57e318b27a145c857b24fc21f0be06c84aa73fdbf8cf132b790c023cf984f78c41f02f7439d21652b05d9dd5ea350109010161010180d095ffbc31";
+
+    #[test]
+    fn rows_of_the_first_layout_are_read() {
+        let at = Timestamp::from_millis;
+        let row = hex::decode(DEVICE).expect("hex");
+        let device: Device = decode(&row).expect("readable");
+        assert_eq!(device.serial.as_str(), "S+1");
+        assert_eq!((device.feed.as_u32(), device.version), (504, 300));
+        assert_eq!(device.standing, Standing::Suspended);
+        assert!(matches!(device.keys, Keys::Confirmed { pending: None, .. }));
+        assert_eq!((device.ended, device.generation), (None, 3));
+        assert_eq!(device.confirmed_at, Some(at(1_700_000_002_000)));
+        assert_eq!(device.reactivation_until, Some(at(1_700_000_003_000)));
+        assert_eq!(device.exceptions, Exceptions::default());
+
+        let row = hex::decode(PRODUCT).expect("hex");
+        let product: Product = decode(&row).expect("readable");
+        assert_eq!((product.name.as_str(), product.version), ("lamp é", 5));
+        assert_eq!(product.secrets[0].expires_at, Some(at(9)));
+        assert_eq!(product.reactivation, Reactivation::Always);
+        assert_eq!(product.new_datastreams, 100);
+        assert!(device.is_blocked(product.block), "it was blocked");
+        assert_eq!(product.created_at, at(1_700_000_000_000));
+
+        // And written anew in the second.
+        for (row, again) in [
+            (
+                encode(&device),
+                decode::<Device>(&encode(&device)).is_ok_and(|read| read == device),
+            ),
+            (
+                encode(&product),
+                decode::<Product>(&encode(&product)).is_ok_and(|read| read == product),
+            ),
+        ] {
+            assert_eq!((row[0], again), (2, true));
+        }
+    }
+
+    #[test]
+    fn a_row_of_no_known_layout_is_damage() {
+        let mut row = hex::decode(DEVICE).expect("hex");
+        row[0] = 3;
+        assert!(decode::<Device>(&row).is_err());
+        assert!(decode::<Device>(&[]).is_err());
+        assert!(decode::<Operator>(&[2, 0]).is_err());
+    }
+}
