@@ -134,7 +134,7 @@ impl Publisher {
         let mut count = 0;
         while usize::from(count) < BATCH {
             let number = self.published.sent + count;
-            let Some(intended) = self.due(number).filter(|due| *due <= now) else {
+            let Some(intended) = self.due(number, now).filter(|due| *due <= now) else {
                 break;
             };
             self.write_message(number, intended)?;
@@ -143,16 +143,17 @@ impl Publisher {
         Ok(count)
     }
 
-    /// When a message is due; `None` if that is not for the clock to say.
-    fn due(&self, number: u16) -> Option<Duration> {
+    /// When a message is meant to be sent, which is `now` if nothing holds it
+    /// back; `None` if an acknowledgement has to come first.
+    fn due(&self, number: u16, now: Duration) -> Option<Duration> {
         if number >= self.terms.messages {
             return None;
         }
         match (&self.terms.timing, self.terms.qos) {
-            (Timing::Window(_), UplinkQos::AtMostOnce) => Some(self.terms.begun.elapsed()),
+            (Timing::Window(_), UplinkQos::AtMostOnce) => Some(now),
             (Timing::Window(window), UplinkQos::AtLeastOnce) => {
                 let room = self.unacknowledged.len() < usize::from(window.get());
-                room.then(|| self.terms.begun.elapsed())
+                room.then_some(now)
             }
             (Timing::Schedule { step, round }, _) => {
                 Some(*step * self.device + *round * u32::from(number))
@@ -225,7 +226,7 @@ impl Publisher {
         match self.terms.timing {
             Timing::Window(_) => None,
             Timing::Schedule { .. } => {
-                let due = self.due(self.published.sent)?;
+                let due = self.due(self.published.sent, Duration::ZERO)?;
                 Some((self.terms.begun + due).into())
             }
         }
