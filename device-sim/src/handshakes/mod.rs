@@ -2,8 +2,9 @@
 //!
 //! Each connection does its handshake, says close_notify and hears the server
 //! out: so a server has finished its part, and the tickets for later sessions
-//! have arrived, before the next connection begins. In a closed loop: see
-//! [`crate::closed_loop`] for what that leaves out.
+//! have arrived, before the next connection begins. In a closed loop: a slow
+//! server slows the load, and what a connection waits for its turn is in no
+//! figure.
 
 mod report;
 

@@ -1,6 +1,7 @@
 //! The reconnect storm: a fleet that has its keys comes back.
 //!
-//! In a closed loop: see [`crate::closed_loop`] for what that leaves out.
+//! In a closed loop: a slow broker slows the load, and what a device waits for
+//! its turn is in no figure.
 
 mod report;
 mod slot;

@@ -1,6 +1,7 @@
 //! The activation storm: a whole fleet wakes for the first time.
 //!
-//! In a closed loop: see [`crate::closed_loop`] for what that leaves out.
+//! In a closed loop: a slow broker slows the load, and what a device waits for
+//! its turn is in no figure.
 
 mod slot;
 
