@@ -51,12 +51,19 @@ def design_rows(plan, seen):
             uplink.rate(one["firstwake", load]) / max(uplink.rate(one[other, load]) for other in uplink.SETTINGS)
             for one in seen["uplink"]
         ]
-        yield (f"uplink delivered at {name}, over mosquitto's better one", spread(rivals, "{:.1f}"), "–", "–", "–")
+        gone = lost([one["firstwake", load] for one in seen["uplink"]])
+        void = f": **void**, Firstwake lost {gone:.0%} of the messages" if gone else ""
+        yield (f"uplink delivered at {name}, over mosquitto's better one{void}", spread(rivals, "{:.1f}"), "–", "–", "–")
 
 
 def share(what, shares):
     """As for activations: the floor's client and machine are in both."""
     return (what, spread(shares, "{:.2f}"), "0.8", "0.5", verdict(median(shares), 0.8, 0.5))
+
+
+def lost(results):
+    """The share of what was sent that never arrived."""
+    return sum(one["lost"] for one in results) / sum(one["sent"]["messages"] for one in results)
 
 
 def grown(idle):
