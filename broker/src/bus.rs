@@ -3,9 +3,10 @@
 //!
 //! rumqttd's router fans them out. It sees one topic of ours and opaque
 //! payloads: real topics would stay in its tables for ever, and some end its
-//! thread. What it loses for a slow reader is counted here and told to that
-//! reader. If its thread ends, [`Watch::ended`] says so and the server stops.
+//! thread. A flood goes at the pace of those who read on ([`followers`]); what
+//! the router loses for others is counted and told to them. If its thread ends, [`Watch::ended`] says so and the server stops.
 
+mod followers;
 mod message;
 mod retained;
 
@@ -20,6 +21,7 @@ use rumqttd::protocol::{self, Packet, Publish};
 use rumqttd::{Notification, Router, RouterConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use self::followers::{Follower, Followers, Lead};
 pub(crate) use self::message::{Message, Sender};
 pub(crate) use self::retained::Retained;
 
@@ -34,6 +36,8 @@ const BYTES: usize = 16 * 1024 * 1024;
 const ROUTER_IS_BEHIND: Duration = Duration::from_micros(200);
 /// Messages handed to the router with one wake-up.
 const BATCH: usize = 512;
+/// Bytes of a batch, but for its last message.
+const BATCH_BYTES: usize = 1024 * 1024;
 /// Links that the router takes: one for each operator's session that reads.
 const LINKS: usize = 4096;
 
@@ -55,13 +59,14 @@ pub(crate) struct Bus {
 /// A message that waits, and the room it takes meanwhile.
 struct Queued {
     message: Message,
-    _room: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
 }
 
 struct Shared {
     connect: Connect,
     links: AtomicU64,
     readers: AtomicUsize,
+    followers: Followers,
     ended: AtomicBool,
     retained: Retained,
 }
@@ -102,6 +107,7 @@ impl Bus {
             connect,
             links: AtomicU64::new(0),
             readers: AtomicUsize::new(0),
+            followers: Followers::default(),
             ended: AtomicBool::new(false),
             retained: Retained::default(),
         });
@@ -144,7 +150,7 @@ impl Bus {
         let room = Arc::clone(&self.room).acquire_many_owned(bytes);
         let queued = Queued {
             message,
-            _room: room.await.map_err(|_| BusEnded)?,
+            room: room.await.map_err(|_| BusEnded)?,
         };
         self.queue.send(queued).await.map_err(|_| BusEnded)
     }
@@ -169,6 +175,7 @@ impl Bus {
         let (tx, rx) = link.await.map_err(|_| BusEnded)??;
         Ok(Reader {
             link: Some((tx, rx)),
+            follower: self.shared.followers.join(),
             shared: Arc::clone(&self.shared),
             newest: None,
         })
@@ -178,6 +185,7 @@ impl Bus {
 /// One reader's link.
 pub(crate) struct Reader {
     link: Option<(LinkTx, LinkRx)>,
+    follower: Arc<Follower>,
     shared: Arc<Shared>,
     newest: Option<u64>,
 }
@@ -203,6 +211,7 @@ impl Reader {
                     };
                     let expected = self.newest.map_or(number, |newest| newest + 1);
                     self.newest = Some(number);
+                    self.follower.note(number);
                     let lost = number.saturating_sub(expected);
                     return Ok(Received { message, lost });
                 }
@@ -238,35 +247,56 @@ impl Drop for Reader {
 /// Hands waiting messages to the router, many at once. Numbers them, so that
 /// readers see what was dropped.
 fn feed_router(mut link: LinkTx, mut waiting: mpsc::Receiver<Queued>, shared: &Shared) {
-    let mut batch = Vec::with_capacity(BATCH);
+    let mut taken = Vec::with_capacity(BATCH);
     let mut number = 0;
-    while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let mut encoded: Vec<Vec<u8>> = Vec::with_capacity(batch.len());
-        for queued in &batch {
-            number += 1;
-            encoded.push(queued.message.encode(number));
-        }
-        let Some(last) = encoded.pop() else {
-            continue;
-        };
-        link.buffer().extend(encoded.into_iter().map(|payload| {
-            let topic = Bytes::from_static(TOPIC.as_bytes());
-            Packet::Publish(Publish::new(topic, Bytes::from(payload), false), None)
-        }));
-        // Wakes the router for the whole batch.
-        if link.publish(TOPIC, last).is_err() {
-            return;
-        }
-        // The room is given back only once the router has taken the batch, or
-        // its buffer would grow in place of the queue.
-        while !link.buffer().is_empty() {
-            if shared.ended.load(Ordering::Acquire) {
+    let mut lead = Lead::default();
+    while waiting.blocking_recv_many(&mut taken, BATCH) > 0 {
+        let mut queued = taken.drain(..).peekable();
+        while queued.peek().is_some() {
+            // The room is given back only once the router has taken the batch,
+            // or its buffer would grow in place of the queue.
+            let mut rooms = Vec::new();
+            let mut batch = Vec::new();
+            let mut bytes = 0;
+            while bytes < BATCH_BYTES
+                && let Some(Queued { message, room }) = queued.next()
+            {
+                number += 1;
+                let encoded = message.encode(number);
+                bytes += encoded.len();
+                batch.push(encoded);
+                rooms.push(room);
+            }
+            lead.wait(&shared.followers, || {
+                thread::sleep(ROUTER_IS_BEHIND);
+                ROUTER_IS_BEHIND
+            });
+            lead.note(number, bytes);
+            if hand_on(&mut link, batch, shared).is_err() {
                 return;
             }
-            thread::sleep(ROUTER_IS_BEHIND);
         }
-        batch.clear();
     }
+}
+
+/// Hands one batch to the router, and waits until it has taken it.
+fn hand_on(link: &mut LinkTx, mut batch: Vec<Vec<u8>>, shared: &Shared) -> Result<(), BusEnded> {
+    let Some(last) = batch.pop() else {
+        return Ok(());
+    };
+    link.buffer().extend(batch.into_iter().map(|payload| {
+        let topic = Bytes::from_static(TOPIC.as_bytes());
+        Packet::Publish(Publish::new(topic, Bytes::from(payload), false), None)
+    }));
+    // Wakes the router for the whole batch.
+    link.publish(TOPIC, last).map_err(|_| BusEnded)?;
+    while !link.buffer().is_empty() {
+        if shared.ended.load(Ordering::Acquire) {
+            return Err(BusEnded);
+        }
+        thread::sleep(ROUTER_IS_BEHIND);
+    }
+    Ok(())
 }
 
 /// Returns when the router has dropped its end of the link.

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use device_sim::{Ask, Confirm, Hold, Plan, Progress, Report, Stage, storm};
+use device_sim::{Ask, Confirm, Hold, Plan, Progress, Report, Stage, Transport, storm};
 use firstwake::{ProductId, ProductSecret, Reactivation, Serial};
 use tokio::sync::oneshot;
 
@@ -83,6 +83,7 @@ impl Args {
         let memory_before = server.resident()?;
         let plan = Plan {
             broker: server.address(),
+            transport: Transport::Plain,
             secret: set.secret.clone(),
             serials: set.serials.clone(),
             in_flight: self.in_flight,

@@ -27,6 +27,11 @@ pub struct Credentials {
 pub struct IssuedKey(Zeroizing<String>);
 
 impl IssuedKey {
+    /// As some broker wrote it, some time ago.
+    pub(crate) fn new(key: Zeroizing<String>) -> Self {
+        Self(key)
+    }
+
     /// The characters.
     pub fn expose(&self) -> &str {
         &self.0

@@ -4,6 +4,8 @@
 //! clock. A session is a value that each packet consumes, so a device that has
 //! failed or finished cannot go on.
 
+mod login;
+
 use firstwake::topic::device as topics;
 use firstwake::{ActivationCode, Serial};
 use mqtt_protocol_core::mqtt::connection::{PacketData, RawPacket};
@@ -17,6 +19,8 @@ use zeroize::Zeroizing;
 use crate::answer::{Credentials, IssuedKey, parse_answer};
 use crate::outcome::{ConnackCode, Mishap, Refusal};
 use crate::plan::Ask;
+
+pub(crate) use login::{Login, LoginTurn};
 
 /// A device that knows its serial and its code, in the middle of its first
 /// session.
@@ -47,10 +51,10 @@ const ACTIVATION_KEEP_ALIVE: u16 = 60;
 
 /// The longest there is, 18 hours: a held session must not have to ping. Not
 /// 0, which some brokers refuse.
-const CONFIRMED_KEEP_ALIVE: u16 = u16::MAX;
+const LONGEST_KEEP_ALIVE: u16 = u16::MAX;
 
 /// The only packet id that a device needs.
-const SUBSCRIBE_ID: u16 = 1;
+pub(crate) const SUBSCRIBE_ID: u16 = 1;
 
 impl Activation {
     /// Writes the CONNECT that opens the session.
@@ -126,7 +130,7 @@ impl Confirmation {
         key: &IssuedKey,
         out: &mut Vec<u8>,
     ) -> Result<Self, Mishap> {
-        write(out, connect(serial, key.expose(), CONFIRMED_KEEP_ALIVE))?;
+        write(out, connect(serial, key.expose(), LONGEST_KEEP_ALIVE))?;
         Ok(Self(()))
     }
 
@@ -183,11 +187,21 @@ pub(crate) fn accepted(
 }
 
 pub(crate) fn granted(packet: &RawPacket) -> Result<(), Mishap> {
+    all_granted(packet, 1)
+}
+
+fn all_granted(packet: &RawPacket, filters: usize) -> Result<(), Mishap> {
+    if packet.packet_type() != PacketType::Suback as u8 {
+        return Err(Mishap::Malformed);
+    }
     let suback = packet.parse_exact(Suback::parse).map_err(malformed)?;
-    match suback.return_codes()[..] {
-        [code] if suback.packet_id() == SUBSCRIBE_ID && code.is_success() => Ok(()),
-        [_] if suback.packet_id() == SUBSCRIBE_ID => Err(Mishap::Refused(Refusal::Subscribe)),
-        _ => Err(Mishap::Malformed),
+    let codes = suback.return_codes();
+    if suback.packet_id() != SUBSCRIBE_ID || codes.len() != filters {
+        Err(Mishap::Malformed)
+    } else if codes.iter().all(|code| code.is_success()) {
+        Ok(())
+    } else {
+        Err(Mishap::Refused(Refusal::Subscribe))
     }
 }
 
@@ -201,7 +215,7 @@ pub(crate) fn write<P: GenericPacketTrait>(
     Ok(())
 }
 
-fn append(out: &mut Vec<u8>, packet: &impl GenericPacketTrait) {
+pub(crate) fn append(out: &mut Vec<u8>, packet: &impl GenericPacketTrait) {
     for part in packet.to_buffers() {
         out.extend_from_slice(&part);
     }

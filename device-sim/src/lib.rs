@@ -8,13 +8,20 @@
 //! nothing of any particular server. It must never need one, and no report it
 //! writes may hold a secret, a code or a key.
 
+pub mod credentials;
 pub mod floor;
+pub mod handshakes;
+pub mod reconnect;
 pub mod responder;
 pub mod serials;
 pub mod storm;
+pub mod uplink;
 
 mod answer;
+mod closed_loop;
 mod device;
+mod hold;
+mod line;
 mod open_files;
 mod outcome;
 mod patience;
@@ -22,15 +29,22 @@ mod plan;
 mod progress;
 mod record;
 mod report;
+mod route;
+mod service;
 mod source;
+mod stream;
+mod tls;
 mod wire;
 
 pub use answer::{Credentials, IssuedKey};
 pub use open_files::OpenFilesError;
 pub use outcome::{ConnackCode, Outcome, Refusal, Step};
-pub use plan::{Ask, Confirm, Hold, Plan, PlanError};
+pub use plan::{Ask, Confirm, Downlink, Hold, Plan, PlanError};
 pub use progress::{Counts, Progress, Stage};
 pub use record::{DeviceResult, Phase, Timings};
 pub use report::{
-    Findings, Held, HoldSummary, Kind, Latency, LoadLoop, PlanSummary, Report, Shortfall,
+    Findings, Handshakes, Held, HoldSummary, Kind, Latency, LoadLoop, PlanSummary, Report,
+    Shortfall, to_json,
 };
+pub use service::ServiceLogin;
+pub use tls::{TlsClient, TlsError, TlsResumption, TlsSettings, TlsSummary, TlsVersion, Transport};

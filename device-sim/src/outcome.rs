@@ -14,6 +14,12 @@ pub enum Outcome {
     Activated,
     /// Came back with its key and was let in.
     Confirmed,
+    /// Was let in with a key it had, and subscribed if the plan asked for it.
+    LoggedIn,
+    /// Its TLS handshake is done, which was all there was to do.
+    Secured,
+    /// Has sent every message, and at QoS 1 has each acknowledged.
+    Published,
     /// The broker said no.
     Refused(Refusal),
     /// The broker did not get on within the plan's deadline for a step.
@@ -22,6 +28,9 @@ pub enum Outcome {
     Closed(Step),
     /// No TCP connection could be made.
     Unreachable,
+    /// The TLS handshake failed: no certificate that the device trusts, no
+    /// version in common, or no TLS at all.
+    NoTls,
     /// What came was not MQTT, or not what the protocol allows there.
     Malformed(Step),
     /// An answer came that is meant for another device.
@@ -34,9 +43,10 @@ pub enum Outcome {
 /// How a broker says no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Refusal {
-    /// By the CONNACK to the activation code.
+    /// By the CONNACK to the activation code, or to the key of a device that
+    /// came with one.
     Connack(ConnackCode),
-    /// By the SUBACK for the device's own response topic.
+    /// By the SUBACK for the device's own topics.
     Subscribe,
     /// By an `{"error":…}` on the response topic.
     Answer,
@@ -73,16 +83,23 @@ impl ConnackCode {
 /// What a device was waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
-    /// The TCP connection of the activation.
+    /// The connection, with TLS its handshake too.
     Connect,
-    /// The CONNACK to the activation code.
+    /// The CONNACK to the activation code, or to the key of a device that came
+    /// with one.
     Connack,
     /// The answer, after SUBSCRIBE.
     Answer,
-    /// The TCP connection of the confirmation.
+    /// The connection of the confirmation.
     ConfirmConnect,
     /// The CONNACK to the key.
     ConfirmConnack,
+    /// The SUBACK for its downlink.
+    Suback,
+    /// The acknowledgement of what it published, or room to send it.
+    Puback,
+    /// The broker's side of the farewell after a handshake.
+    Close,
 }
 
 impl Step {
@@ -93,6 +110,9 @@ impl Step {
             Self::Answer => "answer",
             Self::ConfirmConnect => "confirm_connect",
             Self::ConfirmConnack => "confirm_connack",
+            Self::Suback => "suback",
+            Self::Puback => "puback",
+            Self::Close => "close",
         }
     }
 }
@@ -104,6 +124,7 @@ pub(crate) enum Mishap {
     TimedOut,
     Closed,
     Unreachable,
+    NoTls,
     Malformed,
     ForeignAnswer,
     NoSocket,
@@ -116,6 +137,7 @@ impl Mishap {
             Self::TimedOut => Outcome::TimedOut(step),
             Self::Closed => Outcome::Closed(step),
             Self::Unreachable => Outcome::Unreachable,
+            Self::NoTls => Outcome::NoTls,
             Self::Malformed => Outcome::Malformed(step),
             Self::ForeignAnswer => Outcome::ForeignAnswer,
             Self::NoSocket => Outcome::NoSocket,
@@ -130,6 +152,9 @@ impl Serialize for Outcome {
         match self {
             Self::Activated => serializer.serialize_str("activated"),
             Self::Confirmed => serializer.serialize_str("confirmed"),
+            Self::LoggedIn => serializer.serialize_str("logged_in"),
+            Self::Secured => serializer.serialize_str("secured"),
+            Self::Published => serializer.serialize_str("published"),
             Self::Refused(Refusal::Connack(code)) => {
                 serializer.collect_str(&format_args!("refused_connack_{}", code.0))
             }
@@ -143,6 +168,7 @@ impl Serialize for Outcome {
             }
             Self::Closed(step) => serializer.collect_str(&format_args!("closed_{}", step.label())),
             Self::Unreachable => serializer.serialize_str("unreachable"),
+            Self::NoTls => serializer.serialize_str("no_tls"),
             Self::Malformed(step) => {
                 serializer.collect_str(&format_args!("malformed_{}", step.label()))
             }
@@ -158,10 +184,14 @@ impl fmt::Display for Outcome {
         match self {
             Self::Activated => f.write_str("activated"),
             Self::Confirmed => f.write_str("confirmed"),
+            Self::LoggedIn => f.write_str("logged in"),
+            Self::Secured => f.write_str("secured"),
+            Self::Published => f.write_str("published"),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
             Self::TimedOut(step) => write!(f, "timed out waiting for {step}"),
             Self::Closed(step) => write!(f, "closed by the broker before {step}"),
             Self::Unreachable => f.write_str("unreachable"),
+            Self::NoTls => f.write_str("no TLS with this broker"),
             Self::Malformed(step) => write!(f, "malformed, waiting for {step}"),
             Self::ForeignAnswer => f.write_str("got another device's answer"),
             Self::NoSocket => f.write_str("no file or port left on this machine"),
@@ -189,11 +219,14 @@ impl fmt::Display for ConnackCode {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Connect => "the TCP connection",
+            Self::Connect => "the connection",
             Self::Connack => "the CONNACK",
             Self::Answer => "the answer",
-            Self::ConfirmConnect => "the second TCP connection",
+            Self::ConfirmConnect => "the second connection",
             Self::ConfirmConnack => "the CONNACK to its key",
+            Self::Suback => "the SUBACK",
+            Self::Puback => "the acknowledgement of its messages",
+            Self::Close => "the end of the connection",
         })
     }
 }
@@ -223,6 +256,13 @@ mod tests {
         );
         check(Outcome::TimedOut(Step::Answer), "timed_out_answer");
         check(Outcome::Closed(Step::Connack), "closed_connack");
+        check(Outcome::LoggedIn, "logged_in");
+        check(Outcome::Secured, "secured");
+        check(Outcome::Published, "published");
+        check(Outcome::TimedOut(Step::Suback), "timed_out_suback");
+        check(Outcome::Closed(Step::Puback), "closed_puback");
+        check(Outcome::TimedOut(Step::Close), "timed_out_close");
+        check(Outcome::NoTls, "no_tls");
         check(Outcome::Unreachable, "unreachable");
         check(
             Outcome::Malformed(Step::ConfirmConnack),

@@ -9,12 +9,15 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::open_files::OpenFilesError;
+use crate::tls::Transport;
 
 /// A fleet, a broker, and how the one meets the other.
 #[derive(Debug)]
 pub struct Plan {
     /// Where the broker listens.
     pub broker: SocketAddr,
+    /// What carries MQTT there.
+    pub transport: Transport,
     /// What every device's activation code is made with.
     pub secret: ProductSecret,
     /// The fleet, in the order in which devices start.
@@ -55,6 +58,17 @@ pub enum Ask {
     SubscribeAndRequest,
 }
 
+/// What a device that came with its key wants to hear.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Downlink {
+    /// Nothing.
+    #[default]
+    Ignore,
+    /// Its commands and its configuration, at QoS 1.
+    Subscribe,
+}
+
 /// What a device does once it has its key.
 #[derive(Debug)]
 pub enum Confirm {
@@ -66,7 +80,7 @@ pub enum Confirm {
     ThenHold(Hold),
 }
 
-/// How long confirmed sessions stay open after the last device is done.
+/// How long sessions stay open after the last device is done.
 #[derive(Debug)]
 pub enum Hold {
     /// This long.
@@ -80,7 +94,7 @@ pub enum Hold {
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// The fleet is empty.
-    #[error("there are no devices in this fleet: give at least one serial")]
+    #[error("there are no devices in this fleet: give at least one")]
     NoDevices,
     /// The fleet needs more connections than the process may open.
     #[error(transparent)]

@@ -88,7 +88,7 @@ impl Progress {
 
     pub(crate) fn device_done(&self, outcome: Outcome) {
         match outcome {
-            Outcome::Activated => {}
+            Outcome::Activated | Outcome::LoggedIn | Outcome::Secured | Outcome::Published => {}
             Outcome::Confirmed => {
                 self.confirmed.fetch_add(1, Ordering::Relaxed);
             }
@@ -98,6 +98,7 @@ impl Progress {
             Outcome::TimedOut(_)
             | Outcome::Closed(_)
             | Outcome::Unreachable
+            | Outcome::NoTls
             | Outcome::Malformed(_)
             | Outcome::ForeignAnswer
             | Outcome::NoSocket => {

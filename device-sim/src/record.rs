@@ -13,31 +13,42 @@ use serde::Serialize;
 
 use crate::answer::Credentials;
 use crate::outcome::Outcome;
+use crate::route::Opened;
 
 /// A stretch of a device's story that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// The TCP connection of the activation.
+    /// The TCP connection, the first of two where there are two.
     Connect,
+    /// The TLS handshake on it.
+    Tls,
     /// CONNECT to CONNACK.
     Connack,
     /// SUBSCRIBE to the answer.
     Answer,
-    /// The start of the TCP connection to the answer: the three above.
+    /// The start of the TCP connection to the answer: all of the above.
     Activation,
     /// The start of the second TCP connection to its CONNACK.
     Confirm,
+    /// SUBSCRIBE for the downlink to SUBACK.
+    Suback,
+    /// The start of the TCP connection to the CONNACK, of a device that came
+    /// with its key; to the SUBACK if it subscribed.
+    Login,
 }
 
 impl Phase {
     /// In the order in which a report lists them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Connect,
+        Self::Tls,
         Self::Connack,
         Self::Answer,
         Self::Activation,
         Self::Confirm,
+        Self::Suback,
+        Self::Login,
     ];
 }
 
@@ -49,6 +60,14 @@ impl Timings {
     /// How long `phase` took.
     pub fn of(&self, phase: Phase) -> Option<Duration> {
         self.0[phase as usize]
+    }
+
+    /// Notes what it took to open the first connection.
+    pub(crate) fn opened(&mut self, opened: &Opened) {
+        self.set(Phase::Connect, opened.connect);
+        if let Some(took) = opened.tls {
+            self.set(Phase::Tls, took);
+        }
     }
 
     pub(crate) fn set(&mut self, phase: Phase, took: Duration) {
@@ -81,27 +100,43 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn of(devices: &[DeviceResult]) -> Self {
-        let mut outcomes = BTreeMap::new();
-        for device in devices {
-            *outcomes.entry(device.outcome).or_default() += 1;
-        }
         let credentials = || {
             devices
                 .iter()
                 .filter_map(|device| device.credentials.as_ref())
         };
         Self {
-            outcomes,
+            outcomes: outcomes(devices.iter().map(|device| device.outcome)),
             activated: credentials().map(|_| 1).sum(),
             repeated_feed_ids: repeated(credentials().map(|given| given.feed_id)),
             repeated_keys: repeated(credentials().map(|given| given.key.expose())),
-            histograms: Phase::ALL
-                .into_iter()
-                .map(|phase| (phase, histogram(devices, phase)))
-                .filter(|(_, histogram)| !histogram.is_empty())
-                .collect(),
+            histograms: histograms(devices.iter().map(|device| &device.timings)),
         }
     }
+}
+
+/// How many devices came to which end.
+pub(crate) fn outcomes(all: impl Iterator<Item = Outcome>) -> BTreeMap<Outcome, u64> {
+    let mut outcomes = BTreeMap::new();
+    for outcome in all {
+        *outcomes.entry(outcome).or_default() += 1;
+    }
+    outcomes
+}
+
+/// The times of every phase that some device finished.
+pub(crate) fn histograms<'a>(
+    all: impl Iterator<Item = &'a Timings>,
+) -> BTreeMap<Phase, Histogram<u64>> {
+    let mut histograms = BTreeMap::new();
+    for timings in all {
+        for phase in Phase::ALL {
+            if let Some(took) = timings.of(phase) {
+                record(histograms.entry(phase).or_insert_with(histogram), took);
+            }
+        }
+    }
+    histograms
 }
 
 /// How many items are equal to an earlier one.
@@ -110,18 +145,18 @@ fn repeated<T: Eq + Hash>(items: impl Iterator<Item = T>) -> u64 {
     items.map(|item| u64::from(!seen.insert(item))).sum()
 }
 
-/// Microseconds, to three significant figures.
-fn histogram(devices: &[DeviceResult], phase: Phase) -> Histogram<u64> {
+/// For microseconds, to three significant figures.
+pub(crate) fn histogram() -> Histogram<u64> {
     #[expect(
         clippy::expect_used,
         reason = "an hour in microseconds and three figures are bounds that a histogram can have"
     )]
-    let mut histogram =
-        Histogram::new_with_max(3_600_000_000, 3).expect("these bounds are in range");
-    for took in devices.iter().filter_map(|device| device.timings.of(phase)) {
-        histogram.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-    }
-    histogram
+    Histogram::new_with_max(3_600_000_000, 3).expect("these bounds are in range")
+}
+
+/// Adds a time; one of more than an hour counts as an hour.
+pub(crate) fn record(histogram: &mut Histogram<u64>, took: Duration) {
+    histogram.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
 }
 
 #[cfg(test)]

@@ -9,30 +9,21 @@
 use std::net::SocketAddr;
 
 use mqtt_protocol_core::mqtt::connection::{PacketData, RawPacket};
-use mqtt_protocol_core::mqtt::packet::v3_1_1::{Connect, Publish, Subscribe};
-use mqtt_protocol_core::mqtt::packet::{PacketType, Qos, SubEntry, SubOpts};
+use mqtt_protocol_core::mqtt::packet::v3_1_1::Publish;
+use mqtt_protocol_core::mqtt::packet::{PacketType, Qos};
 use mqtt_protocol_core::mqtt::result_code::MqttError;
-use tokio::net::TcpStream;
-use zeroize::Zeroizing;
 
-use crate::device::{accepted, granted, write};
-use crate::outcome::{Mishap, Refusal};
-use crate::source::SourceAddress;
-use crate::wire::{self, Buffers};
+use crate::device::write;
+use crate::outcome::Mishap;
+use crate::route::Route;
+use crate::service::{Service, ServiceLogin};
+use crate::tls::Transport;
+use crate::wire;
 
 /// A service that is subscribed to every device's requests.
 pub struct Responder {
-    stream: TcpStream,
-    buffers: Buffers,
+    service: Service,
     issued: u64,
-}
-
-/// What it logs in with.
-pub struct Login {
-    /// User name and client id.
-    pub username: String,
-    /// The password.
-    pub password: Zeroizing<String>,
 }
 
 /// Why nobody answers any more.
@@ -40,13 +31,18 @@ pub struct Login {
 #[error("the responder got no further: {0:?}")]
 pub struct ResponderError(Mishap);
 
-/// Bytes heard at once: requests by the hundred.
-const HEARD: usize = 64 * 1024;
-
 impl Responder {
     /// Logs in and subscribes; requests are heard from when this returns.
-    pub async fn subscribe(broker: SocketAddr, login: &Login) -> Result<Self, ResponderError> {
-        Self::begin(broker, login).await.map_err(ResponderError)
+    pub async fn subscribe(
+        broker: SocketAddr,
+        login: &ServiceLogin,
+    ) -> Result<Self, ResponderError> {
+        let route = Route::new(broker, Transport::Plain);
+        let service = Service::subscribe(&route, login, "provision/+/request", Qos::AtMostOnce);
+        Ok(Self {
+            service: service.await.map_err(ResponderError)?,
+            issued: 0,
+        })
     }
 
     /// Answers until the broker closes, which is an error, or it is dropped.
@@ -56,32 +52,15 @@ impl Responder {
         }
     }
 
-    async fn begin(broker: SocketAddr, login: &Login) -> Result<Self, Mishap> {
-        let mut this = Self {
-            stream: wire::connect(broker, SourceAddress::Unbound).await?,
-            buffers: Buffers::hearing(HEARD),
-            issued: 0,
-        };
-        write(&mut this.buffers.out, connect(login))?;
-        accepted(&this.exchange().await?, Refusal::Connack)?;
-        write(&mut this.buffers.out, subscribe())?;
-        granted(&this.exchange().await?)?;
-        Ok(this)
-    }
-
-    async fn exchange(&mut self) -> Result<RawPacket, Mishap> {
-        wire::send(&mut self.stream, &mut self.buffers).await?;
-        wire::next_packet(&mut self.stream, &mut self.buffers).await
-    }
-
     /// Waits for a packet; answers it, and all that came along, in one write.
     async fn answer_what_came(&mut self) -> Result<(), Mishap> {
-        let mut next = Some(wire::next_packet(&mut self.stream, &mut self.buffers).await?);
+        let Service { stream, buffers } = &mut self.service;
+        let mut next = Some(wire::next_packet(stream, buffers).await?);
         while let Some(packet) = next {
-            answer(packet, &mut self.issued, &mut self.buffers.out)?;
-            next = self.buffers.cut_packet()?;
+            answer(packet, &mut self.issued, &mut buffers.out)?;
+            next = buffers.cut_packet()?;
         }
-        wire::send(&mut self.stream, &mut self.buffers).await
+        wire::send(stream, buffers).await
     }
 }
 
@@ -111,24 +90,6 @@ fn response(topic: &str, number: u64, payload: &str) -> Result<Publish, MqttErro
         .qos(Qos::AtLeastOnce)
         .packet_id(id)
         .payload(payload)
-        .build()
-}
-
-fn connect(login: &Login) -> Result<Connect, MqttError> {
-    Connect::builder()
-        .client_id(login.username.as_str())?
-        .clean_session(true)
-        .keep_alive(0)
-        .user_name(login.username.as_str())?
-        .password(login.password.as_str())?
-        .build()
-}
-
-fn subscribe() -> Result<Subscribe, MqttError> {
-    let at_most_once = SubOpts::new().set_qos(Qos::AtMostOnce);
-    Subscribe::builder()
-        .packet_id(1)
-        .entries(vec![SubEntry::new("provision/+/request", at_most_once)?])
         .build()
 }
 

@@ -13,6 +13,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::outcome::Mishap;
 use crate::source::SourceAddress;
+use crate::stream::Stream;
 
 /// Nothing that is said to a device that activates comes near this many bytes.
 const LARGEST_PACKET: u32 = 16 * 1024;
@@ -65,7 +66,7 @@ impl Buffers {
     }
 }
 
-/// Opens a connection; small packets leave at once.
+/// Opens a TCP connection; small packets leave at once.
 pub(crate) async fn connect(
     broker: SocketAddr,
     source: SourceAddress,
@@ -89,15 +90,27 @@ pub(crate) async fn connect(
 }
 
 /// Sends what is in `out`.
-pub(crate) async fn send(stream: &mut TcpStream, buffers: &mut Buffers) -> Result<(), Mishap> {
+pub(crate) async fn send(stream: &mut Stream, buffers: &mut Buffers) -> Result<(), Mishap> {
     let sent = stream.write_all(&buffers.out).await;
     buffers.out.clear();
-    sent.map_err(|_| Mishap::Closed)
+    sent.map_err(|_| Mishap::Closed)?;
+    // Only TLS keeps something back.
+    stream.flush().await.map_err(|_| Mishap::Closed)
 }
 
-/// Waits for the next whole packet.
+/// The same, but dropped half-way it loses nothing: what has not been sent
+/// stays in `out`.
+pub(crate) async fn send_some(stream: &mut Stream, buffers: &mut Buffers) -> Result<(), Mishap> {
+    while !buffers.out.is_empty() {
+        let sent = stream.write(&buffers.out).await;
+        buffers.out.drain(..sent.map_err(|_| Mishap::Closed)?);
+    }
+    stream.flush().await.map_err(|_| Mishap::Closed)
+}
+
+/// Waits for the next whole packet. Dropped half-way it loses nothing.
 pub(crate) async fn next_packet(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     buffers: &mut Buffers,
 ) -> Result<RawPacket, Mishap> {
     loop {
@@ -110,6 +123,13 @@ pub(crate) async fn next_packet(
             Ok(count) => buffers.unread = 0..count,
         }
     }
+}
+
+/// Reads whatever still comes, to the end of the stream.
+pub(crate) async fn until_closed(stream: &mut Stream) {
+    let mut heard = [0; 1024];
+    // A reset is an end, too.
+    while stream.read(&mut heard).await.is_ok_and(|count| count > 0) {}
 }
 
 #[cfg(test)]

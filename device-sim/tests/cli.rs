@@ -68,8 +68,71 @@ fn what_cannot_be_done_is_one_sentence() {
 }
 
 #[test]
+fn a_fleet_comes_back_to_the_floor() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str| directory.path().join(name);
+    let text = |name: &str| file(name).to_str().expect("UTF-8").to_owned();
+    let reconnect = |keys: &str| {
+        let args = ["reconnect", "--floor", "--subscribe", "--credentials", keys];
+        device_sim(&[&args[..], &["--json", &text("report.json")]].concat())
+    };
+
+    let line = |n| format!("{{\"serial\":\"s{n}\",\"feed_id\":{n},\"apikey\":\"sesame{n}\"}}\n");
+    fs::write(file("keys"), (0..300).map(line).collect::<String>()).expect("written");
+    let output = reconnect(&text("keys"));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report = fs::read_to_string(file("report.json")).expect("a report");
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(!format!("{report}{said}").contains("sesame"), "{said}");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!(report["kind"], "reconnect");
+    assert_eq!(report["plan"]["loop"], "closed");
+    assert_eq!(report["result"]["outcomes"]["logged_in"], 300);
+
+    fs::write(file("keys"), "sesame\n").expect("written");
+    let output = reconnect(&text("keys"));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let sentence = one_sentence(&output);
+    assert!(sentence.contains("line 1"), "{sentence}");
+    assert!(!sentence.contains("sesame"), "{sentence}");
+    fs::write(file("keys"), "\n").expect("written");
+    assert!(one_sentence(&reconnect(&text("keys"))).contains("no devices"));
+}
+
+#[test]
+fn keys_are_not_written_over() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| {
+        directory
+            .path()
+            .join(name)
+            .to_str()
+            .expect("UTF-8")
+            .to_owned()
+    };
+    fs::write(path("secret"), "0".repeat(40)).expect("written");
+    fs::write(path("keys"), "precious").expect("written");
+    let storm = ["storm", "--broker", "127.0.0.1:0", "--serials", "demo-:3"];
+    let files = [
+        "--secret-file",
+        &path("secret"),
+        "--save-credentials",
+        &path("keys"),
+    ];
+    let output = device_sim(&[&storm[..], &files[..]].concat());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(one_sentence(&output).contains("is there already"));
+    assert_eq!(fs::read_to_string(path("keys")).expect("there"), "precious");
+}
+
+#[test]
 fn wrong_usage_is_two() {
-    for line in ["", "storm", "floor --serials demo-:0 --in-flight 5"] {
+    for line in [
+        "",
+        "storm",
+        "reconnect --floor",
+        "floor --serials demo-:0 --in-flight 5",
+    ] {
         let args: Vec<&str> = line.split_terminator(' ').collect();
         assert_eq!(device_sim(&args).status.code(), Some(2), "{line}");
     }

@@ -32,11 +32,13 @@ def packet(kind, body):
 class Device:
     """One connection of one device."""
 
-    def __init__(self, address, serial, password, level=4):
+    def __init__(self, address, serial, password, level=4, tls=None):
         host, port = address.rsplit(":", 1)
         self.serial = serial
         self.socket = socket.create_connection((host, int(port)), timeout=30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self.heard = b""
         properties = b"\0" if level == 5 else b""
         # User name, password, clean; no keep-alive: it never has to ping.

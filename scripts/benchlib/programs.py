@@ -11,6 +11,8 @@ import threading
 import time
 
 PATIENCE = 60
+# The longest that one run of device-sim may take.
+RUN = 120
 
 
 class Failed(Exception):
@@ -36,7 +38,7 @@ class Child:
         )
         self.pid = self.process.pid
 
-    def first_line(self):
+    def next_line(self):
         lines = queue.Queue()
         threading.Thread(target=lambda: lines.put(self.process.stdout.readline()), daemon=True).start()
         try:
@@ -111,9 +113,9 @@ class Programs:
         self.ask(data, "device", "register", made["product_id"], *devices)
         return made["secret"]
 
-    def serve(self, data):
+    def serve(self, data, *more):
         quiet = {**os.environ, "FIRSTWAKE_LOG": "warn"}
-        return Child([self.firstwake, "serve", "--data-dir", data, "--mqtt", "127.0.0.1:0"], env=quiet)
+        return Child([self.firstwake, "serve", "--data-dir", data, "--mqtt", "127.0.0.1:0", *more], env=quiet)
 
     @contextlib.contextmanager
     def server(self, data):
@@ -121,17 +123,31 @@ class Programs:
         with self.serve(data) as child:
             yield child, listening(child)
 
+    @contextlib.contextmanager
+    def tls_server(self, data, certificates):
+        """The same with TLS; both addresses."""
+        identity = ["--cert", certificates / "server.pem", "--key", certificates / "server.key"]
+        with self.serve(data, "--mqtts", "127.0.0.1:0", *identity) as child:
+            addresses = dict(child.next_line().split(" listening on ") for _ in range(2))
+            yield child, addresses["mqtt"], addresses["mqtts"]
+
     def simulate(self, *arguments):
         """A run of device-sim, to its end; returns its report."""
+        result, complaint = self.attempt(*arguments)
+        if complaint:
+            raise Failed(complaint)
+        return result
+
+    def attempt(self, *arguments):
+        """The same, for a run that may fall short: its report, and in what."""
         with self.directory() as directory:
             report = f"{directory}/report.json"
-            done = subprocess.run(
-                [str(self.device_sim), *arguments, "--json", report], capture_output=True, text=True, timeout=600
-            )
-            if done.returncode != 0:
-                raise Failed(done.stderr.strip())
+            arguments = [str(one) for one in (self.device_sim, *arguments, "--json", report)]
+            done = subprocess.run(arguments, capture_output=True, text=True, timeout=RUN)
+            if not os.path.exists(report):
+                raise Failed(done.stderr.strip() or f"{' '.join(arguments)} left no report")
             with open(report) as file:
-                return json.load(file)["result"]
+                return json.load(file)["result"], done.stderr.strip()
 
     def storm(self, address, secret, serials, in_flight, *more):
         with self.directory() as directory:
@@ -146,7 +162,7 @@ class Programs:
 
 
 def listening(child):
-    return child.first_line().removeprefix("mqtt listening on ")
+    return child.next_line().removeprefix("mqtt listening on ")
 
 
 def write(path, text):

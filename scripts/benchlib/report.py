@@ -3,10 +3,11 @@
 from statistics import median
 
 from . import machine
-from .storms import BACKLOG, about_mosquitto, rate
+from .mosquitto import BACKLOG, about_mosquitto
+from .storms import rate
 
-BEGIN = "<!-- bench: begin; scripts/bench writes what is between these two lines -->"
-END = "<!-- bench: end -->"
+BEGIN = "<!-- {part}: begin; scripts/bench writes what is between these two lines -->"
+END = "<!-- {part}: end -->"
 FLOOR = 15_000
 
 
@@ -106,11 +107,12 @@ def render(about, plan, made, held, starts):
     return "\n\n".join(parts)
 
 
-def put(path, text):
-    """Replaces what is between the markers."""
+def put(path, part, text):
+    """Replaces what is between a part's markers."""
+    begin, end = BEGIN.format(part=part), END.format(part=part)
     page = path.read_text()
-    head, found, rest = page.partition(BEGIN)
-    _, closed, tail = rest.partition(END)
+    head, found, rest = page.partition(begin)
+    _, closed, tail = rest.partition(end)
     if not (found and closed):
-        raise SystemExit(f"bench: {path} has no place for the table: put back its two markers")
-    path.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}")
+        raise SystemExit(f"bench: {path} has no place for {part}: put back its two markers")
+    path.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}")

@@ -83,6 +83,35 @@ async fn what_a_slow_reader_misses_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_reads_on_misses_nothing_in_a_flood() {
+    let (bus, _watch) = Bus::start().expect("starts");
+    let mut reader = bus.read().await.expect("a link");
+    // Many times what the router keeps, as fast as it can be published.
+    let total = 600;
+    let flood = tokio::spawn(async move {
+        let payload = vec![b'x'; 64 * 1024];
+        for n in 0..total {
+            let message = message(&format!("t/{n}"), &payload);
+            bus.publish(message).await.expect("taken");
+        }
+    });
+    for n in 0..total {
+        let received = reader.next().await.expect("alive");
+        let topic = received.message.topic;
+        assert_eq!(
+            (topic.as_str(), received.lost),
+            (format!("t/{n}").as_str(), 0)
+        );
+        // It is slower than what comes.
+        let stretch = std::time::Instant::now();
+        while stretch.elapsed() < Duration::from_micros(300) {
+            std::hint::spin_loop();
+        }
+    }
+    flood.await.expect("published");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_the_router_is_noticed() {
     let (bus, watch) = Bus::start().expect("starts");
     let mut reader = bus.read().await.expect("a link");

@@ -2,12 +2,15 @@
 //!
 //! The program that is started must answer to the argument `floor-server` by
 //! printing its address on one line and serving until its standard input ends:
-//! so it never outlives whoever started it.
+//! so it never outlives whoever started it. For TLS, the files' names follow as
+//! `--cert` and `--key`.
 
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use super::Identity;
 
 /// A floor in another process; it ends when this is dropped.
 pub struct Child {
@@ -27,10 +30,14 @@ pub enum ChildError {
 }
 
 impl Child {
-    /// Starts `program` and waits until it listens.
-    pub fn start(program: &Path) -> Result<Self, ChildError> {
-        let mut process = Command::new(program)
-            .arg("floor-server")
+    /// Starts `program` and waits until it listens; over TLS with an identity.
+    pub fn start(program: &Path, identity: Option<&Identity>) -> Result<Self, ChildError> {
+        let mut command = Command::new(program);
+        command.arg("floor-server");
+        if let Some(Identity { cert, key }) = identity {
+            command.arg("--cert").arg(cert).arg("--key").arg(key);
+        }
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

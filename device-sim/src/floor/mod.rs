@@ -3,10 +3,11 @@
 //! It accepts, frames packets and answers from a counter. It checks nothing and
 //! writes nothing to disk, so whatever a real broker takes longer than this is
 //! its own work, and whatever this takes is the machine's and the simulator's.
-//! It must never grow a feature.
+//! Over TLS it is rustls and an accept loop. It must never grow a feature.
 
 mod child;
 mod reply;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,17 +15,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use crate::open_files;
 
 pub use child::{Child, ChildError};
+pub use tls::{Identity, TlsFloorError};
 
 /// A floor that is listening.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<TlsAcceptor>,
 }
 
 /// Long enough for a connection to end, when none can be accepted.
@@ -38,6 +42,16 @@ impl Server {
     /// Listens; port 0 for any. Raises the limit of open files, too. Call it
     /// within a runtime.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        Self::bind_with(address, None)
+    }
+
+    /// The same over TLS, with rustls as it comes.
+    pub fn bind_tls(address: SocketAddr, identity: &Identity) -> Result<Self, TlsFloorError> {
+        let acceptor = identity.acceptor()?;
+        Ok(Self::bind_with(address, Some(acceptor))?)
+    }
+
+    fn bind_with(address: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<Self> {
         open_files::raise().map_err(io::Error::other)?;
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
@@ -46,7 +60,11 @@ impl Server {
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address })
+        Ok(Self {
+            listener,
+            address,
+            tls,
+        })
     }
 
     /// Where it listens.
@@ -60,7 +78,7 @@ impl Server {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(converse(stream, issued.clone()));
+                    tokio::spawn(answer(stream, self.tls.clone(), issued.clone()));
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
@@ -69,8 +87,26 @@ impl Server {
 }
 
 /// One connection, to its end. However it ends, there is nobody to tell.
-async fn converse(mut stream: TcpStream, issued: Arc<AtomicU32>) -> io::Result<()> {
+async fn answer(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    issued: Arc<AtomicU32>,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    match tls {
+        None => converse(stream, issued).await,
+        Some(acceptor) => {
+            let mut stream = acceptor.accept(stream).await?;
+            converse(&mut stream, issued).await?;
+            stream.shutdown().await
+        }
+    }
+}
+
+async fn converse(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    issued: Arc<AtomicU32>,
+) -> io::Result<()> {
     let mut heard = [0; 512];
     let mut filled = 0;
     let mut out = Vec::with_capacity(256);
@@ -86,6 +122,7 @@ async fn converse(mut stream: TcpStream, issued: Arc<AtomicU32>) -> io::Result<(
         filled -= consumed;
         if !out.is_empty() {
             stream.write_all(&out).await?;
+            stream.flush().await?;
             out.clear();
         }
     }

@@ -33,14 +33,38 @@ fn cut(heard: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     }
 }
 
-/// A SUBACK, and the answer on the topic that was subscribed.
+/// A SUBACK; and, on the topic of a device that activates, the answer.
 fn subscribed(body: &[u8], issued: &AtomicU32, out: &mut Vec<u8>) {
-    // Packet id, one filter with its length in front, its QoS.
-    let [id_high, id_low, topic @ .., _qos] = body else {
+    let [id_high, id_low, filters @ ..] = body else {
         return;
     };
-    out.extend_from_slice(&[FixedHeader::Suback as u8, 3, *id_high, *id_low, 1]);
+    let count = count_filters(filters);
+    out.extend_from_slice(&[FixedHeader::Suback as u8, 2 + count, *id_high, *id_low]);
+    out.resize(out.len() + usize::from(count), 1);
+    // One filter with its length in front, its QoS behind.
+    if let ([topic @ .., _qos], 1) = (filters, count)
+        && topic[2..].starts_with(b"provision/")
+    {
+        answer(topic, issued, out);
+    }
+}
 
+/// Filters with their lengths in front and their QoS behind. The body came in
+/// a packet of at most 512 bytes, so there are few.
+fn count_filters(mut filters: &[u8]) -> u8 {
+    let mut count = 0;
+    while let [high, low, rest @ ..] = filters {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let Some(after) = rest.get(length + 1..) else {
+            break;
+        };
+        (filters, count) = (after, count + 1);
+    }
+    count
+}
+
+/// A PUBLISH on `topic`, which has its length in front.
+fn answer(topic: &[u8], issued: &AtomicU32, out: &mut Vec<u8>) {
     const QOS_1: u8 = 0b0010;
     let number = issued.fetch_add(1, Ordering::Relaxed) + 1;
     let payload = format!(r#"{{"apikey":"{number:048}","feed_id":{number},"datastreams":[]}}"#);
@@ -61,7 +85,7 @@ mod tests {
     use super::*;
 
     const CONNECT: [u8; 4] = [0x10, 2, 0, 0];
-    const SUBSCRIBE: [u8; 8] = [0x82, 6, 0, 9, 0, 1, b't', 1];
+    const SUBSCRIBE: &[u8] = b"\x82\x0F\x00\x09\x00\x0Aprovision/\x01";
 
     fn replies(heard: &[u8]) -> (usize, Vec<u8>) {
         let mut out = Vec::new();
@@ -76,16 +100,24 @@ mod tests {
 
     #[test]
     fn subscribe_gets_a_suback_and_the_answer() {
-        let (consumed, out) = replies(&SUBSCRIBE);
+        let (consumed, out) = replies(SUBSCRIBE);
         assert_eq!(consumed, SUBSCRIBE.len());
         assert_eq!(out[..5], [0x90, 3, 0, 9, 1]);
-        assert_eq!(out[5..12], [0x32, 96, 0, 1, b't', 0, 1]);
-        let payload = String::from_utf8_lossy(&out[12..]);
+        assert_eq!(out[5..21], *b"\x32\x69\x00\x0Aprovision/\x00\x01");
+        let payload = String::from_utf8_lossy(&out[21..]);
         let key = format!("{:048}", 42);
         assert_eq!(
             payload,
             format!(r#"{{"apikey":"{key}","feed_id":42,"datastreams":[]}}"#)
         );
+    }
+
+    #[test]
+    fn those_who_came_with_a_key_get_a_suback() {
+        let two = b"\x82\x0A\x00\x07\x00\x01a\x01\x00\x01b\x01";
+        assert_eq!(replies(two), (12, vec![0x90, 4, 0, 7, 1, 1]));
+        let one = b"\x82\x06\x00\x07\x00\x01a\x01";
+        assert_eq!(replies(one), (8, vec![0x90, 3, 0, 7, 1]));
     }
 
     #[test]

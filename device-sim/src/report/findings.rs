@@ -1,12 +1,15 @@
 //! The half of a report that says what came of it.
 
 use std::collections::BTreeMap;
+use std::iter::Sum;
 
 use hdrhistogram::Histogram;
+use rustls::HandshakeKind;
 use serde::Serialize;
 
 use crate::outcome::Outcome;
 use crate::record::Phase;
+use crate::stream::Stream;
 
 /// What came of a plan.
 #[derive(Clone, Debug, Serialize)]
@@ -55,6 +58,35 @@ pub struct Held {
     pub sessions: u64,
     /// How many of them the broker ended during the hold.
     pub lost: u64,
+}
+
+/// TLS handshakes by how they came about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Handshakes {
+    /// With certificate and signature.
+    pub full: u64,
+    /// With a ticket from an earlier one.
+    pub resumed: u64,
+}
+
+impl Handshakes {
+    /// Adds that of `stream`, if it has one.
+    pub(crate) fn count(&mut self, stream: &Stream) {
+        match stream.handshake() {
+            None => {}
+            Some(HandshakeKind::Resumed) => self.resumed += 1,
+            Some(_) => self.full += 1,
+        }
+    }
+}
+
+impl Sum for Handshakes {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            full: sum.full + one.full,
+            resumed: sum.resumed + one.resumed,
+        })
+    }
 }
 
 impl From<&Histogram<u64>> for Latency {

@@ -5,9 +5,7 @@ use super::Report;
 impl Report {
     /// Indented JSON, with a newline at its end.
     pub fn to_json(&self) -> serde_json::Result<String> {
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        Ok(text)
+        super::to_json(self)
     }
 }
 
@@ -28,6 +26,7 @@ mod tests {
                 "kind": "storm",
                 "plan": {
                     "broker": "127.0.0.1:1883",
+                    "tls": null,
                     "devices": 2,
                     "in_flight": 2,
                     "ask": "subscribe",

@@ -7,6 +7,7 @@
 mod findings;
 mod json;
 mod plan;
+pub(crate) mod table;
 mod text;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use serde::Serialize;
 use crate::outcome::Outcome;
 use crate::record::{DeviceResult, Phase, Record};
 
-pub use findings::{Findings, Held, Latency};
+pub use findings::{Findings, Handshakes, Held, Latency};
 pub use plan::{HoldSummary, LoadLoop, PlanSummary};
 
 /// A plan and its result. Times are microseconds.
@@ -37,7 +38,7 @@ pub struct Report {
     histograms: BTreeMap<Phase, Histogram<u64>>,
 }
 
-/// What was measured.
+/// What was measured by a storm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -56,8 +57,8 @@ pub enum Shortfall {
         /// How many did not.
         missing: u64,
         /// The fleet.
-        devices: usize,
-        /// [`Outcome::Activated`] or [`Outcome::Confirmed`].
+        devices: u64,
+        /// Where the plan wanted them.
         wanted: Outcome,
         /// How many came to which end instead.
         reasons: String,
@@ -70,6 +71,21 @@ pub enum Shortfall {
         /// See [`Findings::repeated_keys`].
         keys: u64,
     },
+    /// Messages did not come through as they were sent.
+    #[error(
+        "of {sent} messages {lost} were lost, {duplicates} came twice and {foreign} came that were \
+         not the fleet's"
+    )]
+    Messages {
+        /// How many were sent.
+        sent: u64,
+        /// How many never arrived.
+        lost: u64,
+        /// How many arrived again.
+        duplicates: u64,
+        /// How many arrived that no device of the fleet had sent so.
+        foreign: u64,
+    },
 }
 
 impl Report {
@@ -81,7 +97,6 @@ impl Report {
         source_addresses: Option<u32>,
     ) -> Self {
         let record = Record::of(&devices);
-        let phases = record.histograms.iter();
         let confirmed = record.outcomes.get(&Outcome::Confirmed);
         Self {
             kind: Kind::Storm,
@@ -93,7 +108,7 @@ impl Report {
                 activations_per_second: rate(record.activated, elapsed),
                 repeated_feed_ids: record.repeated_feed_ids,
                 repeated_keys: record.repeated_keys,
-                phases_us: phases.map(|(phase, seen)| (*phase, seen.into())).collect(),
+                phases_us: latencies(&record.histograms),
                 outcomes: record.outcomes,
                 held,
                 source_addresses,
@@ -116,22 +131,7 @@ impl Report {
             true => Outcome::Confirmed,
             false => Outcome::Activated,
         };
-        let others = || {
-            self.result
-                .outcomes
-                .iter()
-                .filter(|(end, _)| **end != wanted)
-        };
-        let missing = others().map(|(_, count)| count).sum();
-        if missing > 0 {
-            let reasons: Vec<String> = others().map(|(end, n)| format!("{n} {end}")).collect();
-            return Err(Shortfall::Missing {
-                missing,
-                devices: self.plan.devices,
-                wanted,
-                reasons: reasons.join(", "),
-            });
-        }
+        everyone_is(wanted, &self.result.outcomes)?;
         match (self.result.repeated_feed_ids, self.result.repeated_keys) {
             (0, 0) => Ok(()),
             (feed_ids, keys) => Err(Shortfall::Repeated { feed_ids, keys }),
@@ -139,7 +139,39 @@ impl Report {
     }
 }
 
-fn micros(time: Duration) -> u64 {
+/// Whether there is no outcome but the one that was wanted.
+pub(crate) fn everyone_is(
+    wanted: Outcome,
+    outcomes: &BTreeMap<Outcome, u64>,
+) -> Result<(), Shortfall> {
+    let others = || outcomes.iter().filter(|(end, _)| **end != wanted);
+    let missing = others().map(|(_, count)| count).sum();
+    if missing == 0 {
+        return Ok(());
+    }
+    let reasons: Vec<String> = others().map(|(end, n)| format!("{n} {end}")).collect();
+    Err(Shortfall::Missing {
+        missing,
+        devices: outcomes.values().sum(),
+        wanted,
+        reasons: reasons.join(", "),
+    })
+}
+
+/// Histograms as reports show them.
+pub(crate) fn latencies(histograms: &BTreeMap<Phase, Histogram<u64>>) -> BTreeMap<Phase, Latency> {
+    let phases = histograms.iter();
+    phases.map(|(phase, seen)| (*phase, seen.into())).collect()
+}
+
+/// Indented JSON, with a newline at its end.
+pub fn to_json(report: &impl Serialize) -> serde_json::Result<String> {
+    let mut text = serde_json::to_string_pretty(report)?;
+    text.push('\n');
+    Ok(text)
+}
+
+pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -147,7 +179,7 @@ fn micros(time: Duration) -> u64 {
     clippy::cast_precision_loss,
     reason = "a fleet has far fewer than 2^52 devices"
 )]
-fn rate(count: u64, time: Duration) -> f64 {
+pub(crate) fn rate(count: u64, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64()
 }
 

@@ -6,12 +6,15 @@ use serde::Serialize;
 
 use super::micros;
 use crate::plan::{Ask, Confirm, Hold, Plan};
+use crate::tls::TlsSummary;
 
 /// A [`Plan`] without its secret.
 #[derive(Clone, Debug, Serialize)]
 pub struct PlanSummary {
     /// Where the broker listened.
     pub broker: SocketAddr,
+    /// TLS, if that carried MQTT.
+    pub tls: Option<TlsSummary>,
     /// How many devices.
     pub devices: usize,
     /// How many were under way at any time.
@@ -33,8 +36,10 @@ pub struct PlanSummary {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoadLoop {
-    /// A device starts when an earlier one is done.
+    /// What is next starts when something earlier is done.
     Closed,
+    /// What is next starts when its time has come.
+    Open,
 }
 
 /// A [`Hold`], or none.
@@ -49,10 +54,20 @@ pub enum HoldSummary {
     UntilReleased,
 }
 
+impl HoldSummary {
+    pub(crate) fn of(hold: &Hold) -> Self {
+        match hold {
+            Hold::For(time) => Self::ForUs(micros(*time)),
+            Hold::Until(_) => Self::UntilReleased,
+        }
+    }
+}
+
 impl PlanSummary {
     pub(crate) fn of(plan: &Plan) -> Self {
         Self {
             broker: plan.broker,
+            tls: plan.transport.summary(),
             devices: plan.serials.len(),
             in_flight: plan.in_flight.get(),
             ask: plan.ask,
@@ -60,8 +75,7 @@ impl PlanSummary {
             confirm: !matches!(plan.confirm, Confirm::Skip),
             hold: match &plan.confirm {
                 Confirm::Skip | Confirm::ThenClose => HoldSummary::None,
-                Confirm::ThenHold(Hold::For(time)) => HoldSummary::ForUs(micros(*time)),
-                Confirm::ThenHold(Hold::Until(_)) => HoldSummary::UntilReleased,
+                Confirm::ThenHold(hold) => HoldSummary::of(hold),
             },
             step_deadline_us: micros(plan.step_deadline),
         }

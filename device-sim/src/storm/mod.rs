@@ -1,27 +1,25 @@
 //! The activation storm: a whole fleet wakes for the first time.
 //!
-//! A closed loop: `in_flight` slots, each of which takes the next device as
-//! soon as its last one is done. A slow broker therefore slows the load, and
-//! the time a device waits for its slot is in no figure. Reports say so.
+//! In a closed loop: a slow broker slows the load, and what a device waits for
+//! its turn is in no figure.
 
-mod hold;
 mod slot;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use firstwake::{ProductSecret, Serial};
-use tokio::task::JoinSet;
 
+use crate::closed_loop::{self, Turns};
+use crate::hold::{self, HeldSession};
 use crate::open_files;
 use crate::plan::{Confirm, Plan, PlanError};
 use crate::progress::{Progress, Stage};
 use crate::record::DeviceResult;
 use crate::report::{PlanSummary, Report};
-use crate::source::Sources;
+use crate::route::Route;
 
-use hold::HeldSession;
 use slot::{AfterConfirm, Slot, Terms};
 
 /// Lets the fleet of `plan` activate, and tells what became of it.
@@ -38,6 +36,7 @@ pub async fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, PlanErro
     let summary = PlanSummary::of(&plan);
     let Plan {
         broker,
+        transport,
         secret,
         serials,
         in_flight,
@@ -50,14 +49,11 @@ pub async fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, PlanErro
         Confirm::ThenClose => (Some(AfterConfirm::Close), None),
         Confirm::ThenHold(hold) => (Some(AfterConfirm::Hold), Some(hold)),
     };
-    let slots = in_flight.get().min(serials.len());
     let fleet = Arc::new(Fleet {
         secret,
         serials,
-        started: AtomicUsize::new(0),
         terms: Terms {
-            broker,
-            sources: Sources::for_broker(broker),
+            route: Route::new(broker, transport),
             ask,
             after_confirm,
             step_deadline,
@@ -65,7 +61,7 @@ pub async fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, PlanErro
     });
 
     let begun = Instant::now();
-    let (devices, sessions) = everyone(&fleet, slots, &progress).await;
+    let (devices, sessions) = everyone(&fleet, in_flight, &progress).await;
     let elapsed = begun.elapsed();
 
     let held = match hold {
@@ -77,7 +73,7 @@ pub async fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, PlanErro
     };
     progress.enter(Stage::Over);
 
-    let sources = fleet.terms.sources.used();
+    let sources = fleet.terms.route.source_addresses();
     Ok(Report::new(summary, devices, elapsed, held, sources))
 }
 
@@ -85,15 +81,7 @@ pub async fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, PlanErro
 struct Fleet {
     secret: ProductSecret,
     serials: Vec<Serial>,
-    started: AtomicUsize,
     terms: Terms,
-}
-
-impl Fleet {
-    fn next(&self) -> Option<(usize, &Serial)> {
-        let index = self.started.fetch_add(1, Ordering::Relaxed);
-        self.serials.get(index).map(|serial| (index, serial))
-    }
 }
 
 /// What one slot has gathered: devices by their place in the fleet.
@@ -105,34 +93,25 @@ struct Haul {
 
 async fn everyone(
     fleet: &Arc<Fleet>,
-    slots: usize,
+    in_flight: NonZeroUsize,
     progress: &Arc<Progress>,
 ) -> (Vec<DeviceResult>, Vec<HeldSession>) {
-    let mut tasks = JoinSet::new();
-    for _ in 0..slots {
-        tasks.spawn(one_after_the_other(fleet.clone(), progress.clone()));
-    }
+    let slot = |turns| one_after_the_other(turns, fleet.clone(), progress.clone());
     let mut all = Haul::default();
-    while let Some(joined) = tasks.join_next().await {
-        match joined {
-            Ok(haul) => {
-                all.devices.extend(haul.devices);
-                all.sessions.extend(haul.sessions);
-            }
-            // Nobody cancels a slot, so it panicked: a bug, and not a result.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+    for haul in closed_loop::run(fleet.serials.len(), in_flight, slot).await {
+        all.devices.extend(haul.devices);
+        all.sessions.extend(haul.sessions);
     }
     all.devices.sort_unstable_by_key(|(index, _)| *index);
     let devices = all.devices.into_iter().map(|(_, device)| device).collect();
     (devices, all.sessions)
 }
 
-async fn one_after_the_other(fleet: Arc<Fleet>, progress: Arc<Progress>) -> Haul {
+async fn one_after_the_other(turns: Turns, fleet: Arc<Fleet>, progress: Arc<Progress>) -> Haul {
     let mut slot = Slot::new(&fleet.terms, &progress);
     let mut haul = Haul::default();
-    while let Some((index, serial)) = fleet.next() {
-        let (device, session) = slot.live(&fleet.secret, serial).await;
+    while let Some(index) = turns.take() {
+        let (device, session) = slot.live(&fleet.secret, &fleet.serials[index]).await;
         haul.devices.push((index, device));
         haul.sessions.extend(session);
     }

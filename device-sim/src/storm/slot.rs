@@ -1,31 +1,23 @@
 //! One slot of the storm: takes a device through its story, then the next.
-//!
-//! Holds what devices in the same slot share, which is buffers and a timer and
-//! nothing that one device could learn about another.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use firstwake::{ActivationCode, ProductSecret, Serial};
-use mqtt_protocol_core::mqtt::connection::RawPacket;
-use tokio::net::TcpStream;
 
 use crate::answer::{Credentials, IssuedKey};
 use crate::device::{Activation, Confirmation, Turn, write_farewell};
-use crate::outcome::{Mishap, Outcome, Step};
-use crate::patience::Patience;
+use crate::hold::HeldSession;
+use crate::line::Line;
+use crate::outcome::{Outcome, Step};
 use crate::plan::Ask;
 use crate::progress::Progress;
 use crate::record::{DeviceResult, Phase, Timings};
-use crate::source::Sources;
-use crate::wire::{self, Buffers};
-
-use super::hold::HeldSession;
+use crate::route::Route;
+use crate::stream::Stream;
 
 /// What is the same for every device.
 pub(super) struct Terms {
-    pub(super) broker: SocketAddr,
-    pub(super) sources: Sources,
+    pub(super) route: Route,
     pub(super) ask: Ask,
     /// `None`: devices do not confirm.
     pub(super) after_confirm: Option<AfterConfirm>,
@@ -41,8 +33,7 @@ pub(super) enum AfterConfirm {
 pub(super) struct Slot<'a> {
     terms: &'a Terms,
     progress: &'a Progress,
-    buffers: Buffers,
-    patience: Patience,
+    line: Line<'a>,
 }
 
 impl<'a> Slot<'a> {
@@ -50,8 +41,7 @@ impl<'a> Slot<'a> {
         Self {
             terms,
             progress,
-            buffers: Buffers::new(),
-            patience: Patience::new(terms.step_deadline),
+            line: Line::new(&terms.route, terms.step_deadline),
         }
     }
 
@@ -100,8 +90,8 @@ impl<'a> Slot<'a> {
         match after_confirm {
             AfterConfirm::Hold => Ok(HeldSession::new(stream)),
             AfterConfirm::Close => {
-                write_farewell(&mut self.buffers.out);
-                self.leave(&mut stream).await;
+                write_farewell(&mut self.line.buffers.out);
+                self.line.leave(&mut stream).await;
                 Ok(None)
             }
         }
@@ -114,18 +104,20 @@ impl<'a> Slot<'a> {
         timings: &mut Timings,
     ) -> Result<Credentials, Outcome> {
         let begun = Instant::now();
-        let mut stream = self.connect(Step::Connect).await?;
-        let connected = Instant::now();
-        timings.set(Phase::Connect, connected - begun);
+        let opened = self.line.open().await;
+        let opened = opened.map_err(|mishap| mishap.at(Step::Connect))?;
+        timings.opened(&opened);
+        let mut stream = opened.stream;
 
         let mut step = Step::Connack;
-        let mut step_begun = connected;
-        self.patience.renew();
-        let mut activation = Activation::begin(serial, code, self.terms.ask, &mut self.buffers.out)
+        let mut step_begun = Instant::now();
+        self.line.begin_step();
+        let out = &mut self.line.buffers.out;
+        let mut activation = Activation::begin(serial, code, self.terms.ask, out)
             .map_err(|mishap| mishap.at(step))?;
         loop {
-            let turn = match self.exchange(&mut stream).await {
-                Ok(packet) => activation.hear(packet, &mut self.buffers.out),
+            let turn = match self.line.exchange(&mut stream).await {
+                Ok(packet) => activation.hear(packet, &mut self.line.buffers.out),
                 Err(mishap) => Err(mishap),
             };
             match turn.map_err(|mishap| mishap.at(step))? {
@@ -134,14 +126,14 @@ impl<'a> Slot<'a> {
                     let now = Instant::now();
                     timings.set(Phase::Connack, now - step_begun);
                     (step, step_begun) = (Step::Answer, now);
-                    self.patience.renew();
+                    self.line.begin_step();
                     activation = next;
                 }
                 Turn::Answered(credentials) => {
                     let now = Instant::now();
                     timings.set(Phase::Answer, now - step_begun);
                     timings.set(Phase::Activation, now - begun);
-                    self.leave(&mut stream).await;
+                    self.line.leave(&mut stream).await;
                     return Ok(credentials);
                 }
             }
@@ -153,12 +145,14 @@ impl<'a> Slot<'a> {
         serial: &Serial,
         key: &IssuedKey,
         timings: &mut Timings,
-    ) -> Result<TcpStream, Outcome> {
+    ) -> Result<Stream, Outcome> {
         let begun = Instant::now();
-        let mut stream = self.connect(Step::ConfirmConnect).await?;
-        self.patience.renew();
-        let confirmed = match Confirmation::begin(serial, key, &mut self.buffers.out) {
-            Ok(confirmation) => match self.exchange(&mut stream).await {
+        let opened = self.line.open().await;
+        let opened = opened.map_err(|mishap| mishap.at(Step::ConfirmConnect))?;
+        let mut stream = opened.stream;
+        self.line.begin_step();
+        let confirmed = match Confirmation::begin(serial, key, &mut self.line.buffers.out) {
+            Ok(confirmation) => match self.line.exchange(&mut stream).await {
                 Ok(packet) => confirmation.hear(&packet),
                 Err(mishap) => Err(mishap),
             },
@@ -167,31 +161,5 @@ impl<'a> Slot<'a> {
         confirmed.map_err(|mishap| mishap.at(Step::ConfirmConnack))?;
         timings.set(Phase::Confirm, begun.elapsed());
         Ok(stream)
-    }
-
-    async fn connect(&mut self, step: Step) -> Result<TcpStream, Outcome> {
-        self.buffers.clear();
-        self.patience.renew();
-        let connecting = wire::connect(self.terms.broker, self.terms.sources.next());
-        let connected = self.patience.bound(connecting).await;
-        connected.map_err(|mishap| mishap.at(step))
-    }
-
-    /// Sends what there is to say, then waits for a packet.
-    async fn exchange(&mut self, stream: &mut TcpStream) -> Result<RawPacket, Mishap> {
-        let buffers = &mut self.buffers;
-        self.patience
-            .bound(async {
-                wire::send(stream, buffers).await?;
-                wire::next_packet(stream, buffers).await
-            })
-            .await
-    }
-
-    /// Sends the last words before the stream is dropped. The device has all
-    /// it came for, so that they do not arrive is no mishap of its own.
-    async fn leave(&mut self, stream: &mut TcpStream) {
-        let last_words = wire::send(stream, &mut self.buffers);
-        let _ = self.patience.bound(last_words).await;
     }
 }

@@ -1,0 +1,85 @@
+//! The command line: options in, a plan out, and a report on the screen.
+//!
+//! Its options and exit statuses are a contract for scripts.
+
+mod floor;
+mod handshakes;
+mod options;
+mod reconnect;
+mod responder;
+mod storm;
+mod uplink;
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+/// Fleets of simulated devices, each with its own serial and activation code,
+/// against any MQTT broker.
+#[derive(Debug, Parser)]
+#[command(name = "device-sim", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Let a fleet activate against a broker, N devices at a time.
+    Storm(storm::StormArgs),
+    /// Run the same storm against a server that does the least any must.
+    Floor(storm::FloorArgs),
+    /// Let a fleet come back with the keys that a storm saved.
+    Reconnect(reconnect::ReconnectArgs),
+    /// Let a fleet publish, and count what reaches an operator.
+    Uplink(uplink::UplinkArgs),
+    /// Do TLS handshakes, as many a second as there can be.
+    Handshakes(handshakes::HandshakesArgs),
+    /// The other side of `floor` and of `--floor`.
+    #[command(hide = true)]
+    FloorServer(floor::FloorServerArgs),
+    /// The service that answers requests on a broker which issues nothing.
+    #[command(hide = true)]
+    Responder(responder::ResponderArgs),
+}
+
+impl Cli {
+    pub(crate) async fn run(self) -> Result<()> {
+        match self.command {
+            Command::Storm(args) => args.run().await,
+            Command::Floor(args) => args.run().await,
+            Command::Reconnect(args) => args.run().await,
+            Command::Uplink(args) => args.run().await,
+            Command::Handshakes(args) => args.run().await,
+            Command::FloorServer(args) => args.run().await,
+            Command::Responder(args) => args.run().await,
+        }
+    }
+}
+
+/// Shows a report, and keeps it as JSON if that was asked for.
+fn publish(report: &(impl Serialize + fmt::Display), json: Option<&Path>) -> Result<()> {
+    if let Some(path) = json {
+        std::fs::write(path, device_sim::to_json(report)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    write!(std::io::stdout(), "{report}")?;
+    Ok(())
+}
+
+/// Waits for the end of standard input: a server that is another's child must
+/// not outlive it.
+async fn parent_gone() {
+    let gone = tokio::task::spawn_blocking(|| {
+        let mut end = Vec::new();
+        std::io::stdin().read_to_end(&mut end)
+    });
+    drop(gone.await);
+}
+
+#[cfg(test)]
+mod tests;
