@@ -4,8 +4,9 @@
 //! rumqttd's router fans them out. It sees one topic of ours and opaque
 //! payloads: real topics would stay in its tables for ever, and some end its
 //! thread. What it loses for a slow reader is counted here and told to that
-//! reader. If its thread ends, [`Watch::ended`] says so and the server stops.
+//! reader. Shared subscriptions pass it by ([`Groups`]). If its thread ends, [`Watch::ended`] says so and the server stops.
 
+mod groups;
 mod message;
 mod retained;
 
@@ -20,6 +21,7 @@ use rumqttd::protocol::{self, Packet, Publish};
 use rumqttd::{Notification, Router, RouterConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+pub(crate) use self::groups::{Groups, Share, Turn};
 pub(crate) use self::message::{Message, Sender};
 pub(crate) use self::retained::Retained;
 
@@ -64,6 +66,7 @@ struct Shared {
     readers: AtomicUsize,
     ended: AtomicBool,
     retained: Retained,
+    groups: Groups,
 }
 
 /// Tells when the router has ended.
@@ -104,6 +107,7 @@ impl Bus {
             readers: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             retained: Retained::default(),
+            groups: Groups::default(),
         });
         thread::Builder::new().name("bus-pump".to_owned()).spawn({
             let shared = Arc::clone(&shared);
@@ -132,11 +136,17 @@ impl Bus {
         &self.shared.retained
     }
 
+    /// Who shares subscriptions.
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.shared.groups
+    }
+
     /// Sends a message to whoever subscribed; waits while the router is behind.
     pub(crate) async fn publish(&self, message: Message) -> Result<(), BusEnded> {
         if message.retain {
             self.shared.retained.keep(&message);
         }
+        self.shared.groups.publish(&message);
         if self.shared.readers.load(Ordering::Acquire) == 0 {
             return Ok(());
         }

@@ -12,6 +12,7 @@ mod demo;
 mod downlink;
 mod edge;
 mod home;
+mod keep;
 mod limits;
 mod listen;
 mod mqtt;

@@ -17,6 +17,7 @@ use crate::bus::{Bus, Watch};
 use crate::control::socket;
 use crate::edge::Clock;
 use crate::home::{FirstOperator, Home, Lock};
+use crate::keep::Seats;
 use crate::limits::Limits;
 use crate::listen::Listener;
 use crate::mqtt::packet::Farewell;
@@ -88,11 +89,13 @@ impl Config {
         let broker = Arc::new(Broker {
             provisioner,
             sessions: Arc::new(Sessions::default()),
+            seats: Arc::new(Seats::default()),
             wills: Wills::default(),
             bus,
             clock,
             limits,
             connections: Connections::from(clock.moment()),
+            tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         });
         Ok(Server {
@@ -128,7 +131,7 @@ impl Server {
             control,
             first_operator: _,
         } = self;
-        let tasks = TaskTracker::new();
+        let tasks = broker.tasks.clone();
         let mut services = JoinSet::new();
         services.spawn(listener.serve(Arc::clone(&broker), tasks.clone()));
         services.spawn(socket::serve(control, Arc::clone(&broker), tasks.clone()));

@@ -26,6 +26,7 @@ mod isolation;
 mod refusals;
 mod repeats;
 mod services;
+mod sessions;
 mod support;
 mod topics;
 mod uplink;

@@ -75,6 +75,7 @@ pub(crate) struct Machine {
     connection: Box<Connection<Server>>,
     version: Version,
     topics: Limits,
+    shared: Offered,
     headers: Headers,
     /// Packets to be sent.
     output: Vec<u8>,
@@ -109,6 +110,7 @@ impl Machine {
             connection,
             version,
             topics: terms.topics,
+            shared: terms.shared,
             headers: Headers::default(),
             output: Vec::new(),
             in_flight: 0,

@@ -8,7 +8,8 @@ use std::num::NonZeroU16;
 
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::{PacketBuildResult, PacketBuilder};
-use mqtt_protocol_core::mqtt::packet::{self as wire, Property, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::packet::{Property, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::result_code::MqttError;
 use zeroize::Zeroizing;
 
 use super::connack::Rejection;
@@ -47,8 +48,8 @@ pub(crate) enum Progress {
 #[derive(Debug)]
 pub(crate) struct Opening {
     pub(crate) connect: Connect,
-    /// The packet as the protocol machine takes it: 3.1 rewritten as 3.1.1.
-    pub(crate) frame: Zeroizing<Vec<u8>>,
+    /// What the protocol state has to know of it, as a CONNECT.
+    pub(crate) frame: Vec<u8>,
 }
 
 impl Reader {
@@ -122,6 +123,7 @@ fn open(body: &[u8]) -> Progress {
         return Progress::Rejected(Rejection::Malformed, version);
     }
 
+    let mut peer_props = None;
     let connect = match version {
         Version::V31 | Version::V311 => v3_1_1::Connect::parse(&body)
             .ok()
@@ -130,7 +132,10 @@ fn open(body: &[u8]) -> Progress {
         Version::V5 => v5_0::Connect::parse(&body)
             .ok()
             .filter(|(_, read)| *read == body.len())
-            .map(|(connect, _)| from_v5(&connect)),
+            .map(|(connect, _)| {
+                peer_props = Some(connect.props().to_vec());
+                from_v5(&connect)
+            }),
     };
     let Some(connect) = connect.filter(Connect::holds_no_nul) else {
         return Progress::Rejected(Rejection::Malformed, version);
@@ -138,16 +143,37 @@ fn open(body: &[u8]) -> Progress {
     if connect.client_id.is_empty() && !may_be_nameless(&connect) {
         return Progress::Rejected(Rejection::ClientId, version);
     }
-    let mut frame = Zeroizing::new(vec![CONNECT]);
-    let length = u32::try_from(body.len())
-        .ok()
-        .and_then(wire::VariableByteInteger::from_u32);
-    let Some(length) = length else {
-        return Progress::Close;
-    };
-    frame.extend_from_slice(length.as_bytes());
-    frame.extend_from_slice(&body);
-    Progress::Opened(Box::new(Opening { connect, frame }))
+    match frame(version, peer_props.as_deref()) {
+        Ok(frame) => Progress::Opened(Box::new(Opening { connect, frame })),
+        Err(_) => Progress::Close,
+    }
+}
+
+/// A CONNECT of our own with what the protocol state has to know of the
+/// peer's, and nothing secret. Sessions keep what outlives a connection, and
+/// the machine counts what is in flight: the state is told of neither.
+fn frame(version: Version, props: Option<&[Property]>) -> Result<Vec<u8>, MqttError> {
+    const NAME: &str = "peer";
+    Ok(match version {
+        Version::V31 | Version::V311 => v3_1_1::Connect::builder()
+            .client_id(NAME)?
+            .clean_session(true)
+            .build()?
+            .to_continuous_buffer(),
+        Version::V5 => {
+            let limits = |property: &&Property| {
+                use Property::{MaximumPacketSize, TopicAliasMaximum};
+                matches!(property, MaximumPacketSize(_) | TopicAliasMaximum(_))
+            };
+            let props = props.into_iter().flatten().filter(limits).cloned();
+            v5_0::Connect::builder()
+                .client_id(NAME)?
+                .clean_start(true)
+                .props(props.collect::<Vec<_>>())
+                .build()?
+                .to_continuous_buffer()
+        }
+    })
 }
 
 /// MQTT 5 lets a password come alone, the codec does not: puts an empty

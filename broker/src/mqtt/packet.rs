@@ -75,7 +75,6 @@ pub(crate) enum Input {
     Acknowledged(u16),
     /// The peer has received the first half of a QoS 2 message with this
     /// packet id. The second half was answered.
-    #[expect(dead_code, reason = "operators' sessions end with their connection")]
     Received(u16),
     /// The peer says goodbye.
     Disconnect(Goodbye),
@@ -149,6 +148,8 @@ pub(crate) struct Subscribe {
 pub(crate) struct Subscription {
     /// An error is a filter beyond the peer's limits, or a kind not offered.
     pub(crate) filter: Result<TopicFilter, NotOffered>,
+    /// Shared with the others of this group.
+    pub(crate) group: Option<Box<str>>,
     pub(crate) qos: Qos,
     /// Not one's own messages.
     pub(crate) no_local: bool,

@@ -1,22 +1,25 @@
-//! An operator or a service.
+//! An operator or a service that is connected.
 //!
-//! Three things feed it: its own connection, the event log behind a cursor of
-//! its own, and the bus. Log and bus are read only while the peer has room, so
-//! nothing piles up here.
+//! Four things feed it: its own connection, the event log behind a cursor of
+//! its own, the bus, and the groups it shares subscriptions with. The last
+//! three are read only while the peer has room, so nothing piles up here. What
+//! outlives the connection is [`Kept`]; this speaks to the peer.
 
-use std::collections::VecDeque;
+mod away;
+mod hold;
+
 use std::sync::Arc;
 
 use firstwake::topic::device::Downlink;
 use firstwake::topic::{Limits, TopicFilter, TopicName};
-use firstwake::{Event, NotPosted, OperatorLogin, RegistryError, Timestamp};
+use firstwake::{Event, NotPosted, RegistryError, Timestamp};
 
-use super::events::Cursor;
-use super::subscriptions::{Match, Novelty, Subscriptions};
-use super::{Departure, Will, lower};
+pub(crate) use self::hold::OperatorHold;
+use super::{Departure, Will};
 use crate::broker::Broker;
-use crate::bus::{BusEnded, Message, Reader, Received, Sender};
+use crate::bus::{BusEnded, Message, Received, Share, Turn};
 use crate::downlink::Sent;
+use crate::keep::{Cursor, Kept, Match, Novelty, Removed, Seat, Stage, Waiting, is_for_events};
 use crate::mqtt::machine::NotSent;
 use crate::mqtt::packet::{
     Attempt, Delivery, Farewell, Granted, Input, NotOffered, Publish, Qos, RetainHandling,
@@ -24,25 +27,20 @@ use crate::mqtt::packet::{
 };
 use crate::wire::{Step, Stream, Wire};
 
-/// One operator's session.
+/// One operator's session, while its peer is connected.
 pub(crate) struct OperatorSession<S> {
     wire: Wire<S>,
-    login: OperatorLogin,
     will: Option<Will>,
     /// What came together with the CONNECT.
     early: Vec<Input>,
-    sender: Sender,
-    subscriptions: Subscriptions,
-    /// Retained messages that were asked for and not sent yet.
-    retained: VecDeque<(Arc<Message>, Match)>,
-    /// A message from the bus that found no room.
-    held: Option<Received>,
-    reader: Option<Reader>,
-    cursor: Option<Cursor>,
+    seat: Seat,
+    kept: Box<Kept>,
+    /// Seconds that the session outlives its connection.
+    expiry: u32,
 }
 
-/// Retained messages that may wait for a session that has no room.
-const RETAINED: usize = 20_000;
+/// Messages that may wait for a session that has no room.
+const WAITING: usize = 20_000;
 
 /// Whether the event log could be followed from where the peer wished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,36 +54,51 @@ enum Next {
     Step(Step),
     Event(Result<(), RegistryError>),
     Received(Result<Received, BusEnded>),
+    Turn(Turn),
 }
 
 impl<S: Stream> OperatorSession<S> {
     pub(crate) fn new(
         wire: Wire<S>,
-        login: OperatorLogin,
         will: Option<Will>,
+        hold: OperatorHold,
+        expiry: u32,
         early: Vec<Input>,
     ) -> Self {
+        let OperatorHold { seat, kept } = hold;
         Self {
             wire,
-            login,
             will,
             early,
-            sender: Sender::next(),
-            subscriptions: Subscriptions::default(),
-            retained: VecDeque::new(),
-            held: None,
-            reader: None,
-            cursor: None,
+            seat,
+            kept,
+            expiry,
         }
     }
 
-    pub(crate) async fn run(mut self: Box<Self>, broker: &Broker) {
+    pub(crate) async fn run(mut self: Box<Self>, broker: &Arc<Broker>) {
         let departure = self.last(broker).await;
-        drop(self.reader.take());
-        self.wire.close(departure.farewell).await;
+        let expiry = departure
+            .session_expiry
+            .map_or(self.expiry, |asked| broker.limits.session_expiry(asked));
         if let Some(will) = self.will.take() {
             let owner = self.wire.place().owner();
-            will.carry_out(&departure, owner, 0, broker).await;
+            will.carry_out(&departure, owner, expiry, broker).await;
+        }
+        let Self {
+            mut wire,
+            seat,
+            mut kept,
+            ..
+        } = *self;
+        kept.received = wire.machine.awaiting_release().to_vec();
+        wire.close(departure.farewell).await;
+        let hold = OperatorHold { seat, kept };
+        match departure.farewell {
+            // Who may not be here leaves nothing behind.
+            Some(Farewell::Administrative) => hold.end(broker),
+            _ if expiry == 0 => hold.end(broker),
+            _ => hold.leave(wire.into_place(), expiry, broker),
         }
     }
 
@@ -104,7 +117,8 @@ impl<S: Stream> OperatorSession<S> {
                 // Nothing comes to operators this way.
                 Next::Step(Step::Mail) => {}
                 Next::Step(Step::Poked) => {
-                    if let Err(not) = broker.provisioner.recheck_operator(&self.login).await {
+                    let login = &self.kept.login;
+                    if let Err(not) = broker.provisioner.recheck_operator(login).await {
                         return Departure::not_admitted(&not);
                     }
                 }
@@ -114,22 +128,23 @@ impl<S: Stream> OperatorSession<S> {
                 Next::Event(Err(_)) | Next::Received(Err(_)) => {
                     return Departure::ended(Farewell::ServerBusy);
                 }
-                Next::Received(Ok(received)) => self.held = Some(received),
+                Next::Received(Ok(received)) => self.kept.receive(received),
+                Next::Turn(turn) => self.kept.take_turn(turn),
             }
         }
     }
 
-    /// Waits for whatever comes first. The log and the bus are left alone
-    /// while the peer has no room.
+    /// Waits for whatever comes first. The log, the bus and the groups are
+    /// left alone while the peer has no room.
     async fn next(&mut self, broker: &Broker) -> Next {
-        let room = self.has_room() && self.retained.is_empty() && self.held.is_none();
+        let kept = &mut *self.kept;
+        let room = self.wire.flows()
+            && self.wire.machine.has_room()
+            && kept.queue.is_empty()
+            && !kept.in_flight.is_behind();
         let registry = &**broker.provisioner.registry();
-        let Self {
-            wire,
-            cursor,
-            reader,
-            ..
-        } = self;
+        let (sender, sharing) = (kept.sender, kept.subscriptions.are_shared());
+        let (cursor, reader) = (&mut kept.cursor, &mut kept.reader);
         let event = async {
             match cursor {
                 Some(cursor) if room => cursor.wait(registry).await,
@@ -142,10 +157,17 @@ impl<S: Stream> OperatorSession<S> {
                 _ => std::future::pending().await,
             }
         };
+        let turn = async {
+            match room && sharing {
+                true => broker.bus.groups().next(sender).await,
+                false => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            step = wire.step() => Next::Step(step),
+            step = self.wire.step() => Next::Step(step),
             event = event => Next::Event(event),
             received = received => Next::Received(received),
+            turn = turn => Next::Turn(turn),
         }
     }
 
@@ -159,17 +181,24 @@ impl<S: Stream> OperatorSession<S> {
             Input::Publish(publish) => self.take_publish(publish, broker).await,
             Input::Subscribe(subscribe) => self.take_subscribe(subscribe, broker).await,
             Input::Unsubscribe(unsubscribe) => {
-                self.take_unsubscribe(&unsubscribe);
+                self.take_unsubscribe(&unsubscribe, broker);
                 Ok(())
             }
-            Input::Acknowledged(_) | Input::Received(_) => Ok(()),
+            Input::Acknowledged(id) => {
+                self.kept.in_flight.acknowledge(id);
+                Ok(())
+            }
+            Input::Received(id) => {
+                self.kept.in_flight.receive(id);
+                Ok(())
+            }
             Input::Disconnect(goodbye) => Err(Departure::goodbye(goodbye)),
         }
     }
 
     async fn take_publish(&mut self, publish: Publish, broker: &Broker) -> Result<(), Departure> {
         let topic = match publish.topic {
-            Ok(topic) if self.login.rights().may_publish(&topic) => Ok(topic),
+            Ok(topic) if self.kept.login.rights().may_publish(&topic) => Ok(topic),
             Ok(_) => Err(Verdict::NotAuthorized),
             Err(_) => Err(Verdict::TopicInvalid),
         };
@@ -186,7 +215,7 @@ impl<S: Stream> OperatorSession<S> {
             qos: publish.qos,
             retain: publish.retain,
             properties: publish.properties,
-            sender: self.sender,
+            sender: self.kept.sender,
             at: broker.clock.now(),
         };
         if let Some(downlink) = Downlink::of(&message.topic) {
@@ -228,20 +257,31 @@ impl<S: Stream> OperatorSession<S> {
         let mut granted = Vec::with_capacity(subscribe.filters.len());
         let mut fresh = Vec::new();
         for subscription in &subscribe.filters {
-            granted.push(match self.judge(subscription) {
-                Err(no) => no,
-                Ok(filter) => {
-                    let id = subscribe.identifier;
-                    let novelty = self.subscriptions.put(filter.clone(), subscription, id);
-                    if subscription.retained == RetainHandling::Send
-                        || (subscription.retained == RetainHandling::SendIfNew
-                            && novelty == Novelty::New)
-                    {
-                        fresh.push((filter, subscription.qos));
-                    }
-                    Granted::At(subscription.qos)
+            let (filter, share) = match self.judge(subscription, broker) {
+                Ok(judged) => judged,
+                Err(no) => {
+                    granted.push(no);
+                    continue;
                 }
-            });
+            };
+            granted.push(Granted::At(subscription.qos));
+            let id = subscribe.identifier;
+            let subscriptions = &mut self.kept.subscriptions;
+            let novelty = subscriptions.put(filter.clone(), share.clone(), subscription, id);
+            let wanted = match subscription.retained {
+                RetainHandling::Send => true,
+                RetainHandling::SendIfNew => novelty == Novelty::New,
+                RetainHandling::Never => false,
+            };
+            match share {
+                // MQTT 5, 4.8.2: nothing retained comes by these.
+                Some(share) => {
+                    let groups = broker.bus.groups();
+                    groups.join(self.kept.sender, &share, subscription.qos);
+                }
+                None if wanted => fresh.push((filter, subscription.qos)),
+                None => {}
+            }
         }
         if self.follow(&subscribe.user, broker).await? == Follow::NotUnderstood {
             granted.fill(Granted::NotUnderstood);
@@ -249,30 +289,55 @@ impl<S: Stream> OperatorSession<S> {
         self.wire.machine.suback(subscribe.packet_id, &granted);
         for (filter, qos) in fresh {
             let found = broker.bus.retained().matching(&filter);
-            if self.retained.len() + found.len() > RETAINED {
+            if self.kept.queue.len() + found.len() > WAITING {
                 // It asks faster than it takes what it asked for.
                 return Err(Departure::ended(Farewell::QuotaExceeded));
             }
-            self.retained.extend(found.into_iter().map(|message| {
+            for message in found {
                 let how = Match {
-                    qos: lower(qos, message.qos),
+                    qos: qos.min(message.qos),
                     retain: true,
                     identifiers: subscribe.identifier.into_iter().collect(),
                 };
-                (message, how)
-            }));
+                self.kept.queue.push(Waiting {
+                    message,
+                    how,
+                    share: None,
+                });
+            }
         }
         Ok(())
     }
 
-    /// Whether a filter can be had.
-    fn judge(&self, subscription: &Subscription) -> Result<TopicFilter, Granted> {
-        match &subscription.filter {
-            Ok(filter) if !self.login.rights().may_subscribe(filter) => Err(Granted::NotAuthorized),
-            Ok(_) if !self.subscriptions.has_room() => Err(Granted::QuotaExceeded),
-            Ok(filter) => Ok(filter.clone()),
-            Err(NotOffered::Limit) => Err(Granted::FilterInvalid),
-            Err(NotOffered::Shared) => Err(Granted::SharedNotOffered),
+    /// Whether a filter can be had, and with whom it is shared.
+    fn judge(
+        &self,
+        subscription: &Subscription,
+        broker: &Broker,
+    ) -> Result<(TopicFilter, Option<Arc<Share>>), Granted> {
+        let filter = match &subscription.filter {
+            Ok(filter) => filter.clone(),
+            Err(NotOffered::Limit) => return Err(Granted::FilterInvalid),
+            Err(NotOffered::Shared) => return Err(Granted::SharedNotOffered),
+        };
+        let share = subscription.group.clone().map(|group| {
+            let filter = filter.clone();
+            Arc::new(Share { group, filter })
+        });
+        let most = broker.limits.operator_subscriptions;
+        if !self.kept.login.rights().may_subscribe(&filter) {
+            Err(Granted::NotAuthorized)
+        } else if share.is_some() && is_for_events(&filter) {
+            // Each reader of the log has its own place in it.
+            Err(Granted::FilterInvalid)
+        } else if !self
+            .kept
+            .subscriptions
+            .has_room(&filter, share.as_deref(), most)
+        {
+            Err(Granted::QuotaExceeded)
+        } else {
+            Ok((filter, share))
         }
     }
 
@@ -287,54 +352,57 @@ impl<S: Stream> OperatorSession<S> {
         let Ok(after) = after.map(|(_, value)| value.parse()).transpose() else {
             return Ok(Follow::NotUnderstood);
         };
-        if self.subscriptions.want_events() && (self.cursor.is_none() || after.is_some()) {
+        let kept = &mut self.kept;
+        if kept.subscriptions.want_events() && (kept.cursor.is_none() || after.is_some()) {
             let newest = broker.provisioner.registry().newest();
-            self.cursor = Some(Cursor::new(newest, after));
+            kept.cursor = Some(Cursor::new(newest, after));
         }
-        if self.subscriptions.want_messages() && self.reader.is_none() {
+        if kept.subscriptions.want_messages() && kept.reader.is_none() {
             match broker.bus.read().await {
-                Ok(reader) => self.reader = Some(reader),
+                Ok(reader) => kept.reader = Some(reader),
                 Err(BusEnded) => return Err(Departure::ended(Farewell::ServerBusy)),
             }
         }
         Ok(Follow::Done)
     }
 
-    fn take_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
+    fn take_unsubscribe(&mut self, unsubscribe: &Unsubscribe, broker: &Broker) {
+        let kept = &mut self.kept;
         let mut outcome = Vec::with_capacity(unsubscribe.filters.len());
         for filter in &unsubscribe.filters {
-            outcome.push(if self.subscriptions.remove(filter) {
-                Unsubscribed::Done
-            } else {
-                Unsubscribed::NotThere
+            let removed = kept.subscriptions.remove(filter);
+            if let Some(Removed::Shared(share)) = &removed {
+                broker.bus.groups().quit(kept.sender, share);
+            }
+            outcome.push(match removed {
+                Some(_) => Unsubscribed::Done,
+                None => Unsubscribed::NotThere,
             });
         }
-        if !self.subscriptions.want_events() {
-            self.cursor = None;
+        if !kept.subscriptions.want_events() {
+            kept.cursor = None;
         }
-        if !self.subscriptions.want_messages() {
-            self.reader = None;
-            self.held = None;
+        if !kept.subscriptions.want_messages() {
+            kept.reader = None;
         }
         self.wire.machine.unsuback(unsubscribe.packet_id, &outcome);
     }
 
-    /// Sends what waits for room: retained messages, then one from the bus.
+    /// Sends what waits for room: first what an earlier connection left open.
     fn deliver_waiting(&mut self, now: Timestamp) {
         while self.has_room() {
-            if let Some((message, how)) = self.retained.pop_front() {
-                self.deliver(&message, &how, now);
+            if let Some((id, stage)) = self.kept.in_flight.next_again() {
+                self.deliver_again(id, stage, now);
                 continue;
             }
-            let Some(received) = self.held.take() else {
+            let lost = self.kept.queue.take_lost();
+            if lost > 0 {
+                self.report_lost(lost, now);
+            }
+            let Some(waiting) = self.kept.queue.pop() else {
                 return;
             };
-            if received.lost > 0 {
-                self.report_lost(received.lost, now);
-            }
-            if let Some(how) = self.subscriptions.matching(&received.message, self.sender) {
-                self.deliver(&received.message, &how, now);
-            }
+            self.deliver(waiting, now);
         }
     }
 
@@ -342,52 +410,97 @@ impl<S: Stream> OperatorSession<S> {
     /// room.
     fn deliver_events(&mut self, now: Timestamp) {
         while self.has_room() {
-            let Some(event) = self.cursor.as_mut().and_then(Cursor::take) else {
+            let Some(event) = self.kept.cursor.as_mut().and_then(Cursor::take) else {
                 return;
             };
             let topic = event.topic();
-            if let Some(how) = self.subscriptions.matching_event(&topic) {
-                let message = event_message(&event, topic);
-                self.deliver(&message, &how, now);
+            if let Some(how) = self.kept.subscriptions.matching_event(&topic) {
+                let message = Arc::new(event_message(&event, topic));
+                let waiting = Waiting {
+                    message,
+                    how,
+                    share: None,
+                };
+                self.deliver(waiting, now);
             }
         }
     }
 
-    /// Tells the peer, where it listens for that, that it was too slow.
+    /// Tells the peer, where it listens for that, that it was too slow, or
+    /// away for too long.
     fn report_lost(&mut self, lost: u64, now: Timestamp) {
-        let operator = self.login.name();
+        let operator = self.kept.login.name();
         tracing::debug!(%operator, lost, "a slow reader lost messages");
         let Ok(topic) = TopicName::parse("provisioning/lost", Limits::SERVICE) else {
             return;
         };
         let body = format!("{{\"lost\":{lost}}}");
         let report = Message::of_server(topic, body.into_bytes(), now);
-        if let Some(how) = self.subscriptions.matching(&report, self.sender) {
-            self.deliver(&report, &how, now);
+        let kept = &self.kept;
+        if let Some(how) = kept.subscriptions.matching(&report, kept.sender) {
+            let waiting = Waiting {
+                message: Arc::new(report),
+                how,
+                share: None,
+            };
+            self.deliver(waiting, now);
         }
     }
 
-    fn deliver(&mut self, message: &Message, how: &Match, now: Timestamp) {
-        let Ok(expiry) = message.time_left(now) else {
+    /// Sends a message for the first time.
+    fn deliver(&mut self, waiting: Waiting, now: Timestamp) {
+        let Ok(expiry) = waiting.message.time_left(now) else {
             return;
         };
-        let delivery = Delivery {
+        if let Ok(Some(id)) = self.send(&waiting, Attempt::First, expiry) {
+            self.kept.in_flight.push(id, waiting);
+        }
+    }
+
+    /// Sends what an earlier connection left open. The first half of a QoS 2
+    /// message must not be left out: its packet id would mean another one.
+    fn deliver_again(&mut self, id: u16, stage: Stage, now: Timestamp) {
+        let sent = match &stage {
+            Stage::Received => {
+                self.wire.machine.release_again(id);
+                Ok(Some(id))
+            }
+            Stage::Sent(waiting) => match waiting.message.time_left(now) {
+                Ok(expiry) => self.send(waiting, Attempt::Again(id), expiry),
+                Err(_) if waiting.qos() == Qos::ExactlyOnce => {
+                    self.send(waiting, Attempt::Again(id), Some(0))
+                }
+                Err(_) => Ok(None),
+            },
+        };
+        match sent {
+            Ok(Some(_)) | Err(NotSent::Ended) => self.kept.in_flight.sent_again(),
+            Ok(None) | Err(_) => self.kept.in_flight.drop_again(),
+        }
+    }
+
+    fn send(
+        &mut self,
+        waiting: &Waiting,
+        attempt: Attempt,
+        expiry: Option<u32>,
+    ) -> Result<Option<u16>, NotSent> {
+        let message = &waiting.message;
+        let sent = self.wire.machine.publish(&Delivery {
             topic: &message.topic,
             payload: &message.payload,
-            qos: how.qos,
-            retain: how.retain,
-            attempt: Attempt::First,
+            qos: waiting.how.qos,
+            retain: waiting.how.retain,
+            attempt,
             properties: &message.properties,
             expiry,
-            subscriptions: &how.identifiers,
-        };
-        match self.wire.machine.publish(&delivery) {
-            Ok(_) | Err(NotSent::Ended) => {}
-            Err(error) => {
-                let operator = self.login.name();
-                tracing::warn!(%operator, ?error, "a message could not be sent");
-            }
+            subscriptions: &waiting.how.identifiers,
+        });
+        if let Err(error @ (NotSent::TooLarge | NotSent::WindowFull)) = sent {
+            let operator = self.kept.login.name();
+            tracing::warn!(%operator, ?error, "a message could not be sent");
         }
+        sent
     }
 }
 

@@ -1,16 +1,19 @@
 //! From the packets of either version to what a session understands.
 
-use firstwake::topic::{InvalidTopic, Limits, TopicFilter, TopicName};
+use firstwake::topic::{InvalidTopic, TopicFilter, TopicName};
 use mqtt_protocol_core::mqtt::common::ArcPayload;
 use mqtt_protocol_core::mqtt::packet::{self as wire, Packet, Property, SubEntry, v5_0};
 use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
 
-use super::{Machine, properties};
+use super::{Machine, Offered, properties};
 use crate::mqtt::packet::{
     Farewell, Goodbye, Input, NotOffered, Properties, Publish, Qos, Receipt, RetainHandling,
     Subscribe, Subscription, Unsubscribe, WillFate,
 };
 use crate::mqtt::qos;
+
+/// A filter and its group.
+type Filter<'a> = (Option<&'a str>, Result<TopicFilter, NotOffered>);
 
 impl Machine {
     /// Turns one packet into what the session is told; acknowledgements stay
@@ -134,12 +137,17 @@ impl Machine {
     ) {
         let mut filters = Vec::with_capacity(entries.len());
         for entry in entries {
-            let Ok(filter) = read_filter(entry.topic_filter(), self.topics) else {
+            let Ok((group, filter)) = self.read_filter(entry.topic_filter()) else {
                 return self.bid_farewell(Farewell::TopicFilterInvalid);
             };
             let options = entry.sub_opts();
+            // MQTT 5, 3.8.3.1: nobody's own messages are left out of a group.
+            if group.is_some() && options.nl() {
+                return self.bid_farewell(Farewell::ProtocolError);
+            }
             filters.push(Subscription {
                 filter,
+                group: group.map(Box::from),
                 qos: qos::read(options.qos()),
                 no_local: options.nl(),
                 retain_as_published: options.rap(),
@@ -165,6 +173,22 @@ impl Machine {
         }));
     }
 
+    /// Reads a filter, and the group it is shared with. The outer error is a
+    /// filter that is none; the inner one a filter that cannot be had.
+    fn read_filter<'a>(&self, text: &'a str) -> Result<Filter<'a>, InvalidTopic> {
+        let (group, text) = match read_group(text)? {
+            Some((group, text)) => (Some(group), text),
+            None => (None, text),
+        };
+        let filter = match TopicFilter::parse(text, self.topics) {
+            Err(error) if is_malformed(error) => return Err(error),
+            _ if group.is_some() && self.shared == Offered::No => Err(NotOffered::Shared),
+            Err(_) => Err(NotOffered::Limit),
+            Ok(filter) => Ok(filter),
+        };
+        Ok((group, filter))
+    }
+
     fn take_unsubscribe(&mut self, packet_id: u16, filters: Vec<String>, inputs: &mut Vec<Input>) {
         if packet_id == 0 || filters.is_empty() {
             return self.bid_farewell(Farewell::ProtocolError);
@@ -173,18 +197,20 @@ impl Machine {
     }
 }
 
-/// Reads a filter. The outer error is a filter that is none; the inner one a
-/// filter that cannot be had.
-fn read_filter(
-    text: &str,
-    limits: Limits,
-) -> Result<Result<TopicFilter, NotOffered>, InvalidTopic> {
-    let shared = text == "$share" || text.starts_with("$share/");
-    match TopicFilter::parse(text, limits) {
-        Err(error) if is_malformed(error) => Err(error),
-        Err(_) => Ok(Err(NotOffered::Limit)),
-        Ok(_) if shared => Ok(Err(NotOffered::Shared)),
-        Ok(filter) => Ok(Ok(filter)),
+/// MQTT 5, 4.8.2: the group's name has at least one character, and a filter
+/// follows it. `None` for a filter of one's own.
+fn read_group(text: &str) -> Result<Option<(&str, &str)>, InvalidTopic> {
+    let Some(rest) = text.strip_prefix("$share") else {
+        return Ok(None);
+    };
+    if !rest.is_empty() && !rest.starts_with('/') {
+        return Ok(None);
+    }
+    let shared = rest.strip_prefix('/').and_then(|rest| rest.split_once('/'));
+    match shared {
+        Some((group, _)) if group.contains(['+', '#']) => Err(InvalidTopic::MisplacedWildcard),
+        Some((group, filter)) if !group.is_empty() => Ok(Some((group, filter))),
+        _ => Err(InvalidTopic::Empty),
     }
 }
 

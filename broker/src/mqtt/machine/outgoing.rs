@@ -219,7 +219,6 @@ impl Machine {
 
     /// Sends the second half of a QoS 2 message whose first half an earlier
     /// connection has seen received.
-    #[expect(dead_code, reason = "operators' sessions end with their connection")]
     pub(crate) fn release_again(&mut self, id: u16) {
         if self.connection.register_packet_id(id).is_ok() {
             self.in_flight += 1;
