@@ -16,6 +16,7 @@
 
 mod activation;
 mod cli;
+mod conformance;
 mod durability;
 mod ending;
 mod events;
@@ -27,6 +28,7 @@ mod refusals;
 mod repeats;
 mod services;
 mod sessions;
+mod shared;
 mod support;
 mod topics;
 mod uplink;

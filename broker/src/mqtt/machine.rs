@@ -81,6 +81,8 @@ pub(crate) struct Machine {
     output: Vec<u8>,
     in_flight: u16,
     send_maximum: u16,
+    /// Bytes of the largest packet that the peer takes.
+    peer_packet_size: u32,
     /// QoS 2 messages that were accepted and wait for their PUBREL.
     awaiting_release: Vec<u16>,
     /// The session ends with its connection, and a goodbye cannot change that.
@@ -104,8 +106,6 @@ impl Machine {
         }
         let mut connection = Box::new(Connection::<Server>::with_options(wire, options));
         connection.set_auto_ping_response(true);
-        // Spares the topic's bytes where a peer asked for aliases.
-        connection.set_auto_map_topic_alias_send(true);
         let mut machine = Self {
             connection,
             version,
@@ -117,6 +117,7 @@ impl Machine {
             send_maximum: terms
                 .send_maximum
                 .min(opening.connect.receive_maximum.get()),
+            peer_packet_size: opening.connect.packet_size,
             awaiting_release: Vec::new(),
             transient: opening.connect.session_expiry == 0,
             ended: None,

@@ -137,7 +137,7 @@ fn open(body: &[u8]) -> Progress {
                 from_v5(&connect)
             }),
     };
-    let Some(connect) = connect.filter(Connect::holds_no_nul) else {
+    let Some(connect) = connect.filter(Connect::has_good_texts) else {
         return Progress::Rejected(Rejection::Malformed, version);
     };
     if connect.client_id.is_empty() && !may_be_nameless(&connect) {
@@ -161,9 +161,11 @@ fn frame(version: Version, props: Option<&[Property]>) -> Result<Vec<u8>, MqttEr
             .build()?
             .to_continuous_buffer(),
         Version::V5 => {
-            let limits = |property: &&Property| {
-                use Property::{MaximumPacketSize, TopicAliasMaximum};
-                matches!(property, MaximumPacketSize(_) | TopicAliasMaximum(_))
+            let limits = |property: &&Property| match property {
+                Property::MaximumPacketSize(_) => true,
+                // None at all is more than the codec bears.
+                Property::TopicAliasMaximum(most) => most.val() > 0,
+                _ => false,
             };
             let props = props.into_iter().flatten().filter(limits).cloned();
             v5_0::Connect::builder()
@@ -237,6 +239,7 @@ fn from_v3(version: Version, connect: &v3_1_1::Connect) -> Connect {
             Start::Resume => SESSION_EXPIRY_3,
         },
         receive_maximum: NonZeroU16::MAX,
+        packet_size: u32::MAX,
         enhanced_authentication: false,
     }
 }
@@ -249,6 +252,10 @@ fn from_v5(connect: &v5_0::Connect) -> Connect {
     });
     let receive_maximum = connect.props().iter().find_map(|property| match property {
         Property::ReceiveMaximum(count) => NonZeroU16::new(count.val()),
+        _ => None,
+    });
+    let packet_size = connect.props().iter().find_map(|property| match property {
+        Property::MaximumPacketSize(bytes) => Some(bytes.val()),
         _ => None,
     });
     let delay = connect
@@ -275,6 +282,7 @@ fn from_v5(connect: &v5_0::Connect) -> Connect {
         }),
         session_expiry: session_expiry.unwrap_or(0),
         receive_maximum: receive_maximum.unwrap_or(NonZeroU16::MAX),
+        packet_size: packet_size.unwrap_or(u32::MAX),
         enhanced_authentication: connect.props().iter().any(asks),
     }
 }
@@ -285,10 +293,12 @@ fn start(clean: bool) -> Start {
 
 impl Connect {
     /// MQTT 1.5.3: no string holds U+0000. Topics are checked where they are
-    /// parsed.
-    fn holds_no_nul(&self) -> bool {
+    /// parsed; a will's response topic is carried on as it is.
+    fn has_good_texts(&self) -> bool {
         let texts = [Some(&self.client_id), self.username.as_ref()];
+        let will = self.will.as_ref();
         texts.into_iter().flatten().all(|text| !text.contains('\0'))
+            && will.is_none_or(|will| will.properties.have_an_answerable_topic())
     }
 }
 

@@ -6,7 +6,7 @@
 use std::num::NonZeroU16;
 
 pub(crate) use firstwake::Qos;
-use firstwake::topic::{InvalidTopic, TopicFilter, TopicName};
+use firstwake::topic::{InvalidTopic, Limits, TopicFilter, TopicName};
 use mqtt_protocol_core::mqtt::common::ArcPayload;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -40,6 +40,8 @@ pub(crate) struct Connect {
     /// QoS 1 and 2 messages that the peer takes without having acknowledged
     /// one.
     pub(crate) receive_maximum: NonZeroU16,
+    /// Bytes of the largest packet that the peer takes.
+    pub(crate) packet_size: u32,
     /// MQTT 5: asked for another way of logging in.
     pub(crate) enhanced_authentication: bool,
 }
@@ -246,6 +248,14 @@ pub(crate) struct Properties {
     pub(crate) response_topic: Option<String>,
     pub(crate) correlation: Option<Vec<u8>>,
     pub(crate) user: Vec<(String, String)>,
+}
+
+impl Properties {
+    /// Whether the response topic, if there is one, is a topic.
+    pub(crate) fn have_an_answerable_topic(&self) -> bool {
+        let topic = self.response_topic.as_deref();
+        topic.is_none_or(|topic| TopicName::parse(topic, Limits::SERVICE).is_ok())
+    }
 }
 
 /// Why the server ends a connection.

@@ -60,11 +60,13 @@ impl Headers {
     }
 }
 
-/// MQTT, table 2.2: PUBLISH has flags of its own, the others fixed ones. Types
-/// that are none are left to the codec.
+/// MQTT, table 2.2: PUBLISH has flags of its own, the others fixed ones. What
+/// is delivered at most once is no duplicate. Types that are none are left to
+/// the codec.
 fn fits(first: u8) -> bool {
     match first >> 4 {
-        0 | 3 => true,
+        0 => true,
+        3 => first & 0b1110 != 0b1000,
         6 | 8 | 10 => first & 0x0f == 0b0010,
         _ => first & 0x0f == 0,
     }
@@ -83,7 +85,9 @@ mod tests {
         packets.extend([0xc0, 0, 0x82, 1, 0x80, 0xe0, 0]);
         assert_eq!(Headers::default().follow(&packets), Ok(()));
         let good = packets.len();
-        for wrong in [0x80, 0x83, 0xa0, 0x60, 0x41, 0x51, 0x71, 0xc1, 0xe1, 0xf1] {
+        for wrong in [
+            0x38, 0x39, 0x80, 0x83, 0xa0, 0x60, 0x41, 0x51, 0x71, 0xc1, 0xe1, 0xf1,
+        ] {
             packets.truncate(good);
             packets.push(wrong);
             assert_eq!(

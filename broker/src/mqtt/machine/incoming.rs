@@ -8,7 +8,7 @@ use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
 use super::{Machine, Offered, properties};
 use crate::mqtt::packet::{
     Farewell, Goodbye, Input, NotOffered, Properties, Publish, Qos, Receipt, RetainHandling,
-    Subscribe, Subscription, Unsubscribe, WillFate,
+    Subscribe, Subscription, Unsubscribe, Version, WillFate,
 };
 use crate::mqtt::qos;
 
@@ -28,6 +28,9 @@ impl Machine {
             Packet::V5_0Publish(p) => {
                 let head = (p.topic_name(), p.qos(), p.retain(), p.packet_id());
                 let properties = properties::read(p.props());
+                if !may_be_published(p.props(), &properties) {
+                    return self.bid_farewell(Farewell::ProtocolError);
+                }
                 self.take_publish(head, p.payload().clone(), properties, inputs);
             }
             Packet::V3_1_1Subscribe(p) => {
@@ -141,6 +144,10 @@ impl Machine {
                 return self.bid_farewell(Farewell::TopicFilterInvalid);
             };
             let options = entry.sub_opts();
+            // Before MQTT 5 there is nothing but the quality.
+            if self.version != Version::V5 && options.to_buffer()[0] > 2 {
+                return self.bid_farewell(Farewell::Malformed);
+            }
             // MQTT 5, 3.8.3.1: nobody's own messages are left out of a group.
             if group.is_some() && options.nl() {
                 return self.bid_farewell(Farewell::ProtocolError);
@@ -212,6 +219,13 @@ fn read_group(text: &str) -> Result<Option<(&str, &str)>, InvalidTopic> {
         Some((group, filter)) if !group.is_empty() => Ok(Some((group, filter))),
         _ => Err(InvalidTopic::Empty),
     }
+}
+
+/// MQTT 5, 3.3.2.3: a client names no subscriptions, and it wants answers on a
+/// topic, not on many.
+fn may_be_published(wire: &[Property], properties: &Properties) -> bool {
+    let is_identifier = |property| matches!(property, &Property::SubscriptionIdentifier(_));
+    !wire.iter().any(is_identifier) && properties.have_an_answerable_topic()
 }
 
 /// Whether MQTT itself forbids such a topic, rather than our limits.

@@ -22,12 +22,7 @@ enum Next {
 }
 
 /// Keeps a session for a peer that is away, until `deadline` at the latest.
-pub(super) async fn sit(
-    mut hold: OperatorHold,
-    place: Place,
-    deadline: Tick,
-    broker: Arc<Broker>,
-) {
+pub(super) async fn sit(mut hold: OperatorHold, place: Place, deadline: Tick, broker: Arc<Broker>) {
     let handle = place.handle();
     let bound = broker.limits.sessions_away();
     broker.seats.note_away(hold.seat.key(), handle, bound);
