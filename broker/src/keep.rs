@@ -56,14 +56,8 @@ impl Kept {
 
     /// Takes what came over the bus while the peer is there.
     pub(crate) fn receive(&mut self, received: Received) {
-        self.queue.count_lost(received.lost);
-        if let Some(how) = self.subscriptions.matching(&received.message, self.sender) {
-            self.queue.push(Waiting {
-                message: Arc::new(received.message),
-                how,
-                share: None,
-            });
-        }
+        let wanted = self.want(received);
+        self.queue.extend(wanted);
     }
 
     /// Takes what it is this session's turn to deliver.
@@ -84,9 +78,22 @@ impl Kept {
     /// Takes what came over the bus while the peer is away: nothing at QoS 0,
     /// and no more than there is room for.
     pub(crate) fn receive_away(&mut self, received: Received, room: Capacity) {
-        self.receive(received);
-        self.queue.drop_fleeting();
+        let wanted = self.want(received);
+        let lasting = wanted.filter(|waiting| waiting.qos() > Qos::AtMostOnce);
+        self.queue.extend(lasting);
         self.queue.bound(room);
+    }
+
+    /// What came over the bus, if it was subscribed to.
+    fn want(&mut self, received: Received) -> Option<Waiting> {
+        self.queue.count_lost(received.lost);
+        let message = received.message;
+        let how = self.subscriptions.matching(&message, self.sender)?;
+        Some(Waiting {
+            message: Arc::new(message),
+            how,
+            share: None,
+        })
     }
 
     /// The peer has gone. What others of its groups can have, they get.

@@ -162,6 +162,6 @@ fn what_can_be_shared() {
                 .then(|| one.message())
         });
         one.send(&version.subscribe(5, &[("$share/g", 0)]));
-        one.expect_farewell(0x8f);
+        one.expect_farewell(0x81);
     }
 }

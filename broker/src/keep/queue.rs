@@ -38,6 +38,12 @@ impl Queue {
         self.waiting.push_back(waiting);
     }
 
+    pub(super) fn extend(&mut self, waiting: Option<Waiting>) {
+        if let Some(waiting) = waiting {
+            self.push(waiting);
+        }
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Waiting> {
         let first = self.waiting.pop_front()?;
         self.bytes -= first.message.size();
