@@ -6,25 +6,22 @@
 //! outlives the connection is [`Kept`]; this speaks to the peer.
 
 mod away;
+mod delivery;
 mod hold;
+mod subscribing;
 
 use std::sync::Arc;
 
 use firstwake::topic::device::Downlink;
-use firstwake::topic::{Limits, TopicFilter, TopicName};
-use firstwake::{Event, NotPosted, RegistryError, Timestamp};
+use firstwake::{NotPosted, RegistryError};
 
 pub(crate) use self::hold::OperatorHold;
 use super::{Departure, Will};
 use crate::broker::Broker;
-use crate::bus::{BusEnded, Message, Received, Share, Turn};
+use crate::bus::{BusEnded, Message, Received, Turn};
 use crate::downlink::Sent;
-use crate::keep::{Cursor, Kept, Match, Novelty, Removed, Seat, Stage, Waiting, is_for_events};
-use crate::mqtt::machine::NotSent;
-use crate::mqtt::packet::{
-    Attempt, Delivery, Farewell, Granted, Input, NotOffered, Publish, Qos, RetainHandling,
-    Subscribe, Subscription, Unsubscribe, Unsubscribed, Verdict,
-};
+use crate::keep::{Kept, Seat};
+use crate::mqtt::packet::{Farewell, Input, Publish, Verdict};
 use crate::wire::{Step, Stream, Wire};
 
 /// One operator's session, while its peer is connected.
@@ -37,16 +34,6 @@ pub(crate) struct OperatorSession<S> {
     kept: Box<Kept>,
     /// Seconds that the session outlives its connection.
     expiry: u32,
-}
-
-/// Messages that may wait for a session that has no room.
-const WAITING: usize = 20_000;
-
-/// Whether the event log could be followed from where the peer wished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Follow {
-    Done,
-    NotUnderstood,
 }
 
 /// What happens next in the session.
@@ -247,267 +234,5 @@ impl<S: Stream> OperatorSession<S> {
             // Not acknowledged: the sender keeps it and sends it again.
             Err(NotPosted::Registry(_)) => Err(Departure::ended(Farewell::ServerBusy)),
         }
-    }
-
-    async fn take_subscribe(
-        &mut self,
-        subscribe: Subscribe,
-        broker: &Broker,
-    ) -> Result<(), Departure> {
-        let mut granted = Vec::with_capacity(subscribe.filters.len());
-        let mut fresh = Vec::new();
-        for subscription in &subscribe.filters {
-            let (filter, share) = match self.judge(subscription, broker) {
-                Ok(judged) => judged,
-                Err(no) => {
-                    granted.push(no);
-                    continue;
-                }
-            };
-            granted.push(Granted::At(subscription.qos));
-            let id = subscribe.identifier;
-            let subscriptions = &mut self.kept.subscriptions;
-            let novelty = subscriptions.put(filter.clone(), share.clone(), subscription, id);
-            let wanted = match subscription.retained {
-                RetainHandling::Send => true,
-                RetainHandling::SendIfNew => novelty == Novelty::New,
-                RetainHandling::Never => false,
-            };
-            match share {
-                // MQTT 5, 4.8.2: nothing retained comes by these.
-                Some(share) => {
-                    let groups = broker.bus.groups();
-                    groups.join(self.kept.sender, &share, subscription.qos);
-                }
-                None if wanted => fresh.push((filter, subscription.qos)),
-                None => {}
-            }
-        }
-        if self.follow(&subscribe.user, broker).await? == Follow::NotUnderstood {
-            granted.fill(Granted::NotUnderstood);
-        }
-        self.wire.machine.suback(subscribe.packet_id, &granted);
-        for (filter, qos) in fresh {
-            let found = broker.bus.retained().matching(&filter);
-            if self.kept.queue.len() + found.len() > WAITING {
-                // It asks faster than it takes what it asked for.
-                return Err(Departure::ended(Farewell::QuotaExceeded));
-            }
-            for message in found {
-                let how = Match {
-                    qos: qos.min(message.qos),
-                    retain: true,
-                    identifiers: subscribe.identifier.into_iter().collect(),
-                };
-                self.kept.queue.push(Waiting {
-                    message,
-                    how,
-                    share: None,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a filter can be had, and with whom it is shared.
-    fn judge(
-        &self,
-        subscription: &Subscription,
-        broker: &Broker,
-    ) -> Result<(TopicFilter, Option<Arc<Share>>), Granted> {
-        let filter = match &subscription.filter {
-            Ok(filter) => filter.clone(),
-            Err(NotOffered::Limit) => return Err(Granted::FilterInvalid),
-            Err(NotOffered::Shared) => return Err(Granted::SharedNotOffered),
-        };
-        let share = subscription.group.clone().map(|group| {
-            let filter = filter.clone();
-            Arc::new(Share { group, filter })
-        });
-        let most = broker.limits.operator_subscriptions;
-        if !self.kept.login.rights().may_subscribe(&filter) {
-            Err(Granted::NotAuthorized)
-        } else if share.is_some() && is_for_events(&filter) {
-            // Each reader of the log has its own place in it.
-            Err(Granted::FilterInvalid)
-        } else if !self
-            .kept
-            .subscriptions
-            .has_room(&filter, share.as_deref(), most)
-        {
-            Err(Granted::QuotaExceeded)
-        } else {
-            Ok((filter, share))
-        }
-    }
-
-    /// Opens what the subscriptions need: the log from here on, or from behind
-    /// the event that MQTT 5 names in the user property `after`, and the bus.
-    async fn follow(
-        &mut self,
-        user: &[(String, String)],
-        broker: &Broker,
-    ) -> Result<Follow, Departure> {
-        let after = user.iter().find(|(key, _)| key == "after");
-        let Ok(after) = after.map(|(_, value)| value.parse()).transpose() else {
-            return Ok(Follow::NotUnderstood);
-        };
-        let kept = &mut self.kept;
-        if kept.subscriptions.want_events() && (kept.cursor.is_none() || after.is_some()) {
-            let newest = broker.provisioner.registry().newest();
-            kept.cursor = Some(Cursor::new(newest, after));
-        }
-        if kept.subscriptions.want_messages() && kept.reader.is_none() {
-            match broker.bus.read().await {
-                Ok(reader) => kept.reader = Some(reader),
-                Err(BusEnded) => return Err(Departure::ended(Farewell::ServerBusy)),
-            }
-        }
-        Ok(Follow::Done)
-    }
-
-    fn take_unsubscribe(&mut self, unsubscribe: &Unsubscribe, broker: &Broker) {
-        let kept = &mut self.kept;
-        let mut outcome = Vec::with_capacity(unsubscribe.filters.len());
-        for filter in &unsubscribe.filters {
-            let removed = kept.subscriptions.remove(filter);
-            if let Some(Removed::Shared(share)) = &removed {
-                broker.bus.groups().quit(kept.sender, share);
-            }
-            outcome.push(match removed {
-                Some(_) => Unsubscribed::Done,
-                None => Unsubscribed::NotThere,
-            });
-        }
-        if !kept.subscriptions.want_events() {
-            kept.cursor = None;
-        }
-        if !kept.subscriptions.want_messages() {
-            kept.reader = None;
-        }
-        self.wire.machine.unsuback(unsubscribe.packet_id, &outcome);
-    }
-
-    /// Sends what waits for room: first what an earlier connection left open.
-    fn deliver_waiting(&mut self, now: Timestamp) {
-        while self.has_room() {
-            if let Some((id, stage)) = self.kept.in_flight.next_again() {
-                self.deliver_again(id, stage, now);
-                continue;
-            }
-            let lost = self.kept.queue.take_lost();
-            if lost > 0 {
-                self.report_lost(lost, now);
-            }
-            let Some(waiting) = self.kept.queue.pop() else {
-                return;
-            };
-            self.deliver(waiting, now);
-        }
-    }
-
-    /// Sends the events that were read and are subscribed to, while there is
-    /// room.
-    fn deliver_events(&mut self, now: Timestamp) {
-        while self.has_room() {
-            let Some(event) = self.kept.cursor.as_mut().and_then(Cursor::take) else {
-                return;
-            };
-            let topic = event.topic();
-            if let Some(how) = self.kept.subscriptions.matching_event(&topic) {
-                let message = Arc::new(event_message(&event, topic));
-                let waiting = Waiting {
-                    message,
-                    how,
-                    share: None,
-                };
-                self.deliver(waiting, now);
-            }
-        }
-    }
-
-    /// Tells the peer, where it listens for that, that it was too slow, or
-    /// away for too long.
-    fn report_lost(&mut self, lost: u64, now: Timestamp) {
-        let operator = self.kept.login.name();
-        tracing::debug!(%operator, lost, "a slow reader lost messages");
-        let Ok(topic) = TopicName::parse("provisioning/lost", Limits::SERVICE) else {
-            return;
-        };
-        let body = format!("{{\"lost\":{lost}}}");
-        let report = Message::of_server(topic, body.into_bytes(), now);
-        let kept = &self.kept;
-        if let Some(how) = kept.subscriptions.matching(&report, kept.sender) {
-            let waiting = Waiting {
-                message: Arc::new(report),
-                how,
-                share: None,
-            };
-            self.deliver(waiting, now);
-        }
-    }
-
-    /// Sends a message for the first time.
-    fn deliver(&mut self, waiting: Waiting, now: Timestamp) {
-        let Ok(expiry) = waiting.message.time_left(now) else {
-            return;
-        };
-        if let Ok(Some(id)) = self.send(&waiting, Attempt::First, expiry) {
-            self.kept.in_flight.push(id, waiting);
-        }
-    }
-
-    /// Sends what an earlier connection left open. The first half of a QoS 2
-    /// message must not be left out: its packet id would mean another one.
-    fn deliver_again(&mut self, id: u16, stage: Stage, now: Timestamp) {
-        let sent = match &stage {
-            Stage::Received => {
-                self.wire.machine.release_again(id);
-                Ok(Some(id))
-            }
-            Stage::Sent(waiting) => match waiting.message.time_left(now) {
-                Ok(expiry) => self.send(waiting, Attempt::Again(id), expiry),
-                Err(_) if waiting.qos() == Qos::ExactlyOnce => {
-                    self.send(waiting, Attempt::Again(id), Some(0))
-                }
-                Err(_) => Ok(None),
-            },
-        };
-        match sent {
-            Ok(Some(_)) | Err(NotSent::Ended) => self.kept.in_flight.sent_again(),
-            Ok(None) | Err(_) => self.kept.in_flight.drop_again(),
-        }
-    }
-
-    fn send(
-        &mut self,
-        waiting: &Waiting,
-        attempt: Attempt,
-        expiry: Option<u32>,
-    ) -> Result<Option<u16>, NotSent> {
-        let message = &waiting.message;
-        let sent = self.wire.machine.publish(&Delivery {
-            topic: &message.topic,
-            payload: &message.payload,
-            qos: waiting.how.qos,
-            retain: waiting.how.retain,
-            attempt,
-            properties: &message.properties,
-            expiry,
-            subscriptions: &waiting.how.identifiers,
-        });
-        if let Err(error @ (NotSent::TooLarge | NotSent::WindowFull)) = sent {
-            let operator = self.kept.login.name();
-            tracing::warn!(%operator, ?error, "a message could not be sent");
-        }
-        sent
-    }
-}
-
-fn event_message(event: &Event, topic: TopicName) -> Message {
-    let body = event.to_json().to_string();
-    Message {
-        qos: Qos::ExactlyOnce,
-        ..Message::of_server(topic, body.into_bytes(), event.body.at)
     }
 }
