@@ -480,3 +480,39 @@ fn a_lasting_session_goes_on_under_its_own_rights() {
     assert!(message.retain(), "options last");
     assert_eq!(message.properties, [0x0b, 9], "identifiers, too");
 }
+
+#[test]
+fn what_finds_no_room_is_counted_and_told() {
+    let version = Version::V311;
+    let broker = start(&["reader", "writer"]);
+    let connect = lasting(version, "reader");
+    let (mut reader, _) = resume(&broker, version, &connect);
+    reader.subscribe(&[("app/#", 1), ("provisioning/lost", 0)], &[1, 0]);
+    reader.vanish();
+    let mut writer = broker.operator(version, "writer");
+    let total: u16 = 10_200;
+    let numbers: Vec<u16> = (1..=total).collect();
+    for some in numbers.chunks(200) {
+        let publish = |n: &u16| version.publish("app/x", 1, *n, &n.to_be_bytes());
+        writer.send(&some.iter().flat_map(publish).collect::<Vec<u8>>());
+        for n in some {
+            writer.expect(&version.acknowledgement(PUBACK, *n, 0));
+        }
+    }
+    let (mut reader, _) = resume(&broker, version, &connect);
+    // How much came before it was back, and how much after, nobody knows: but
+    // it is told of all that it did not get, before it gets the rest.
+    let (mut lost, mut next) = (0, 1);
+    while next <= total {
+        let message = reader.message();
+        if message.topic == "provisioning/lost" {
+            lost += message.json()["lost"].as_u64().expect("a number");
+            continue;
+        }
+        let n = u16::from_be_bytes(message.payload.try_into().expect("two bytes"));
+        assert_eq!(u64::from(n), u64::from(next) + lost, "in order");
+        (next, lost) = (n + 1, 0);
+    }
+    assert_eq!(lost, 0);
+    reader.expect_alive();
+}
