@@ -3,7 +3,7 @@
 //! A session outlives its connections: what it has subscribed to, and what an
 //! operator sent while the device was away, is kept in the registry until it
 //! has been received or the session is over. Every change is a function of
-//! what is there ([`apply`]); stores carry it out and decide nothing. What a
+//! what is there (`apply`); stores carry it out and decide nothing. What a
 //! message says is none of this module's business: it sees an envelope.
 
 mod apply;

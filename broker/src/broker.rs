@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use firstwake::Provisioner;
 use firstwake::mailbox::Moment;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::bus::Bus;
 use crate::downlink::Dispatch;
 use crate::edge::Clock;
 use crate::gate::Gate;
+use crate::keep::Seats;
 use crate::limits::Limits;
 use crate::sessions::Sessions;
 use crate::wills::Wills;
@@ -19,12 +21,15 @@ use crate::wills::Wills;
 pub(crate) struct Broker {
     pub(crate) provisioner: Provisioner,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) seats: Arc<Seats>,
     pub(crate) wills: Wills,
     pub(crate) bus: Bus,
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
     pub(crate) connections: Connections,
+    /// What the server waits for when it stops.
+    pub(crate) tasks: TaskTracker,
     /// Cancelled when the server stops: ends what is no session yet.
     pub(crate) stopping: CancellationToken,
 }

@@ -4,9 +4,12 @@
 //! rumqttd's router fans them out. It sees one topic of ours and opaque
 //! payloads: real topics would stay in its tables for ever, and some end its
 //! thread. A flood goes at the pace of those who read on ([`followers`]); what
-//! the router loses for others is counted and told to them. If its thread ends, [`Watch::ended`] says so and the server stops.
+//! the router loses for others is counted and told to them. Shared
+//! subscriptions pass it by ([`Groups`]). If its thread ends, [`Watch::ended`]
+//! says so and the server stops.
 
 mod followers;
+mod groups;
 mod message;
 mod retained;
 
@@ -22,6 +25,7 @@ use rumqttd::{Notification, Router, RouterConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use self::followers::{Follower, Followers, Lead};
+pub(crate) use self::groups::{Groups, Share, Turn};
 pub(crate) use self::message::{Message, Sender};
 pub(crate) use self::retained::Retained;
 
@@ -69,6 +73,7 @@ struct Shared {
     followers: Followers,
     ended: AtomicBool,
     retained: Retained,
+    groups: Groups,
 }
 
 /// Tells when the router has ended.
@@ -110,6 +115,7 @@ impl Bus {
             followers: Followers::default(),
             ended: AtomicBool::new(false),
             retained: Retained::default(),
+            groups: Groups::default(),
         });
         thread::Builder::new().name("bus-pump".to_owned()).spawn({
             let shared = Arc::clone(&shared);
@@ -138,11 +144,17 @@ impl Bus {
         &self.shared.retained
     }
 
+    /// Who shares subscriptions.
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.shared.groups
+    }
+
     /// Sends a message to whoever subscribed; waits while the router is behind.
     pub(crate) async fn publish(&self, message: Message) -> Result<(), BusEnded> {
         if message.retain {
             self.shared.retained.keep(&message);
         }
+        self.shared.groups.publish(&message);
         if self.shared.readers.load(Ordering::Acquire) == 0 {
             return Ok(());
         }

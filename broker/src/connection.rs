@@ -21,7 +21,7 @@ use crate::mqtt::machine::{Machine, Session as SessionState, Terms, Welcome};
 use crate::mqtt::opening::{Opening, Progress, Reader};
 use crate::mqtt::packet::{Connect, Version};
 use crate::session::{
-    ActivationSession, DeviceSession, OperatorSession, Resumption, Will, take_up,
+    ActivationSession, DeviceSession, OperatorSession, Resumption, Will, give_up, take_up,
 };
 use crate::sessions::{Handle, Owner, Place};
 use crate::wire::{Patience, Stream, Wire};
@@ -96,7 +96,7 @@ async fn open<S: Stream>(
     pass.opened();
     let outcome = admit(opening, source, broker).await;
     match outcome {
-        Ok(admitted) => Some(admitted.start(stream, &rest, source, broker)),
+        Ok(admitted) => admitted.start(stream, &rest, source, broker),
         Err(rejection) => {
             take_time(rejection, source, broker).await?;
             reject(stream, rejection, version).await;
@@ -219,19 +219,19 @@ async fn admit(
     let (patience, keep_alive) = patience(&admission, connect, broker);
     let (place, earlier) = enter(&admission, connect, &client_id, source, patience, broker);
     // Once more, now that whoever would end the session can find it.
-    broker
-        .provisioner
-        .recheck(&admission)
-        .await
-        .map_err(|not| rejection(&not, source))?;
+    let client = client_id.name(connect);
+    if let Err(not) = broker.provisioner.recheck(&admission).await {
+        give_up(&admission, client, broker).await;
+        return Err(rejection(&not, source));
+    }
     if broker.provisioner.bans().covers(source, broker.clock.now()) {
+        give_up(&admission, client, broker).await;
         return Err(Rejection::Refused(Refusal::Banned));
     }
-    if let Some(earlier) = earlier {
+    if let (Some(earlier), Admission::Device(_)) = (earlier, &admission) {
         // It may not be able to: its registry or router may be in trouble.
         drop(timeout(LETTING_GO, earlier.gone()).await);
     }
-    let client = client_id.name(connect);
     let (state, resumption) = take_up(&admission, connect, client, place.owner(), broker)
         .await
         .map_err(|error| rejection(&error.into(), source))?;
@@ -310,12 +310,12 @@ fn assign_client_id() -> String {
 impl Admitted {
     /// Accepts the CONNECT and hands over to the session of its kind.
     fn start<S: Stream>(
-        self,
+        mut self,
         stream: S,
         rest: &[u8],
         source: IpAddr,
         broker: &Broker,
-    ) -> Session<S> {
+    ) -> Option<Session<S>> {
         let asked = self.opening.connect.session_expiry;
         let (terms, expiry) = match &self.admission {
             Admission::Activation(_) => (Terms::ACTIVATION, 0),
@@ -323,7 +323,10 @@ impl Admitted {
                 let expiry = broker.limits.session_expiry(asked);
                 (Terms::device(&broker.limits), expiry)
             }
-            Admission::Operator(_) => (Terms::operator(&broker.limits), 0),
+            Admission::Operator(_) => {
+                let expiry = broker.limits.session_expiry(asked);
+                (Terms::operator(&broker.limits), expiry)
+            }
         };
         let client_id = match &self.client_id {
             ClientId::Given => None,
@@ -338,29 +341,29 @@ impl Admitted {
         };
         let mut machine = Machine::new(&self.opening, &terms);
         machine.accept(&terms, &welcome);
+        machine.expect_release(self.resumption.take_received());
         let mut early = Vec::new();
         machine.feed(rest, &mut early);
-        let mut wire = Wire::new(stream, machine, self.place, self.patience);
-        match self.admission {
-            Admission::Activation(activation) => {
+        let wire = Wire::new(stream, machine, self.place, self.patience);
+        match (self.admission, self.resumption) {
+            (Admission::Activation(activation), _) => {
                 let session = ActivationSession::new(wire, activation, source, early);
-                Session::Activation(Box::new(session))
+                Some(Session::Activation(Box::new(session)))
             }
-            Admission::Device(login) => {
-                let hold = match self.resumption {
-                    Resumption::Device(mut hold) => {
-                        wire.machine.expect_release(hold.take_received());
-                        Some(hold)
-                    }
-                    Resumption::Nothing => None,
+            (Admission::Device(login), resumption) => {
+                let hold = match resumption {
+                    Resumption::Device(hold) => Some(hold),
+                    _ => None,
                 };
                 let session = DeviceSession::new(wire, login, self.will, hold, expiry, early);
-                Session::Device(Box::new(session))
+                Some(Session::Device(Box::new(session)))
             }
-            Admission::Operator(login) => {
-                let session = OperatorSession::new(wire, login, self.will, early);
-                Session::Operator(Box::new(session))
+            (Admission::Operator(_), Resumption::Operator(hold)) => {
+                let session = OperatorSession::new(wire, self.will, hold, expiry, early);
+                Some(Session::Operator(Box::new(session)))
             }
+            // An operator always has something to hold.
+            (Admission::Operator(_), _) => None,
         }
     }
 }

@@ -17,6 +17,7 @@ mod edge;
 pub mod fuzzing;
 mod gate;
 mod home;
+mod keep;
 mod limits;
 mod listen;
 mod mqtt;

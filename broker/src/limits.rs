@@ -7,6 +7,8 @@
 use firstwake::mailbox::Capacity;
 use serde::Deserialize;
 
+use crate::keep::Bound;
+
 /// Every limit that can be set. 0 turns off the ones that say so.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -53,6 +55,10 @@ pub(crate) struct Limits {
     pub(crate) operator_queue_messages: usize,
     /// Bytes of those.
     pub(crate) operator_queue_bytes: usize,
+    /// Sessions of operators that wait for their peers, in all.
+    pub(crate) operator_sessions: usize,
+    /// Those of one operator.
+    pub(crate) operator_sessions_each: usize,
     /// Seconds that any session may outlive its connection.
     pub(crate) session_expiry_seconds: u32,
     /// Seconds of a device's longest keep-alive; MQTT 5 is told.
@@ -74,6 +80,22 @@ impl Limits {
         Capacity {
             messages: self.mailbox_messages,
             bytes: self.mailbox_bytes,
+        }
+    }
+
+    /// How much may wait for one session of an operator.
+    pub(crate) fn operator_queue(&self) -> Capacity {
+        Capacity {
+            messages: self.operator_queue_messages,
+            bytes: self.operator_queue_bytes,
+        }
+    }
+
+    /// How many sessions of operators may wait for their peers.
+    pub(crate) fn sessions_away(&self) -> Bound {
+        Bound {
+            in_all: self.operator_sessions,
+            of_one_operator: self.operator_sessions_each,
         }
     }
 }
@@ -101,6 +123,8 @@ impl Default for Limits {
             mailbox_bytes: 256 * 1024,
             operator_queue_messages: 10_000,
             operator_queue_bytes: 16 * 1024 * 1024,
+            operator_sessions: 1000,
+            operator_sessions_each: 100,
             session_expiry_seconds: 7 * 24 * 60 * 60,
             device_keep_alive_seconds: 60 * 60,
             operator_keep_alive_seconds: 60,

@@ -20,6 +20,7 @@ use crate::control::socket;
 use crate::edge::Clock;
 use crate::gate::Gate;
 use crate::home::{FirstOperator, Home, Lock};
+use crate::keep::Seats;
 use crate::listen::door::Door;
 use crate::mqtt::packet::Farewell;
 use crate::sessions::Sessions;
@@ -75,12 +76,14 @@ impl Config {
         let broker = Arc::new(Broker {
             provisioner,
             sessions: Arc::new(Sessions::default()),
+            seats: Arc::new(Seats::default()),
             wills: Wills::default(),
             bus,
             gate,
             clock,
             limits,
             connections: Connections::from(clock.moment()),
+            tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         });
         Ok(Server {
@@ -119,7 +122,7 @@ impl Server {
             control,
             first_operator: _,
         } = self;
-        let tasks = TaskTracker::new();
+        let tasks = broker.tasks.clone();
         let mut services = JoinSet::new();
         for door in doors {
             door.serve(&mut services, &broker, &tasks);

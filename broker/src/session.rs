@@ -5,19 +5,17 @@
 
 mod activation;
 mod device;
-mod events;
 mod offences;
 mod operator;
 mod pace;
 mod streams;
-mod subscriptions;
 mod will;
 
 use firstwake::{Admission, NotAdmitted, RegistryError};
 
 pub(crate) use self::activation::ActivationSession;
 pub(crate) use self::device::{DeviceSession, Hold};
-pub(crate) use self::operator::OperatorSession;
+pub(crate) use self::operator::{OperatorHold, OperatorSession};
 pub(crate) use self::will::Will;
 
 use firstwake::topic::Limits as TopicLimits;
@@ -25,7 +23,7 @@ use firstwake::topic::Limits as TopicLimits;
 use crate::broker::Broker;
 use crate::limits::Limits;
 use crate::mqtt::machine::{Offered, Session, Terms};
-use crate::mqtt::packet::{Connect, Farewell, Goodbye, Input, Qos, WillFate};
+use crate::mqtt::packet::{Connect, Farewell, Goodbye, Input, WillFate};
 use crate::sessions::Owner;
 use crate::wire::{Step, Stream, Wire};
 
@@ -65,7 +63,7 @@ impl Terms {
             send_maximum: 256,
             topic_aliases: 64,
             retain: Offered::Yes,
-            shared: Offered::No,
+            shared: Offered::Yes,
             topics: TopicLimits {
                 levels: limits.operator_topic_levels,
                 ..TopicLimits::SERVICE
@@ -75,12 +73,25 @@ impl Terms {
 }
 
 /// What is left of an earlier connection of the same session.
-#[derive(Debug)]
 pub(crate) enum Resumption {
     /// Nothing: the session begins and ends with its connection.
     Nothing,
     /// A device's mailbox.
     Device(Box<Hold>),
+    /// What an operator's session is made of.
+    Operator(OperatorHold),
+}
+
+impl Resumption {
+    /// QoS 2 messages that an earlier connection has received the first half
+    /// of. Asking takes them.
+    pub(crate) fn take_received(&mut self) -> Vec<u16> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Device(hold) => hold.take_received(),
+            Self::Operator(hold) => hold.take_received(),
+        }
+    }
 }
 
 /// Takes up the session that a peer asks for, or begins one. Whoever comes
@@ -93,7 +104,12 @@ pub(crate) async fn take_up(
     broker: &Broker,
 ) -> Result<(Session, Resumption), RegistryError> {
     let (session, resumption) = match admission {
-        Admission::Activation(_) | Admission::Operator(_) => (Session::New, Resumption::Nothing),
+        Admission::Activation(_) => (Session::New, Resumption::Nothing),
+        Admission::Operator(login) => {
+            let key = (login.name().clone(), client_id.to_owned());
+            let (session, hold) = OperatorHold::take_up(key, login, connect.start, broker).await;
+            (session, Resumption::Operator(hold))
+        }
         Admission::Device(login) => {
             match Hold::take_up(login.feed(), connect, client_id, broker).await? {
                 Some((session, hold)) => (session, Resumption::Device(Box::new(hold))),
@@ -108,6 +124,15 @@ pub(crate) async fn take_up(
         drop(broker.bus.publish(will).await);
     }
     Ok((session, resumption))
+}
+
+/// Ends what is left of an operator's earlier connection: the one that came
+/// for it, and had that end, is not let in after all.
+pub(crate) async fn give_up(admission: &Admission, client_id: &str, broker: &Broker) {
+    if let Admission::Operator(login) = admission {
+        let key = (login.name().clone(), client_id.to_owned());
+        OperatorHold::give_up(key, broker).await;
+    }
 }
 
 /// A session that nothing feeds but its own connection.
@@ -222,9 +247,4 @@ impl Departure {
             NotAdmitted::Unavailable(_) => Self::ended(Farewell::ServerBusy),
         }
     }
-}
-
-/// The quality that both sides agree on.
-fn lower(one: Qos, other: Qos) -> Qos {
-    one.min(other)
 }

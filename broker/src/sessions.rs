@@ -56,6 +56,11 @@ impl Handle {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn unplaced() -> Arc<Self> {
+        Arc::new(Self::new(std::net::Ipv4Addr::LOCALHOST.into(), Tick::NEVER))
+    }
+
     /// Has `waker` called at the next signal. Look at the signals after this.
     pub(crate) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
@@ -138,12 +143,13 @@ impl Handle {
 }
 
 /// The ends that come from outside a session.
-const ENDS: [Farewell; 6] = [
+const ENDS: [Farewell; 7] = [
     Farewell::Administrative(Refusal::Banned),
     Farewell::TakenOver,
     Farewell::Replaced,
     Farewell::KeepAliveTimeout,
     Farewell::MaximumConnectTime,
+    Farewell::QuotaExceeded,
     Farewell::ShuttingDown,
 ];
 
@@ -172,6 +178,17 @@ impl<K: Eq + Hash + Clone> Table<K> {
             });
         }
         (handle, earlier)
+    }
+
+    /// Puts a fresh handle in the place of one that nobody has replaced.
+    fn renew(&self, key: &K, handle: &Arc<Handle>, deadline: Tick) -> Option<Arc<Handle>> {
+        let mut found = self.0.get_mut(key)?;
+        if !Arc::ptr_eq(found.value(), handle) {
+            return None;
+        }
+        let fresh = Arc::new(Handle::new(handle.source, deadline));
+        *found = Arc::clone(&fresh);
+        Some(fresh)
     }
 
     fn leave(&self, key: &K, handle: &Arc<Handle>) {
@@ -217,8 +234,26 @@ impl Place {
     }
 
     /// What the outside signals this session with.
-    pub(crate) fn handle(&self) -> &Handle {
+    pub(crate) fn handle(&self) -> &Arc<Handle> {
         &self.handle
+    }
+
+    /// An operator's session goes on without its connection, whatever was to
+    /// end that. `None` if a newer one has its place.
+    pub(crate) fn renew(self, deadline: Tick) -> Option<Self> {
+        let Owner::Operator(name, client) = &self.owner else {
+            return None;
+        };
+        let key = (name.clone(), client.clone());
+        let handle = self
+            .sessions
+            .operators
+            .renew(&key, &self.handle, deadline)?;
+        Some(Self {
+            sessions: Arc::clone(&self.sessions),
+            owner: self.owner.clone(),
+            handle,
+        })
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) async fn sweep(broker: Arc<Broker>) {
         pause.tick().await;
         let now = broker.clock.tick();
         broker.sessions.sweep(now);
+        broker.bus.retained().sweep(broker.clock.now());
         for will in broker.wills.take_due(now) {
             // Without a router the server is about to stop.
             drop(broker.bus.publish(will).await);

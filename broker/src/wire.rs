@@ -134,6 +134,11 @@ impl<S: Stream> Wire<S> {
         rest
     }
 
+    /// Closes for good; the session's place is left.
+    pub(crate) fn into_place(self) -> Place {
+        self.place
+    }
+
     /// Whether the peer takes what it is sent.
     pub(crate) fn flows(&self) -> bool {
         self.machine.output().len() < HIGH_WATER

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::mqtt::packet::Properties;
 
 /// A session that publishes, so that it can leave out its own messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Sender(u64);
 
 impl Sender {

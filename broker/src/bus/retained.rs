@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use firstwake::Timestamp;
 use firstwake::topic::{TopicFilter, TopicName};
 
 use super::Message;
@@ -23,6 +24,8 @@ pub(crate) struct Retained(Mutex<Kept>);
 struct Kept {
     messages: BTreeMap<TopicName, Arc<Message>>,
     bytes: usize,
+    /// When the first of them expires.
+    first_expiry: Option<Timestamp>,
 }
 
 impl Retained {
@@ -43,8 +46,32 @@ impl Retained {
             return;
         }
         kept.bytes = bytes;
+        let expiries = [kept.first_expiry, message.expires_at()];
+        kept.first_expiry = expiries.into_iter().flatten().min();
         let kept_message = Arc::new(message.clone());
         kept.messages.insert(message.topic.clone(), kept_message);
+    }
+
+    /// Forgets what has expired.
+    pub(crate) fn sweep(&self, now: Timestamp) {
+        let mut kept = self.lock();
+        if kept.first_expiry.is_none_or(|first| now < first) {
+            return;
+        }
+        let Kept {
+            messages,
+            bytes,
+            first_expiry,
+        } = &mut *kept;
+        messages.retain(|_, message| {
+            let lives = message.time_left(now).is_ok();
+            if !lives {
+                *bytes -= message.size();
+            }
+            lives
+        });
+        let expiries = messages.values().filter_map(|message| message.expires_at());
+        *first_expiry = expiries.min();
     }
 
     /// The retained messages that a filter matches, in the order of their topics.

@@ -154,4 +154,23 @@ async fn retained_messages_are_kept_replaced_and_cleared() {
     assert_eq!(kept("big"), Vec::<String>::new(), "no room");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_retained_goes_when_its_time_is_over() {
+    let (bus, _watch) = Bus::start().expect("starts");
+    for (topic, expiry) in [("a", Some(5)), ("b", Some(9)), ("c", None)] {
+        let mut retained = Message {
+            retain: true,
+            ..message(topic, b"x")
+        };
+        retained.properties.message_expiry = expiry;
+        bus.publish(retained).await.expect("taken");
+    }
+    let all = TopicFilter::parse("#", Limits::SERVICE).expect("valid");
+    for (second, left) in [(4, 3), (5, 2), (8, 2), (9, 1), (99, 1)] {
+        let now = firstwake::Timestamp::from_millis(second * 1000);
+        bus.retained().sweep(now);
+        assert_eq!(bus.retained().matching(&all).len(), left, "{second} s");
+    }
+}
+
 const BYTES_FOR_TEST: usize = 16 * 1024 * 1024;

@@ -75,11 +75,14 @@ pub(crate) struct Machine {
     connection: Box<Connection<Server>>,
     version: Version,
     topics: Limits,
+    shared: Offered,
     headers: Headers,
     /// Packets to be sent.
     output: Vec<u8>,
     in_flight: u16,
     send_maximum: u16,
+    /// Bytes of the largest packet that the peer takes.
+    peer_packet_size: u32,
     /// QoS 2 messages that were accepted and wait for their PUBREL.
     awaiting_release: Vec<u16>,
     /// The session ends with its connection, and a goodbye cannot change that.
@@ -103,19 +106,18 @@ impl Machine {
         }
         let mut connection = Box::new(Connection::<Server>::with_options(wire, options));
         connection.set_auto_ping_response(true);
-        // Spares the topic's bytes where a peer asked for aliases.
-        let aliases = opening.connect.topic_alias_maximum > 0;
-        connection.set_auto_map_topic_alias_send(aliases);
         let mut machine = Self {
             connection,
             version,
             topics: terms.topics,
+            shared: terms.shared,
             headers: Headers::default(),
             output: Vec::new(),
             in_flight: 0,
             send_maximum: terms
                 .send_maximum
                 .min(opening.connect.receive_maximum.get()),
+            peer_packet_size: opening.connect.packet_size,
             awaiting_release: Vec::new(),
             transient: opening.connect.session_expiry == 0,
             ended: None,

@@ -8,7 +8,8 @@ use std::num::NonZeroU16;
 
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::{PacketBuildResult, PacketBuilder};
-use mqtt_protocol_core::mqtt::packet::{self as wire, Property, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::packet::{Property, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::result_code::MqttError;
 use zeroize::Zeroizing;
 
 use super::connack::Rejection;
@@ -47,8 +48,8 @@ pub(crate) enum Progress {
 #[derive(Debug)]
 pub(crate) struct Opening {
     pub(crate) connect: Connect,
-    /// The packet as the protocol machine takes it: 3.1 rewritten as 3.1.1.
-    pub(crate) frame: Zeroizing<Vec<u8>>,
+    /// What the protocol state has to know of it, as a CONNECT.
+    pub(crate) frame: Vec<u8>,
 }
 
 impl Reader {
@@ -122,6 +123,7 @@ fn open(body: &[u8]) -> Progress {
         return Progress::Rejected(Rejection::Malformed, version);
     }
 
+    let mut peer_props = None;
     let connect = match version {
         Version::V31 | Version::V311 => v3_1_1::Connect::parse(&body)
             .ok()
@@ -130,27 +132,54 @@ fn open(body: &[u8]) -> Progress {
         Version::V5 => v5_0::Connect::parse(&body)
             .ok()
             .filter(|(_, read)| *read == body.len())
+            .filter(|(connect, _)| {
+                let will = properties::hold_no_nul(connect.will_props());
+                will && properties::hold_no_nul(connect.props())
+            })
             .map(|(connect, _)| {
-                raise_alias_maximum(&mut body, connect.props());
+                peer_props = Some(connect.props().to_vec());
                 from_v5(&connect)
             }),
     };
-    let Some(connect) = connect.filter(Connect::holds_no_nul) else {
+    let Some(connect) = connect.filter(Connect::has_good_texts) else {
         return Progress::Rejected(Rejection::Malformed, version);
     };
     if connect.client_id.is_empty() && !may_be_nameless(&connect) {
         return Progress::Rejected(Rejection::ClientId, version);
     }
-    let mut frame = Zeroizing::new(vec![CONNECT]);
-    let length = u32::try_from(body.len())
-        .ok()
-        .and_then(wire::VariableByteInteger::from_u32);
-    let Some(length) = length else {
-        return Progress::Close;
-    };
-    frame.extend_from_slice(length.as_bytes());
-    frame.extend_from_slice(&body);
-    Progress::Opened(Box::new(Opening { connect, frame }))
+    match frame(version, peer_props.as_deref()) {
+        Ok(frame) => Progress::Opened(Box::new(Opening { connect, frame })),
+        Err(_) => Progress::Close,
+    }
+}
+
+/// A CONNECT of our own with what the protocol state has to know of the
+/// peer's, and nothing secret. Sessions keep what outlives a connection, and
+/// the machine counts what is in flight: the state is told of neither.
+fn frame(version: Version, props: Option<&[Property]>) -> Result<Vec<u8>, MqttError> {
+    const NAME: &str = "peer";
+    Ok(match version {
+        Version::V31 | Version::V311 => v3_1_1::Connect::builder()
+            .client_id(NAME)?
+            .clean_session(true)
+            .build()?
+            .to_continuous_buffer(),
+        Version::V5 => {
+            let limits = |property: &&Property| match property {
+                Property::MaximumPacketSize(_) => true,
+                // None at all is more than the codec bears.
+                Property::TopicAliasMaximum(most) => most.val() > 0,
+                _ => false,
+            };
+            let props = props.into_iter().flatten().filter(limits).cloned();
+            v5_0::Connect::builder()
+                .client_id(NAME)?
+                .clean_start(true)
+                .props(props.collect::<Vec<_>>())
+                .build()?
+                .to_continuous_buffer()
+        }
+    })
 }
 
 /// MQTT 5 lets a password come alone, the codec does not: puts an empty
@@ -168,21 +197,6 @@ fn add_username(body: &mut Vec<u8>, flags: usize) -> Option<()> {
     body[flags] |= NAME | PASSWORD;
     body.splice(before..before, [0, 0]);
     Some(())
-}
-
-/// The codec does not outlive a Topic Alias Maximum of 0, which is MQTT's own
-/// default: for its eyes it becomes 1. The machine uses none all the same.
-fn raise_alias_maximum(body: &mut [u8], properties: &[Property]) {
-    // Name, level, flags and keep-alive.
-    const BEFORE: usize = 6 + 1 + 1 + 2;
-    let length = body[BEFORE..].iter().take_while(|byte| **byte >= 0x80);
-    let mut at = BEFORE + length.count() + 1;
-    for property in properties {
-        if matches!(property, Property::TopicAliasMaximum(count) if count.val() == 0) {
-            body[at + 1..at + 3].copy_from_slice(&1_u16.to_be_bytes());
-        }
-        at += property.size();
-    }
 }
 
 /// MQTT 3.1.2.3: the reserved bit is 0, a will that is not there has no
@@ -229,13 +243,18 @@ fn from_v3(version: Version, connect: &v3_1_1::Connect) -> Connect {
             Start::Resume => SESSION_EXPIRY_3,
         },
         receive_maximum: NonZeroU16::MAX,
-        topic_alias_maximum: 0,
+        packet_size: u32::MAX,
         enhanced_authentication: false,
     }
 }
 
 fn from_v5(connect: &v5_0::Connect) -> Connect {
-    let asks = |property: &Property| matches!(property, Property::AuthenticationMethod(_));
+    let asks = |property: &Property| {
+        matches!(
+            property,
+            Property::AuthenticationMethod(_) | Property::AuthenticationData(_)
+        )
+    };
     let session_expiry = connect.props().iter().find_map(|property| match property {
         Property::SessionExpiryInterval(seconds) => Some(seconds.val()),
         _ => None,
@@ -244,8 +263,8 @@ fn from_v5(connect: &v5_0::Connect) -> Connect {
         Property::ReceiveMaximum(count) => NonZeroU16::new(count.val()),
         _ => None,
     });
-    let topic_alias_maximum = connect.props().iter().find_map(|property| match property {
-        Property::TopicAliasMaximum(count) => Some(count.val()),
+    let packet_size = connect.props().iter().find_map(|property| match property {
+        Property::MaximumPacketSize(bytes) => Some(bytes.val()),
         _ => None,
     });
     let delay = connect
@@ -272,7 +291,7 @@ fn from_v5(connect: &v5_0::Connect) -> Connect {
         }),
         session_expiry: session_expiry.unwrap_or(0),
         receive_maximum: receive_maximum.unwrap_or(NonZeroU16::MAX),
-        topic_alias_maximum: topic_alias_maximum.unwrap_or(0),
+        packet_size: packet_size.unwrap_or(u32::MAX),
         enhanced_authentication: connect.props().iter().any(asks),
     }
 }
@@ -283,10 +302,12 @@ fn start(clean: bool) -> Start {
 
 impl Connect {
     /// MQTT 1.5.3: no string holds U+0000. Topics are checked where they are
-    /// parsed.
-    fn holds_no_nul(&self) -> bool {
+    /// parsed; a will's response topic is carried on as it is.
+    fn has_good_texts(&self) -> bool {
         let texts = [Some(&self.client_id), self.username.as_ref()];
+        let will = self.will.as_ref();
         texts.into_iter().flatten().all(|text| !text.contains('\0'))
+            && will.is_none_or(|will| will.properties.have_an_answerable_topic())
     }
 }
 

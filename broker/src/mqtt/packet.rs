@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 
 pub(crate) use firstwake::Qos;
 use firstwake::Refusal;
-use firstwake::topic::{InvalidTopic, TopicFilter, TopicName};
+use firstwake::topic::{InvalidTopic, Limits, TopicFilter, TopicName};
 use mqtt_protocol_core::mqtt::common::ArcPayload;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -41,8 +41,8 @@ pub(crate) struct Connect {
     /// QoS 1 and 2 messages that the peer takes without having acknowledged
     /// one.
     pub(crate) receive_maximum: NonZeroU16,
-    /// Topics that the peer lets be named by a number.
-    pub(crate) topic_alias_maximum: u16,
+    /// Bytes of the largest packet that the peer takes.
+    pub(crate) packet_size: u32,
     /// MQTT 5: asked for another way of logging in.
     pub(crate) enhanced_authentication: bool,
 }
@@ -78,10 +78,6 @@ pub(crate) enum Input {
     Acknowledged(u16),
     /// The peer has received the first half of a QoS 2 message with this
     /// packet id. The second half was answered.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "operators' sessions end with their connection")
-    )]
     Received(u16),
     /// The peer says goodbye.
     Disconnect(Goodbye),
@@ -157,6 +153,8 @@ pub(crate) struct Subscribe {
 pub(crate) struct Subscription {
     /// An error is a filter beyond the peer's limits, or a kind not offered.
     pub(crate) filter: Result<TopicFilter, NotOffered>,
+    /// Shared with the others of this group.
+    pub(crate) group: Option<Box<str>>,
     pub(crate) qos: Qos,
     /// Not one's own messages.
     pub(crate) no_local: bool,
@@ -253,6 +251,14 @@ pub(crate) struct Properties {
     pub(crate) response_topic: Option<String>,
     pub(crate) correlation: Option<Vec<u8>>,
     pub(crate) user: Vec<(String, String)>,
+}
+
+impl Properties {
+    /// Whether the response topic, if there is one, is a topic.
+    pub(crate) fn have_an_answerable_topic(&self) -> bool {
+        let topic = self.response_topic.as_deref();
+        topic.is_none_or(|topic| TopicName::parse(topic, Limits::SERVICE).is_ok())
+    }
 }
 
 /// Why the server ends a connection.

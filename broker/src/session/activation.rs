@@ -12,7 +12,7 @@ use firstwake::topic::{TopicFilter, TopicName};
 use firstwake::{Activation, Answer, NotAdmitted, ProvisionRequest};
 
 use super::offences::{Offences, Tolerance};
-use super::{Conversation, Departure, converse, lower};
+use super::{Conversation, Departure, converse};
 use crate::broker::Broker;
 use crate::mqtt::machine::NotSent;
 use crate::mqtt::packet::{
@@ -139,7 +139,7 @@ impl<S: Stream> ActivationSession<S> {
         for subscription in &subscribe.filters {
             granted.push(match &subscription.filter {
                 Ok(filter) if filter.as_str() == self.response.as_str() => {
-                    let qos = lower(subscription.qos, Qos::AtLeastOnce);
+                    let qos = subscription.qos.min(Qos::AtLeastOnce);
                     self.granted = Some(qos);
                     asked = true;
                     Granted::At(qos)

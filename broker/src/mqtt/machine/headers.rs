@@ -17,7 +17,7 @@ pub(super) enum Headers {
 
 impl Headers {
     /// Goes on over these bytes. An error is the position of a first byte with
-    /// flags that its kind of packet does not have.
+    /// flags that its kind of packet does not have, or of a length without end.
     pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<(), usize> {
         let mut at = 0;
         while at < bytes.len() {
@@ -31,11 +31,12 @@ impl Headers {
                 Self::Length { shift, length } => {
                     let length = length | u32::from(byte & 0x7f) << shift;
                     match byte {
-                        // A fifth byte of length is the codec's to refuse.
                         0x80.. if shift < 21 => Self::Length {
                             shift: shift + 7,
                             length,
                         },
+                        // MQTT 1.5.5: there is no fifth byte of length.
+                        0x80.. => return Err(at),
                         _ => Self::Body(length),
                     }
                 }
@@ -60,11 +61,13 @@ impl Headers {
     }
 }
 
-/// MQTT, table 2.2: PUBLISH has flags of its own, the others fixed ones. Types
-/// that are none are left to the codec.
+/// MQTT, table 2.2: PUBLISH has flags of its own, the others fixed ones. What
+/// is delivered at most once is no duplicate. Types that are none are left to
+/// the codec.
 fn fits(first: u8) -> bool {
     match first >> 4 {
-        0 | 3 => true,
+        0 => true,
+        3 => first & 0b1110 != 0b1000,
         6 | 8 | 10 => first & 0x0f == 0b0010,
         _ => first & 0x0f == 0,
     }
@@ -83,7 +86,9 @@ mod tests {
         packets.extend([0xc0, 0, 0x82, 1, 0x80, 0xe0, 0]);
         assert_eq!(Headers::default().follow(&packets), Ok(()));
         let good = packets.len();
-        for wrong in [0x80, 0x83, 0xa0, 0x60, 0x41, 0x51, 0x71, 0xc1, 0xe1, 0xf1] {
+        for wrong in [
+            0x38, 0x39, 0x80, 0x83, 0xa0, 0x60, 0x41, 0x51, 0x71, 0xc1, 0xe1, 0xf1,
+        ] {
             packets.truncate(good);
             packets.push(wrong);
             assert_eq!(

@@ -1,21 +1,33 @@
 //! From the packets of either version to what a session understands.
 
-use firstwake::topic::{InvalidTopic, Limits, TopicFilter, TopicName};
+use firstwake::topic::{InvalidTopic, TopicFilter, TopicName};
 use mqtt_protocol_core::mqtt::common::ArcPayload;
 use mqtt_protocol_core::mqtt::packet::{self as wire, Packet, Property, SubEntry, v5_0};
 use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
 
-use super::{Machine, properties};
+use super::{Machine, Offered, properties};
 use crate::mqtt::packet::{
     Farewell, Goodbye, Input, NotOffered, Properties, Publish, Qos, Receipt, RetainHandling,
-    Subscribe, Subscription, Unsubscribe, WillFate,
+    Subscribe, Subscription, Unsubscribe, Version, WillFate,
 };
 use crate::mqtt::qos;
+
+/// A filter and its group.
+type Filter<'a> = (Option<&'a str>, Result<TopicFilter, NotOffered>);
 
 impl Machine {
     /// Turns one packet into what the session is told; acknowledgements stay
     /// here.
     pub(super) fn receive(&mut self, packet: Packet, inputs: &mut Vec<Input>) {
+        let properties = match &packet {
+            Packet::V5_0Publish(p) => p.props().as_slice(),
+            Packet::V5_0Subscribe(p) => p.props().as_slice(),
+            Packet::V5_0Unsubscribe(p) => p.props().as_slice(),
+            _ => &[],
+        };
+        if !properties::hold_no_nul(properties) {
+            return self.bid_farewell(Farewell::Malformed);
+        }
         match packet {
             Packet::V3_1_1Publish(p) => {
                 let head = (p.topic_name(), p.qos(), p.retain(), p.packet_id());
@@ -25,6 +37,9 @@ impl Machine {
             Packet::V5_0Publish(p) => {
                 let head = (p.topic_name(), p.qos(), p.retain(), p.packet_id());
                 let properties = properties::read(p.props());
+                if !may_be_published(p.props(), &properties) {
+                    return self.bid_farewell(Farewell::ProtocolError);
+                }
                 self.take_publish(head, p.payload().clone(), properties, inputs);
             }
             Packet::V3_1_1Subscribe(p) => {
@@ -134,12 +149,21 @@ impl Machine {
     ) {
         let mut filters = Vec::with_capacity(entries.len());
         for entry in entries {
-            let Ok(filter) = read_filter(entry.topic_filter(), self.topics) else {
+            let Ok((group, filter)) = self.read_filter(entry.topic_filter()) else {
                 return self.bid_farewell(Farewell::TopicFilterInvalid);
             };
             let options = entry.sub_opts();
+            // Before MQTT 5 there is nothing but the quality.
+            if self.version != Version::V5 && options.to_buffer()[0] > 2 {
+                return self.bid_farewell(Farewell::Malformed);
+            }
+            // MQTT 5, 3.8.3.1: nobody's own messages are left out of a group.
+            if group.is_some() && options.nl() {
+                return self.bid_farewell(Farewell::ProtocolError);
+            }
             filters.push(Subscription {
                 filter,
+                group: group.map(Box::from),
                 qos: qos::read(options.qos()),
                 no_local: options.nl(),
                 retain_as_published: options.rap(),
@@ -153,10 +177,15 @@ impl Machine {
         if packet_id == 0 || filters.is_empty() {
             return self.bid_farewell(Farewell::ProtocolError);
         }
-        let identifier = props.iter().find_map(|property| match property {
+        let mut identifiers = props.iter().filter_map(|property| match property {
             Property::SubscriptionIdentifier(id) => Some(id.val()),
             _ => None,
         });
+        let identifier = identifiers.next();
+        // MQTT 5, 3.8.2.1.2: one at most.
+        if identifiers.next().is_some() {
+            return self.bid_farewell(Farewell::ProtocolError);
+        }
         inputs.push(Input::Subscribe(Subscribe {
             packet_id,
             filters,
@@ -165,27 +194,56 @@ impl Machine {
         }));
     }
 
+    /// Reads a filter, and the group it is shared with. The outer error is a
+    /// filter that is none; the inner one a filter that cannot be had.
+    fn read_filter<'a>(&self, text: &'a str) -> Result<Filter<'a>, InvalidTopic> {
+        let (group, text) = match read_group(text)? {
+            Some((group, text)) => (Some(group), text),
+            None => (None, text),
+        };
+        let filter = match TopicFilter::parse(text, self.topics) {
+            Err(error) if is_malformed(error) => return Err(error),
+            _ if group.is_some() && self.shared == Offered::No => Err(NotOffered::Shared),
+            Err(_) => Err(NotOffered::Limit),
+            Ok(filter) => Ok(filter),
+        };
+        Ok((group, filter))
+    }
+
     fn take_unsubscribe(&mut self, packet_id: u16, filters: Vec<String>, inputs: &mut Vec<Input>) {
         if packet_id == 0 || filters.is_empty() {
             return self.bid_farewell(Farewell::ProtocolError);
+        }
+        let is_none = |text: &String| self.read_filter(text).is_err();
+        if filters.iter().any(is_none) {
+            return self.bid_farewell(Farewell::TopicFilterInvalid);
         }
         inputs.push(Input::Unsubscribe(Unsubscribe { packet_id, filters }));
     }
 }
 
-/// Reads a filter. The outer error is a filter that is none; the inner one a
-/// filter that cannot be had.
-fn read_filter(
-    text: &str,
-    limits: Limits,
-) -> Result<Result<TopicFilter, NotOffered>, InvalidTopic> {
-    let shared = text == "$share" || text.starts_with("$share/");
-    match TopicFilter::parse(text, limits) {
-        Err(error) if is_malformed(error) => Err(error),
-        Err(_) => Ok(Err(NotOffered::Limit)),
-        Ok(_) if shared => Ok(Err(NotOffered::Shared)),
-        Ok(filter) => Ok(Ok(filter)),
+/// MQTT 5, 4.8.2: the group's name has at least one character, and a filter
+/// follows it. `None` for a filter of one's own.
+fn read_group(text: &str) -> Result<Option<(&str, &str)>, InvalidTopic> {
+    let Some(rest) = text.strip_prefix("$share") else {
+        return Ok(None);
+    };
+    if !rest.is_empty() && !rest.starts_with('/') {
+        return Ok(None);
     }
+    let shared = rest.strip_prefix('/').and_then(|rest| rest.split_once('/'));
+    match shared {
+        Some((group, _)) if group.contains(['+', '#']) => Err(InvalidTopic::MisplacedWildcard),
+        Some((group, filter)) if !group.is_empty() => Ok(Some((group, filter))),
+        _ => Err(InvalidTopic::Empty),
+    }
+}
+
+/// MQTT 5, 3.3.2.3: a client names no subscriptions, and it wants answers on a
+/// topic, not on many.
+fn may_be_published(wire: &[Property], properties: &Properties) -> bool {
+    let is_identifier = |property| matches!(property, &Property::SubscriptionIdentifier(_));
+    !wire.iter().any(is_identifier) && properties.have_an_answerable_topic()
 }
 
 /// Whether MQTT itself forbids such a topic, rather than our limits.

@@ -2,8 +2,9 @@
 
 use firstwake::Refusal;
 use mqtt_protocol_core::mqtt::packet::{
-    AssignedClientIdentifier, Packet, Property, ReasonString, RetainAvailable, ServerKeepAlive,
-    SessionExpiryInterval, SharedSubscriptionAvailable, TopicAliasMaximum, v3_1_1, v5_0,
+    AssignedClientIdentifier, GenericPacketTrait, Packet, Property, ReasonString, RetainAvailable,
+    ServerKeepAlive, SessionExpiryInterval, SharedSubscriptionAvailable, TopicAliasMaximum, v3_1_1,
+    v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::{
     ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, MqttError, PubackReasonCode,
@@ -15,6 +16,10 @@ use crate::mqtt::packet::{
     Attempt, Delivery, Farewell, Granted, Qos, Receipt, Unsubscribed, Verdict, Version,
 };
 use crate::mqtt::qos;
+
+/// Bytes that a topic alias adds to a packet at most: three of its own, and
+/// one to each of two lengths.
+const ALIAS: usize = 5;
 
 /// Why a message was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,7 +221,13 @@ impl Machine {
         };
         let before = self.output.len();
         match self.build_publish(delivery, packet_id) {
-            Ok(packet) => self.send(packet),
+            Ok(packet) => {
+                // Spares the topic's bytes where a peer asked for aliases. The
+                // state looks at the size before it adds one.
+                let fits = packet.size() + ALIAS <= self.peer_packet_size as usize;
+                self.connection.set_auto_map_topic_alias_send(fits);
+                self.send(packet);
+            }
             Err(error) => self.give_up(error),
         }
         if self.output.len() == before {
@@ -231,7 +242,6 @@ impl Machine {
 
     /// Sends the second half of a QoS 2 message whose first half an earlier
     /// connection has seen received.
-    #[expect(dead_code, reason = "operators' sessions end with their connection")]
     pub(crate) fn release_again(&mut self, id: u16) {
         if self.connection.register_packet_id(id).is_ok() {
             self.in_flight += 1;

@@ -29,6 +29,17 @@ pub(crate) fn read(wire: &[Property]) -> Properties {
     properties
 }
 
+/// MQTT 5, 1.5.4: no string holds U+0000.
+pub(crate) fn hold_no_nul(wire: &[Property]) -> bool {
+    wire.iter().all(|property| match property {
+        Property::ContentType(p) => !p.val().contains('\0'),
+        Property::ResponseTopic(p) => !p.val().contains('\0'),
+        Property::ReasonString(p) => !p.val().contains('\0'),
+        Property::UserProperty(p) => !p.key().contains('\0') && !p.val().contains('\0'),
+        _ => true,
+    })
+}
+
 /// Writes them, with the seconds that are left of the message's time and the
 /// identifiers of the subscriptions it answers.
 pub(crate) fn write(

@@ -348,8 +348,175 @@ fn broken_packets_end_the_connection() {
         ] {
             check(0x81, &|_| bytes.to_vec());
         }
-        // What only a server sends.
-        check(0x82, &|_| vec![0xd0, 0]);
+        // What only a server sends, and a second CONNECT.
+        for bytes in [
+            [0x20, 2, 0, 0].as_slice(),
+            &[0x90, 3, 0, 9, 0],
+            &[0xb0, 2, 0, 9],
+            &[0xd0, 0],
+        ] {
+            check(0x82, &|_| bytes.to_vec());
+        }
+        check(0x82, &|bench| match bench.version {
+            Version::V5 => packet(0x10, b"\0\x04MQTT\x05\x02\0\0\0\0\x01c"),
+            _ => packet(0x10, b"\0\x04MQTT\x04\x02\0\0\0\x01c"),
+        });
+        // At most once is no duplicate.
+        check(0x81, &|bench| bench.publish(0x38, "a", 0, &[], b""));
+        // No filters, reserved options, quality 3.
+        check(0x82, &|bench| bench.subscribe(&[]));
+        check(0x82, &|bench| match bench.v5() {
+            true => vec![0xa2, 3, 0, 9, 0],
+            false => vec![0xa2, 2, 0, 9],
+        });
+        for options in [0x40, 0x80, 3] {
+            check(0x81, &|bench| bench.subscribe(&[("a", options)]));
+        }
+        // Acknowledgements of nothing.
+        for first in [0x40, 0x50, 0x70] {
+            check(0x82, &|_| vec![first, 2, 0, 77]);
+        }
+        // Groups without a name or a filter; the codec knows some of them.
+        for (filter, code) in [
+            ("$share", 0x8f),
+            ("$share/", 0x81),
+            ("$share/g", 0x81),
+            ("$share//a", 0x81),
+            ("$share/g/", 0x8f),
+            ("$share/+/a", 0x81),
+            ("$share/g/a+", 0x8f),
+        ] {
+            check(code, &|bench| bench.subscribe(&[(filter, 0)]));
+        }
+    }
+}
+
+#[test]
+fn what_version_5_alone_can_do_wrong() {
+    let check = |code, bytes: &dyn Fn(&Bench) -> Vec<u8>| {
+        let mut bench = Bench::new(Version::V5);
+        let bytes = bytes(&bench);
+        bench.ends(&bytes, code);
+    };
+    // A subscription identifier in a PUBLISH, and wildcards in a response topic.
+    check(0x82, &|bench| bench.publish(0x30, "a", 0, &[0x0b, 1], b""));
+    for topic in ["a/+", "#", ""] {
+        let property = [&[0x08], text(topic).as_slice()].concat();
+        check(0x82, &|bench| bench.publish(0x32, "a", 1, &property, b""));
+    }
+    // No Local for a group.
+    check(0x82, &|bench| bench.subscribe(&[("$share/g/a", 4)]));
+    // Before version 5 there are no options but the quality.
+    for options in [4, 8, 0x10] {
+        let mut bench = Bench::new(Version::V311);
+        let bytes = bench.subscribe(&[("a", options)]);
+        bench.ends(&bytes, 0);
+    }
+}
+
+#[test]
+fn groups_have_names() {
+    for version in BOTH {
+        let mut bench = Bench::new(version);
+        let filters = [("$share/g/a/+", 1), ("a/+", 1), ("$shared/a", 0)];
+        let subscribe = bench.hear_subscribe(&bench.subscribe(&filters));
+        let found: Vec<_> = subscribe
+            .filters
+            .iter()
+            .map(|one| {
+                (
+                    one.group.as_deref(),
+                    one.filter.as_ref().map(TopicFilter::as_str),
+                )
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (Some("g"), Ok("a/+")),
+                (None, Ok("a/+")),
+                (None, Ok("$shared/a"))
+            ]
+        );
+    }
+}
+
+#[test]
+fn topics_are_spared_where_the_peer_takes_aliases() {
+    // Topic alias maximum 1; without one there are none.
+    for (properties, spared) in [
+        (&[0x22, 0, 1][..], true),
+        (&[0x22, 0, 0], false),
+        (&[], false),
+    ] {
+        let mut bench = Bench::with(
+            Version::V5,
+            properties,
+            &Terms::operator(&Limits::default()),
+        );
+        bench.deliver(Qos::AtMostOnce, b"1").expect("room");
+        bench.deliver(Qos::AtMostOnce, b"2").expect("room");
+        let said = match spared {
+            true => [
+                bench.publish(0x30, "t", 0, &[0x23, 0, 1], b"1"),
+                bench.publish(0x30, "", 0, &[0x23, 0, 1], b"2"),
+            ],
+            false => [
+                bench.publish(0x30, "t", 0, &[], b"1"),
+                bench.publish(0x30, "t", 0, &[], b"2"),
+            ],
+        };
+        assert_eq!(bench.said(), said.concat(), "{properties:?}");
+    }
+    // An alias makes no packet larger than the peer takes.
+    let properties = [0x22, 0, 1, 0x27, 0, 0, 0, 60];
+    let mut bench = Bench::with(
+        Version::V5,
+        &properties,
+        &Terms::operator(&Limits::default()),
+    );
+    for length in 40..60 {
+        let sent = bench.deliver(Qos::AtMostOnce, &vec![b'x'; length]);
+        let said = bench.said();
+        assert_eq!(sent.is_ok(), length <= 54, "{length}");
+        assert!(said.len() <= 60, "{} bytes", said.len());
+    }
+}
+
+#[test]
+fn what_an_earlier_connection_left_is_taken_up() {
+    for version in BOTH {
+        // Receive maximum 2.
+        let properties: &[u8] = if version == Version::V5 {
+            &[0x21, 0, 2]
+        } else {
+            &[]
+        };
+        let mut bench = Bench::with(version, properties, &Terms::operator(&Limits::default()));
+        bench.machine.expect_release(vec![5]);
+        bench.machine.release_again(7);
+        assert_eq!(bench.said(), [0x62, 2, 0, 7]);
+        // Received before: answered, not handed on.
+        assert!(
+            bench
+                .hear(&bench.publish(0x3c, "t", 5, &[], b"2"))
+                .is_empty()
+        );
+        assert_eq!(bench.said(), [0x50, 2, 0, 5]);
+        bench.hear(&[0x62, 2, 0, 5]);
+        assert_eq!(bench.said(), bench.acknowledgement(0x70, 5, 0));
+        let inputs = bench.hear(&[0x70, 2, 0, 7]);
+        assert!(matches!(inputs[..], [Input::Acknowledged(7)]), "{inputs:?}");
+        // The window is what it was.
+        for _ in 0..3 {
+            for _ in 0..2 {
+                bench.deliver(Qos::AtLeastOnce, b"x").expect("room");
+            }
+            assert_eq!(bench.machine.has_room(), version != Version::V5);
+            bench.said();
+            bench.hear(&[0x40, 2, 0, 1, 0x40, 2, 0, 2]);
+        }
+        assert_eq!(bench.machine.in_flight, 0);
     }
 }
 
@@ -494,4 +661,40 @@ fn a_peer_that_takes_no_connack_is_left() {
     machine.accept(&terms, &WELCOME);
     assert!(machine.output().is_empty());
     assert_eq!(machine.ended(), Some(Farewell::PacketTooLarge));
+}
+
+#[test]
+fn what_is_no_text_ends_the_connection() {
+    for version in BOTH {
+        for filter in ["", "a\0", "a/#/b"] {
+            let mut body = vec![0, 9];
+            body.extend((version == Version::V5).then_some(0));
+            body.extend(text(filter));
+            Bench::new(version).ends(&packet(0xa2, &body), 0x8f);
+        }
+    }
+    // A content type with U+0000.
+    let mut bench = Bench::new(Version::V5);
+    let publish = bench.publish(0x30, "t", 0, &[0x03, 0, 2, b'a', 0], b"x");
+    bench.ends(&publish, 0x81);
+    // A user property with one, on a SUBSCRIBE.
+    let mut body = vec![0, 9, 7, 0x26, 0, 1, 0, 0, 1, b'v'];
+    body.extend(text("t"));
+    body.push(0);
+    Bench::new(Version::V5).ends(&packet(0x82, &body), 0x81);
+}
+
+#[test]
+fn two_identifiers_of_a_subscription_are_one_too_many() {
+    let mut body = vec![0, 9, 4, 0x0b, 1, 0x0b, 2];
+    body.extend(text("t"));
+    body.push(0);
+    Bench::new(Version::V5).ends(&packet(0x82, &body), 0x82);
+}
+
+#[test]
+fn a_length_without_end_is_malformed() {
+    for version in BOTH {
+        Bench::new(version).ends(&[0x30, 0xff, 0xff, 0xff, 0xff, 1], 0x81);
+    }
 }

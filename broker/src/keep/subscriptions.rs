@@ -1,24 +1,22 @@
 //! What one operator's session has subscribed to, and how a message that
 //! several of its filters match is delivered: once, at the best quality.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use firstwake::topic::{Limits, TopicFilter, TopicName};
 
-use super::lower;
-use crate::bus::{Message, Sender};
+use crate::bus::{Message, Sender, Share};
 use crate::mqtt::packet::{Qos, Subscription};
-
-/// Subscriptions that one session may have.
-pub(super) const LIMIT: usize = 1024;
 
 /// All subscriptions of one session.
 #[derive(Debug, Default)]
-pub(super) struct Subscriptions(Vec<Entry>);
+pub(crate) struct Subscriptions(Vec<Entry>);
 
 #[derive(Debug)]
 struct Entry {
     filter: TopicFilter,
+    /// Shared with others, which then get what this session does not.
+    share: Option<Arc<Share>>,
     qos: Qos,
     no_local: bool,
     retain_as_published: bool,
@@ -27,36 +25,45 @@ struct Entry {
 
 /// Whether a filter was subscribed before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Novelty {
+pub(crate) enum Novelty {
     New,
     Replaced,
 }
 
+/// What was removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Removed {
+    Own,
+    Shared(Arc<Share>),
+}
+
 /// How a message is to be delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Match {
-    pub(super) qos: Qos,
-    pub(super) retain: bool,
-    pub(super) identifiers: Vec<u32>,
+pub(crate) struct Match {
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    pub(crate) identifiers: Vec<u32>,
 }
 
 impl Subscriptions {
     /// Adds a subscription, or replaces the one with the same filter.
-    pub(super) fn put(
+    pub(crate) fn put(
         &mut self,
         filter: TopicFilter,
+        share: Option<Arc<Share>>,
         subscription: &Subscription,
         identifier: Option<u32>,
     ) -> Novelty {
         let entry = Entry {
             filter,
+            share,
             qos: subscription.qos,
             no_local: subscription.no_local,
             retain_as_published: subscription.retain_as_published,
             identifier,
         };
-        let found = self.0.iter_mut().find(|found| found.filter == entry.filter);
-        match found {
+        let same = |found: &&mut Entry| found.is_same(&entry.filter, entry.share.as_deref());
+        match self.0.iter_mut().find(same) {
             Some(found) => {
                 *found = entry;
                 Novelty::Replaced
@@ -68,30 +75,42 @@ impl Subscriptions {
         }
     }
 
-    /// Removes a subscription; whether there was one.
-    pub(super) fn remove(&mut self, filter: &str) -> bool {
-        let before = self.0.len();
-        self.0.retain(|entry| entry.filter.as_str() != filter);
-        self.0.len() < before
+    /// Removes a subscription, by the filter as it was written.
+    pub(crate) fn remove(&mut self, text: &str) -> Option<Removed> {
+        let at = self.0.iter().position(|entry| entry.is_written(text))?;
+        Some(match self.0.remove(at).share {
+            Some(share) => Removed::Shared(share),
+            None => Removed::Own,
+        })
     }
 
-    /// Whether there is room for another.
-    pub(super) fn has_room(&self) -> bool {
-        self.0.len() < LIMIT
+    /// Whether this one could be there as well, where so many may be.
+    pub(crate) fn has_room(
+        &self,
+        filter: &TopicFilter,
+        share: Option<&Share>,
+        most: usize,
+    ) -> bool {
+        self.0.len() < most || self.0.iter().any(|entry| entry.is_same(filter, share))
     }
 
     /// Whether some event of the log could match.
-    pub(super) fn want_events(&self) -> bool {
-        self.0.iter().any(|entry| entry.filter.overlaps(&EVENTS))
+    pub(crate) fn want_events(&self) -> bool {
+        self.own().any(|entry| entry.filter.overlaps(&EVENTS))
     }
 
-    /// Whether something other than events could match.
-    pub(super) fn want_messages(&self) -> bool {
-        self.0.iter().any(|entry| !EVENTS.covers(&entry.filter))
+    /// Whether something from the bus, other than by a group, could match.
+    pub(crate) fn want_messages(&self) -> bool {
+        self.own().any(|entry| !EVENTS.covers(&entry.filter))
+    }
+
+    /// Whether some are shared.
+    pub(crate) fn are_shared(&self) -> bool {
+        self.0.iter().any(|entry| entry.share.is_some())
     }
 
     /// How a message from the bus is to be delivered, if it is.
-    pub(super) fn matching(&self, message: &Message, reader: Sender) -> Option<Match> {
+    pub(crate) fn matching(&self, message: &Message, reader: Sender) -> Option<Match> {
         let mine = message.sender == reader;
         let entries = self.matching_topic(&message.topic);
         let mut best: Option<Match> = None;
@@ -101,15 +120,27 @@ impl Subscriptions {
                 retain: false,
                 identifiers: Vec::new(),
             });
-            found.qos = found.qos.max(lower(entry.qos, message.qos));
+            found.qos = found.qos.max(entry.qos.min(message.qos));
             found.retain |= entry.retain_as_published && message.retain;
             found.identifiers.extend(entry.identifier);
         }
         best
     }
 
+    /// How a message that a group has given to this session is delivered, if
+    /// it still wants it.
+    pub(crate) fn matching_share(&self, share: &Share, message: &Message) -> Option<Match> {
+        let mut entries = self.0.iter();
+        let entry = entries.find(|entry| entry.share.as_deref() == Some(share))?;
+        Some(Match {
+            qos: entry.qos.min(message.qos),
+            retain: entry.retain_as_published && message.retain,
+            identifiers: entry.identifier.into_iter().collect(),
+        })
+    }
+
     /// How an event is to be delivered, if it is: at the quality subscribed.
-    pub(super) fn matching_event(&self, topic: &TopicName) -> Option<Match> {
+    pub(crate) fn matching_event(&self, topic: &TopicName) -> Option<Match> {
         let entries: Vec<&Entry> = self.matching_topic(topic).collect();
         let qos = entries.iter().map(|entry| entry.qos).max()?;
         Some(Match {
@@ -123,8 +154,30 @@ impl Subscriptions {
     }
 
     fn matching_topic(&self, topic: &TopicName) -> impl Iterator<Item = &Entry> {
-        self.0.iter().filter(|entry| entry.filter.matches(topic))
+        self.own().filter(|entry| entry.filter.matches(topic))
     }
+
+    fn own(&self) -> impl Iterator<Item = &Entry> {
+        self.0.iter().filter(|entry| entry.share.is_none())
+    }
+}
+
+impl Entry {
+    fn is_same(&self, filter: &TopicFilter, share: Option<&Share>) -> bool {
+        self.filter == *filter && self.share.as_deref() == share
+    }
+
+    fn is_written(&self, text: &str) -> bool {
+        match &self.share {
+            None => self.filter.as_str() == text,
+            Some(share) => share.is_written(text),
+        }
+    }
+}
+
+/// Whether a filter is for events of the log and nothing else.
+pub(crate) fn is_for_events(filter: &TopicFilter) -> bool {
+    EVENTS.covers(filter)
 }
 
 static EVENTS: LazyLock<TopicFilter> = LazyLock::new(|| {
@@ -141,12 +194,13 @@ mod tests {
         let filter = TopicFilter::parse(filter, Limits::SERVICE).expect("valid");
         let subscription = Subscription {
             filter: Ok(filter.clone()),
+            group: None,
             qos,
             no_local: id == Some(99),
             retain_as_published: id == Some(7),
             retained: RetainHandling::Send,
         };
-        to.put(filter, &subscription, id)
+        to.put(filter, None, &subscription, id)
     }
 
     fn message(topic: &str, qos: Qos, sender: Sender) -> Message {
@@ -213,8 +267,8 @@ mod tests {
         let me = Sender::next();
         let found = all.matching(&message("a", Qos::ExactlyOnce, me), me);
         assert_eq!(found.map(|m| m.qos), Some(Qos::AtLeastOnce));
-        assert!(all.remove("a"));
-        assert!(!all.remove("a"));
+        assert_eq!(all.remove("a"), Some(Removed::Own));
+        assert_eq!(all.remove("a"), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 const PAGE: usize = 128;
 
 /// Where a session is in the log.
-pub(super) struct Cursor {
+pub(crate) struct Cursor {
     newest: watch::Receiver<u64>,
     /// The last event that was read from the registry.
     read: u64,
@@ -22,7 +22,7 @@ pub(super) struct Cursor {
 
 impl Cursor {
     /// A cursor behind event number `after`, or behind the newest.
-    pub(super) fn new(mut newest: watch::Receiver<u64>, after: Option<u64>) -> Self {
+    pub(crate) fn new(mut newest: watch::Receiver<u64>, after: Option<u64>) -> Self {
         let now = *newest.borrow_and_update();
         Self {
             newest,
@@ -32,7 +32,7 @@ impl Cursor {
     }
 
     /// Waits until there is a next event. Dropping the future loses nothing.
-    pub(super) async fn wait(&mut self, registry: &dyn Registry) -> Result<(), RegistryError> {
+    pub(crate) async fn wait(&mut self, registry: &dyn Registry) -> Result<(), RegistryError> {
         while self.waiting.is_empty() {
             let wanted = self.read;
             if self
@@ -53,7 +53,7 @@ impl Cursor {
     }
 
     /// Takes the next event, if one was read.
-    pub(super) fn take(&mut self) -> Option<Event> {
+    pub(crate) fn take(&mut self) -> Option<Event> {
         self.waiting.pop_front()
     }
 }
