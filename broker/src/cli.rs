@@ -12,7 +12,7 @@ mod feed;
 mod many;
 mod operator;
 mod product;
-mod serials;
+pub(crate) mod serials;
 mod serve;
 
 use std::path::PathBuf;

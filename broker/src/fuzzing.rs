@@ -1,9 +1,10 @@
 //! What fuzzers drive: the parts that read a stranger's bytes, without a
 //! socket. Compiled only for them.
 
-use firstwake::Qos;
 use firstwake::topic::{Limits as TopicLimits, TopicName};
+use firstwake::{DeviceName, Qos, Serial};
 
+use crate::cli::serials;
 use crate::control::Request;
 use crate::limits::Limits;
 use crate::mqtt::machine::{Machine, Session, Terms, Welcome};
@@ -167,4 +168,25 @@ pub fn requests(bytes: &[u8]) {
         assert!(matches!(again, Ok(Ok(bytes)) if bytes == written));
     }
     let _ = firstwake::ProvisionRequest::parse(bytes);
+}
+
+/// A list of devices in a file: as many names as lines that are not empty, or
+/// an error.
+pub fn lists(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
+    if let Ok(serials) = serials::read(text, Serial::parse) {
+        assert_eq!(serials.len(), lines);
+        assert_eq!(
+            serials::read(text, DeviceName::parse).ok().map(|n| n.len()),
+            Some(lines)
+        );
+    }
+    if let Ok(names) = serials::read(text, DeviceName::parse) {
+        let written: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let again = serials::read(&written.join("\n"), DeviceName::parse);
+        assert_eq!(again.ok(), Some(names));
+    }
 }

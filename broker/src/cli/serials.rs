@@ -63,13 +63,18 @@ pub(super) fn lines<T>(
         std::fs::read_to_string(path)
     };
     let text = text.with_context(|| format!("{} cannot be read", path.display()))?;
+    read(&text, parse).with_context(|| path.display().to_string())
+}
+
+/// Reads one name a line, and says in which there is none.
+pub(crate) fn read<T>(
+    text: &str,
+    parse: impl Fn(&str) -> Result<T, InvalidName>,
+) -> Result<Vec<T>> {
     text.lines()
         .enumerate()
         .map(|(number, line)| (number, line.trim()))
         .filter(|(_, line)| !line.is_empty())
-        .map(|(number, line)| {
-            parse(line)
-                .with_context(|| format!("{}, line {}: {line:?}", path.display(), number + 1))
-        })
+        .map(|(number, line)| parse(line).with_context(|| format!("line {}: {line:?}", number + 1)))
         .collect()
 }
