@@ -6,11 +6,10 @@
 //! for years: what a device does not use, it does not have.
 
 mod hold;
+mod subscribing;
 
-use firstwake::mailbox::{Retained, Subscription as Wanted};
-use firstwake::topic::device::{Downlink, Own, Uplink, own};
-use firstwake::topic::{Limits, TopicFilter};
-use firstwake::{DeviceLogin, NoDatastream, NotAdmitted, RegistryError};
+use firstwake::topic::device::Uplink;
+use firstwake::{DeviceLogin, NoDatastream, NotAdmitted};
 
 use self::hold::Match;
 use super::offences::{Offences, Tolerance};
@@ -19,10 +18,7 @@ use super::streams::Streams;
 use super::{Conversation, Departure, Will, converse};
 use crate::broker::Broker;
 use crate::bus::{Message, Sender};
-use crate::mqtt::packet::{
-    Farewell, Granted, Input, NotOffered, Publish, Qos, RetainHandling, Subscribe, Subscription,
-    Unsubscribe, Unsubscribed, Verdict,
-};
+use crate::mqtt::packet::{Farewell, Input, Publish, Verdict};
 use crate::wire::{Rest, Stream, Wire};
 
 pub(crate) use self::hold::Hold;
@@ -239,160 +235,6 @@ impl<S: Stream> DeviceSession<S> {
             }
         }
         Ok(())
-    }
-
-    async fn take_subscribe(
-        &mut self,
-        subscribe: &Subscribe,
-        broker: &Broker,
-    ) -> Result<(), Departure> {
-        let mut granted = Vec::with_capacity(subscribe.filters.len());
-        let mut forbidden = 0;
-        // What is retained and does not wait.
-        let mut fleeting = Vec::new();
-        for subscription in &subscribe.filters {
-            let filter = match self.judge(subscription, broker) {
-                Ok(filter) => filter,
-                Err(no) => {
-                    forbidden += usize::from(self.is_offence(subscription));
-                    granted.push(no);
-                    continue;
-                }
-            };
-            let wanted = Wanted {
-                filter: filter.clone(),
-                qos: subscription.qos.min(Qos::AtLeastOnce),
-                retain_as_published: subscription.retain_as_published,
-                identifier: subscribe.identifier,
-            };
-            let qos = wanted.qos;
-            match self.subscribe(wanted, subscription.retained, broker).await {
-                Ok(Retained::Wanted) if qos == Qos::AtMostOnce => fleeting.push(filter.clone()),
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::debug!(%error, "a subscription could not be written");
-                    granted.push(Granted::Unavailable);
-                    continue;
-                }
-            }
-            granted.push(Granted::At(qos));
-        }
-        self.wire.machine.suback(subscribe.packet_id, &granted);
-        for filter in fleeting {
-            self.send_configuration(&filter, broker).await;
-        }
-        for _ in 0..forbidden {
-            self.forbid(broker)?;
-        }
-        Ok(())
-    }
-
-    /// Whether a filter can be had.
-    fn judge<'a>(
-        &self,
-        subscription: &'a Subscription,
-        broker: &Broker,
-    ) -> Result<&'a TopicFilter, Granted> {
-        let filter = match &subscription.filter {
-            Ok(filter) => filter,
-            Err(NotOffered::Limit) => return Err(Granted::FilterInvalid),
-            Err(NotOffered::Shared) => return Err(Granted::SharedNotOffered),
-        };
-        if own(self.login.feed(), self.login.serial(), filter) != Some(Own::Downlink) {
-            return Err(Granted::NotAuthorized);
-        }
-        let held = self
-            .hold
-            .as_ref()
-            .map_or(&[][..], |hold| hold.subscriptions());
-        let known = held.iter().any(|found| found.filter == *filter);
-        if !known && held.len() >= broker.limits.device_subscriptions {
-            return Err(Granted::QuotaExceeded);
-        }
-        Ok(filter)
-    }
-
-    /// Asking for one's own topics is none, even where nothing is delivered.
-    fn is_offence(&self, subscription: &Subscription) -> bool {
-        let own = |filter| own(self.login.feed(), self.login.serial(), filter);
-        let filter = subscription.filter.as_ref();
-        filter.map_or(true, |filter| own(filter).is_none())
-    }
-
-    /// Subscribes, and says whether what is retained is wanted.
-    async fn subscribe(
-        &mut self,
-        wanted: Wanted,
-        handling: RetainHandling,
-        broker: &Broker,
-    ) -> Result<Retained, RegistryError> {
-        let feed = self.login.feed();
-        if self.hold.is_none() {
-            self.hold = Some(Box::new(Hold::begin(feed, broker).await?));
-        }
-        let Some(hold) = &mut self.hold else {
-            return Ok(Retained::Unwanted);
-        };
-        let known = hold.subscriptions().iter();
-        let is_new = !known.clone().any(|found| found.filter == wanted.filter);
-        let retained = match handling {
-            RetainHandling::Send => Retained::Wanted,
-            RetainHandling::SendIfNew if is_new => Retained::Wanted,
-            RetainHandling::SendIfNew | RetainHandling::Never => Retained::Unwanted,
-        };
-        hold.subscribe(feed, wanted, retained, broker).await?;
-        Ok(retained)
-    }
-
-    /// Sends the configuration to a device that asked for it at a quality at
-    /// which nothing waits.
-    async fn send_configuration(&mut self, filter: &TopicFilter, broker: &Broker) {
-        let feed = self.login.feed();
-        let topic = Downlink::configuration(feed);
-        if !filter.matches(topic.topic()) {
-            return;
-        }
-        let found = broker.provisioner.registry().configuration(feed).await;
-        let message = found
-            .ok()
-            .flatten()
-            .and_then(|mail| Message::of_mail(&mail));
-        if let (Some(message), Some(hold)) = (message, &self.hold)
-            && let Some(matched) = Match::of(hold.subscriptions(), topic.topic())
-        {
-            let now = broker.clock.now();
-            matched.send_once(&message, true, &mut self.wire.machine, now);
-        }
-    }
-
-    async fn take_unsubscribe(&mut self, unsubscribe: &Unsubscribe, broker: &Broker) {
-        let mut gone = Vec::new();
-        let held = self
-            .hold
-            .as_ref()
-            .map_or(&[][..], |hold| hold.subscriptions());
-        let outcome: Vec<Unsubscribed> = unsubscribe
-            .filters
-            .iter()
-            .map(|text| {
-                let filter = TopicFilter::parse(text, Limits::DEVICE).ok();
-                match filter.filter(|filter| held.iter().any(|found| found.filter == *filter)) {
-                    Some(filter) => {
-                        gone.push(filter);
-                        Unsubscribed::Done
-                    }
-                    None => Unsubscribed::NotThere,
-                }
-            })
-            .collect();
-        if let Some(hold) = &mut self.hold
-            && !gone.is_empty()
-            && let Err(error) = hold.unsubscribe(self.login.feed(), gone, broker).await
-        {
-            // For this connection it is gone all the same.
-            tracing::debug!(%error, "an unsubscription could not be written");
-        }
-        self.wire.machine.unsuback(unsubscribe.packet_id, &outcome);
     }
 
     fn forbid(&mut self, broker: &Broker) -> Result<(), Departure> {

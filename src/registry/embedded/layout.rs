@@ -7,7 +7,6 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::rows::Counters;
 use crate::ban::Ban;
 use crate::clock::Timestamp;
 use crate::device::{Device, Exceptions, Keys, Standing};
@@ -30,7 +29,6 @@ pub(super) trait Row: Serialize + DeserializeOwned {
 }
 
 impl Row for u32 {}
-impl Row for Counters {}
 impl Row for FeedId {}
 impl Row for Vec<FeedId> {}
 impl Row for Vec<DatastreamId> {}

@@ -54,6 +54,8 @@ pub(super) struct Counters {
     pub(super) census: Census,
 }
 
+impl Row for Counters {}
+
 /// An open store.
 pub(super) struct Rows {
     database: Database,

@@ -1,0 +1,146 @@
+//! What the outside signals one session with: a few words and a waker.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+
+use atomic_waker::AtomicWaker;
+use firstwake::Refusal;
+use tokio::sync::Notify;
+
+use crate::bus::Message;
+use crate::edge::Tick;
+use crate::mqtt::packet::Farewell;
+
+/// Messages that may be handed to a session before it takes them; more are
+/// lost, as their quality allows.
+const HANDED: usize = 64;
+
+/// What the outside holds of a session: a few words to end or poke it with.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    waker: AtomicWaker,
+    /// A [`Farewell`] once somebody wants the session to end.
+    end: AtomicU8,
+    poked: AtomicBool,
+    /// Something came into the mailbox, or was handed over.
+    mail: AtomicBool,
+    handed: Mutex<VecDeque<Arc<Message>>>,
+    gone: Notify,
+    deadline: AtomicU32,
+    /// Where its peer connected from.
+    pub(super) source: IpAddr,
+}
+
+impl Handle {
+    pub(super) fn new(source: IpAddr, deadline: Tick) -> Self {
+        Self {
+            source,
+            waker: AtomicWaker::new(),
+            end: AtomicU8::new(0),
+            poked: AtomicBool::new(false),
+            mail: AtomicBool::new(false),
+            handed: Mutex::default(),
+            gone: Notify::new(),
+            deadline: AtomicU32::new(deadline.0),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn unplaced() -> Arc<Self> {
+        Arc::new(Self::new(std::net::Ipv4Addr::LOCALHOST.into(), Tick::NEVER))
+    }
+
+    /// Has `waker` called at the next signal. Look at the signals after this.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Why the session has to end, if it has.
+    pub(crate) fn ended(&self) -> Option<Farewell> {
+        match self.end.load(Ordering::Acquire) {
+            0 => None,
+            n => Some(ENDS[usize::from(n) - 1]),
+        }
+    }
+
+    /// Whether the session has to check its admission again. Asking clears it.
+    pub(crate) fn take_poke(&self) -> bool {
+        self.poked.load(Ordering::Acquire) && self.poked.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether there is mail. Asking clears it.
+    pub(crate) fn take_mail(&self) -> bool {
+        self.mail.load(Ordering::Acquire) && self.mail.swap(false, Ordering::AcqRel)
+    }
+
+    /// What was handed over.
+    pub(crate) fn take_handed(&self) -> VecDeque<Arc<Message>> {
+        let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *handed)
+    }
+
+    /// Tells whoever waits that the session has let go of what it shares.
+    pub(crate) fn let_go(&self) {
+        self.gone.notify_one();
+    }
+
+    /// Waits until the session has let go of what it shares. One waits at most:
+    /// the session that took its place.
+    pub(crate) async fn gone(&self) {
+        self.gone.notified().await;
+    }
+
+    /// Puts the deadline off.
+    pub(crate) fn set_deadline(&self, deadline: Tick) {
+        self.deadline.store(deadline.0, Ordering::Relaxed);
+    }
+
+    /// Ends the session; the first reason given is the one it is told.
+    pub(crate) fn end(&self, why: Farewell) {
+        let position = ENDS.iter().position(|end| *end == why).unwrap_or(0);
+        let code = u8::try_from(position + 1).unwrap_or(1);
+        let first = self
+            .end
+            .compare_exchange(0, code, Ordering::AcqRel, Ordering::Relaxed);
+        if first.is_ok() {
+            self.waker.wake();
+        }
+    }
+
+    pub(super) fn tell_of_mail(&self) {
+        self.mail.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    pub(super) fn hand(&self, message: Arc<Message>) {
+        let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        if handed.len() < HANDED {
+            handed.push_back(message);
+        }
+        drop(handed);
+        self.tell_of_mail();
+    }
+
+    pub(super) fn poke(&self) {
+        self.poked.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    pub(super) fn is_late(&self, now: Tick) -> bool {
+        self.deadline.load(Ordering::Relaxed) < now.0
+    }
+}
+
+/// The ends that come from outside a session.
+const ENDS: [Farewell; 7] = [
+    Farewell::Administrative(Refusal::Banned),
+    Farewell::TakenOver,
+    Farewell::Replaced,
+    Farewell::KeepAliveTimeout,
+    Farewell::MaximumConnectTime,
+    Farewell::QuotaExceeded,
+    Farewell::ShuttingDown,
+];
