@@ -252,6 +252,30 @@ def mosquitto_uplink_at_every_qos(server, version):
 
 
 @check(*MOSQUITTO)
+def mosquitto_commands_wait_for_a_device_that_sleeps(server, version):
+    device = mosquitto_activate(server, version)
+    feed = str(device.feed)
+    lasting = ["-c", "-q", "1", "-t", f"feeds/{feed}/commands/+", "-t", f"feeds/{feed}/config"]
+    if version == "mqttv5":
+        lasting += ["-x", "3600"]
+    sleep = lambda *more: mosquitto(server, "mosquitto_sub", version, device.serial, device.key, *lasting, *more)
+    # It subscribes and sleeps.
+    status, _, said = sleep("-E")
+    same(status, 0, f"exit status ({said.strip()})")
+    server.command("feed", "send", feed, "reboot", "--payload", "at night")
+    server.command("feed", "send", feed, "blink", "--payload", "twice", "--for", "1h")
+    server.command("feed", "config", feed, "--payload", "interval=60")
+    status, out, said = sleep("-C", "3", "-W", str(DEADLINE), "-F", "%t %q %p")
+    same(status, 0, f"exit status ({said.strip()})")
+    wanted = [
+        f"feeds/{feed}/commands/reboot 1 at night",
+        f"feeds/{feed}/commands/blink 1 twice",
+        f"feeds/{feed}/config 1 interval=60",
+    ]
+    same(out.splitlines()[:3], wanted, "what waited, in its order")
+
+
+@check(*MOSQUITTO)
 def mosquitto_events_for_an_operator(server, version):
     with mosquitto_watch(server, version, "provisioning/events/#", 1) as message:
         device = mosquitto_activate(server, version)
@@ -606,6 +630,37 @@ def paho_topics_in_any_script(server, version):
             same(bob.subscribe(topic), [1], "SUBACK")
             same(alice.publish(topic, topic.encode()), 0, "PUBACK")
             same(bob.message(topic).payload, topic.encode(), "payload")
+
+
+@check(*PAHO)
+def paho_commands_and_configuration(server, version):
+    device, peer = paho_device(server, version)
+    with operator(server, version, "alice") as alice:
+        config, command = f"feeds/{device.feed}/config", f"feeds/{device.feed}/commands/x"
+        same(alice.publish(config, "v1"), 0, "PUBACK of a configuration")
+        same(peer.subscribe(f"feeds/{device.feed}/#"), [1], "SUBACK")
+        message = peer.message(config)
+        same((message.payload, message.retain), (b"v1", True), "what is kept")
+        for quality in (0, 1, 2):
+            alice.publish(command, f"at {quality}", quality)
+            message = peer.message(command)
+            same((message.payload, message.qos), (b"at %d" % quality, min(quality, 1)), "the command")
+        peer.close()
+        nobody = 0x10 if version == "5" else 0
+        same(alice.publish(command, "late"), nobody, "PUBACK where nobody waits")
+
+
+@check("5")
+def paho_shared_subscription(server, version):
+    with operator(server, version, "alice") as alice, operator(server, version, "bob") as bob, operator(
+        server, version, "bob", client_id="bob's other"
+    ) as other:
+        for member in (bob, other):
+            same(member.subscribe("$share/g/app/work"), [1], "SUBACK")
+        for n in range(10):
+            alice.publish("app/work", str(n))
+        heard = [int(member.message("app/work").payload) for member in (bob, other) for _ in range(5)]
+        same(sorted(heard), list(range(10)), "each message, once")
 
 
 @check(*PAHO)
