@@ -103,7 +103,7 @@ fn who_says_nothing_is_gone_at_the_first_deadline() {
 #[test]
 fn who_vanished_is_found_out_by_its_keep_alive() {
     let server = everywhere("");
-    let before = server.broker.open_files();
+    let before = server.broker.open_sockets();
     let vanished: Vec<Peer> = Door::ALL
         .into_iter()
         .flat_map(|door| Version::ALL.map(|version| (door, version)))
@@ -121,7 +121,7 @@ fn who_vanished_is_found_out_by_its_keep_alive() {
         })
         .collect();
     eventually("every connection is closed", || {
-        (server.broker.open_files() <= before).then_some(())
+        (server.broker.open_sockets() <= before).then_some(())
     });
     drop(vanished);
 }

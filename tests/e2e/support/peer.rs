@@ -33,7 +33,7 @@ pub(crate) fn dial(address: SocketAddr) -> TcpStream {
 }
 
 pub(crate) struct Peer {
-    stream: Box<dyn Carrier>,
+    stream: Box<dyn Carrier + Send>,
     pub(crate) version: Version,
 }
 
@@ -44,7 +44,7 @@ impl Peer {
     }
 
     /// Whatever carries its bytes.
-    pub(crate) fn over(carrier: impl Carrier + 'static, version: Version) -> Self {
+    pub(crate) fn over(carrier: impl Carrier + Send + 'static, version: Version) -> Self {
         let stream = Box::new(carrier);
         Self { stream, version }
     }
