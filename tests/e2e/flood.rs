@@ -119,7 +119,7 @@ fn strangers<'a>(
     mut doors: impl Iterator<Item = Door> + Send + 'a,
 ) -> Kind<'a> {
     let connect = Connect::new("nobody", "x").bytes(Version::V5);
-    let garbage: Vec<u8> = (0..5_000_u32).map(|n| (n * n >> 3) as u8).collect();
+    let garbage: Vec<u8> = (0..5_000_u32).map(|n| ((n * n) >> 3) as u8).collect();
     let mut halves = VecDeque::new();
     Box::new(move || {
         let door = doors.next().unwrap_or(Door::Mqtt);

@@ -204,7 +204,7 @@ fn large_but_lawful_packets_are_taken_and_their_parts_bounded() {
 #[test]
 fn garbage_below_mqtt_ends_its_connection_at_once() {
     let server = everywhere("connect_seconds = 25");
-    let garbage: Vec<u8> = (0..20_000_u32).map(|n| (n * n >> 3) as u8).collect();
+    let garbage: Vec<u8> = (0..20_000_u32).map(|n| ((n * n) >> 3) as u8).collect();
     let record = packet(0x16, &garbage[..100]);
     for door in Door::ALL {
         for said in [&garbage, &record] {
