@@ -120,7 +120,11 @@ async fn arrive<T: Transport>(
     transport: Arc<T>,
     first_byte: Duration,
 ) -> Option<T::Stream> {
-    timeout(first_byte, tcp.readable()).await.ok()?.ok()?;
+    // Only bytes say that there are bytes: a socket may be called readable
+    // before anything has come.
+    let mut byte = [0];
+    let first = timeout(first_byte, tcp.peek(&mut byte)).await;
+    first.ok()?.ok().filter(|count| *count > 0)?;
     transport.arrive(tcp).await
 }
 

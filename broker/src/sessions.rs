@@ -255,6 +255,10 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use firstwake::Timestamp;
+    use firstwake::topic::{Limits, TopicName};
+
+    use super::handle::{HANDED, HANDED_BYTES};
     use super::*;
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -286,6 +290,26 @@ mod tests {
         );
         drop((new, other));
         assert_eq!(sessions.count(), 0);
+    }
+
+    #[test]
+    fn what_is_handed_to_a_session_is_bounded_by_number_and_bytes() {
+        let sessions = Arc::new(Sessions::default());
+        let place = sessions
+            .enter(Owner::Device(feed(1)), HERE, Start::Clean, Tick::NEVER)
+            .0;
+        let taken = |count: usize, bytes: usize| {
+            let topic = TopicName::parse("feeds/1/commands/x", Limits::DEVICE).expect("valid");
+            let now = Timestamp::from_millis(0);
+            let message = Arc::new(Message::of_server(topic, vec![0; bytes], now));
+            for _ in 0..count {
+                assert!(sessions.hand(feed(1), Arc::clone(&message)));
+            }
+            place.handle().take_handed().len()
+        };
+        assert_eq!(taken(HANDED + 1, 10), HANDED);
+        assert_eq!(taken(9, HANDED_BYTES / 4), 3);
+        assert_eq!(taken(2, 2 * HANDED_BYTES), 1, "a single one may be larger");
     }
 
     #[test]

@@ -26,6 +26,11 @@ const OPENING: usize = 16 * 1024;
 /// What a message may be larger than the largest packet: some peers put
 /// everything that waits into one.
 const SLACK: usize = 64 * 1024;
+/// Bytes written as one message.
+const WRITE: usize = 64 * 1024;
+/// Bytes that may wait here for a peer that does not read: one message and its
+/// header. What is over is a pong, and only the last of these is owed.
+const UNSENT: usize = WRITE + 16;
 
 /// MQTT's bytes within a WebSocket's messages.
 pub(crate) struct WebSocket<S> {
@@ -59,6 +64,7 @@ impl<S: Stream> WebSocket<S> {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ)
             .write_buffer_size(0)
+            .max_write_buffer_size(UNSENT)
             .max_message_size(Some(OPENING))
             .max_frame_size(Some(OPENING));
         let role = Role::Server;
@@ -173,7 +179,7 @@ impl<S: Stream> AsyncRead for WebSocket<S> {
 }
 
 impl<S: Stream> AsyncWrite for WebSocket<S> {
-    /// One message of it all, once the one before has left.
+    /// One message of what comes first, once the one before has left.
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -192,6 +198,7 @@ impl<S: Stream> AsyncWrite for WebSocket<S> {
             stream: &mut this.stream,
             cx,
         };
+        let bytes = &bytes[..bytes.len().min(WRITE)];
         let message = Message::Binary(Bytes::copy_from_slice(bytes));
         // What could not be sent is in the buffer: taken all the same.
         match pending(this.context.write(stream, message)) {

@@ -42,7 +42,7 @@ impl Retained {
         }
         let bytes = kept.bytes + message.size();
         if kept.messages.len() == MESSAGES || bytes > BYTES {
-            tracing::warn!("no room for another retained message");
+            tracing::debug!("no room for another retained message");
             return;
         }
         kept.bytes = bytes;

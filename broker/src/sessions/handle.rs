@@ -16,7 +16,9 @@ use crate::mqtt::packet::Farewell;
 
 /// Messages that may be handed to a session before it takes them; more are
 /// lost, as their quality allows.
-const HANDED: usize = 64;
+pub(super) const HANDED: usize = 64;
+/// Bytes of those, unless it is a single one.
+pub(super) const HANDED_BYTES: usize = 256 * 1024;
 
 /// What the outside holds of a session: a few words to end or poke it with.
 #[derive(Debug)]
@@ -117,7 +119,9 @@ impl Handle {
 
     pub(super) fn hand(&self, message: Arc<Message>) {
         let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
-        if handed.len() < HANDED {
+        let bytes: usize = handed.iter().map(|message| message.size()).sum();
+        let fits = handed.is_empty() || bytes + message.size() <= HANDED_BYTES;
+        if handed.len() < HANDED && fits {
             handed.push_back(message);
         }
         drop(handed);

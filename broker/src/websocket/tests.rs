@@ -173,3 +173,46 @@ async fn larger_messages_are_for_those_who_were_answered() {
     peer.write_all(&header).await.expect("room");
     websocket.read(&mut [0]).await.expect_err("too long");
 }
+
+/// Pings are read while nobody takes their pongs: these must not pile up.
+#[tokio::test]
+async fn pongs_for_a_peer_that_does_not_read_are_bounded() {
+    let (mut peer, server) = duplex(256);
+    let mut websocket = WebSocket::new(server, &[], 1024);
+    let (ping, last) = (frame(PING, &[b'?'; 125]), frame(PING, b"last"));
+    let asking = async {
+        for _ in 0..5_000 {
+            peer.write_all(&ping).await.expect("it reads on");
+        }
+        peer.write_all(&last).await.expect("it reads on");
+        peer.write_all(&frame(BINARY, b"a"))
+            .await
+            .expect("it reads on");
+        peer
+    };
+    let (mut peer, read) = tokio::join!(asking, websocket.read_u8());
+    assert_eq!(read.expect("one"), b'a');
+    let mut pongs = Vec::new();
+    let end = async {
+        websocket.flush().await.expect("open");
+        drop(websocket);
+    };
+    let (read, ()) = tokio::join!(peer.read_to_end(&mut pongs), end);
+    read.expect("the end");
+    assert!(pongs.len() <= 256 + UNSENT + 6, "{}", pongs.len());
+    assert!(pongs.ends_with(b"last"), "the last is answered");
+}
+
+#[tokio::test]
+async fn much_is_written_as_several_messages() {
+    let (mut peer, mut websocket) = websocket();
+    let much = vec![7; 3 * WRITE + 1];
+    websocket.write_all(&much).await.expect("open");
+    websocket.flush().await.expect("open");
+    drop(websocket);
+    let mut sent = Vec::new();
+    peer.read_to_end(&mut sent).await.expect("the end");
+    let header = [BINARY, 127, 0, 0, 0, 0, 0, 1, 0, 0];
+    let whole = [header.as_slice(), &much[..WRITE]].concat();
+    assert_eq!(sent, [whole.repeat(3), vec![BINARY, 1, 7]].concat());
+}

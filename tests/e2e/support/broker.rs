@@ -150,6 +150,16 @@ impl TestBroker {
         fs::read_dir(path).expect("it runs").count()
     }
 
+    /// Those that are sockets: the registry opens and closes files of its own.
+    pub(crate) fn open_sockets(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.pid());
+        let files = fs::read_dir(path).expect("it runs");
+        let links = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+        links
+            .filter(|link| link.to_string_lossy().starts_with("socket:"))
+            .count()
+    }
+
     /// Resident memory, in KiB, without what is mapped from files.
     pub(crate) fn memory(&self) -> u64 {
         let path = format!("/proc/{}/status", self.pid());

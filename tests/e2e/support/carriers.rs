@@ -11,6 +11,18 @@ use tungstenite::{Message, WebSocket};
 
 use super::peer::{Carrier, dial};
 
+/// A request for MQTT, for peers that make their frames themselves.
+pub(crate) const UPGRADE: &[u8] =
+    b"GET /mqtt HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+      Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+      Sec-WebSocket-Protocol: mqtt\r\n\r\n";
+
+/// Less than 126 bytes as a binary message, with a mask that changes nothing.
+pub(crate) fn as_frame(bytes: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(bytes.len()).expect("short");
+    [&[0x82, 0x80 | length, 0, 0, 0, 0], bytes].concat()
+}
+
 /// TLS; the handshake is over.
 pub(crate) type Secure = StreamOwned<ClientConnection, TcpStream>;
 

@@ -84,6 +84,14 @@ impl Everywhere {
         }
     }
 
+    /// A peer below a door's WebSocket, if it has one.
+    pub(crate) fn below_websocket(&self, door: Door, version: Version) -> Peer {
+        match door {
+            Door::Mqtt | Door::Ws => Peer::open(self.broker.listens(door.name()), version),
+            Door::Mqtts | Door::Wss => Peer::over(self.secure(door), version),
+        }
+    }
+
     /// A peer that is let in through a door.
     pub(crate) fn admitted(&self, door: Door, version: Version, connect: &Connect<'_>) -> Peer {
         let mut peer = self.peer(door, version);

@@ -1,7 +1,7 @@
 //! What the stories share: a server, a peer over raw bytes, a small fleet.
 
 mod broker;
-mod carriers;
+pub(crate) mod carriers;
 mod command;
 mod everywhere;
 mod fleet;

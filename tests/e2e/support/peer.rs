@@ -1,6 +1,6 @@
 //! One MQTT client, as bytes over a socket.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub(crate) fn dial(address: SocketAddr) -> TcpStream {
 }
 
 pub(crate) struct Peer {
-    stream: Box<dyn Carrier>,
+    stream: Box<dyn Carrier + Send>,
     pub(crate) version: Version,
 }
 
@@ -44,7 +44,7 @@ impl Peer {
     }
 
     /// Whatever carries its bytes.
-    pub(crate) fn over(carrier: impl Carrier + 'static, version: Version) -> Self {
+    pub(crate) fn over(carrier: impl Carrier + Send + 'static, version: Version) -> Self {
         let stream = Box::new(carrier);
         Self { stream, version }
     }
@@ -96,6 +96,29 @@ impl Peer {
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the server reads");
         self.stream.flush().expect("the server reads");
+    }
+
+    /// Sends as much as the server takes; it may have closed.
+    pub(crate) fn offer(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
+    }
+
+    /// Whether the stream ends before nothing has come for so long. What comes
+    /// is passed over.
+    pub(crate) fn ends_within(&mut self, time: Duration) -> bool {
+        let set = |stream: &TcpStream, time| stream.set_read_timeout(Some(time));
+        // A socket that was reset cannot be set: reading tells.
+        drop(set(self.stream.tcp(), time));
+        let end = loop {
+            match self.stream.read(&mut [0; 1024]) {
+                Ok(0) => break true,
+                Ok(_) => {}
+                Err(error) => break error.kind() != ErrorKind::WouldBlock,
+            }
+        };
+        drop(set(self.stream.tcp(), HUNG));
+        end
     }
 
     /// Sends what a server may not want to read to the end, asks for a sign of
