@@ -76,6 +76,7 @@ struct Waiting {
     number: u64,
     bytes: usize,
     expires_at: Option<Timestamp>,
+    retained: bool,
 }
 
 /// How much may wait for one device.
@@ -121,6 +122,8 @@ pub enum Change {
         subscription: Subscription,
         /// Whether the retained configuration is to be sent, where it matches.
         retained: Retained,
+        /// How much may wait.
+        capacity: Capacity,
     },
     /// The device does not want to read that any more.
     Unsubscribe {
@@ -205,6 +208,8 @@ pub enum Outcome {
         /// Messages that had to make room.
         dropped: usize,
     },
+    /// The device's session reads it, and lets nothing of the kind wait.
+    Fleeting,
     /// The device has no session that subscribed to this.
     NobodyThere,
     /// It is done.
@@ -229,6 +234,11 @@ impl Mailbox {
         };
         let away = moment.at.since(left);
         self.expiry != u32::MAX && away >= Duration::from_secs(self.expiry.into())
+    }
+
+    /// Whether the session goes on and has subscribed to this topic.
+    pub fn reads(&self, topic: &TopicName, moment: Moment) -> bool {
+        !self.is_over(moment) && self.matching(topic).next().is_some()
     }
 
     /// The subscriptions that a message on this topic is for.

@@ -25,7 +25,7 @@ use rumqttd::{Notification, Router, RouterConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use self::followers::{Follower, Followers, Lead};
-pub(crate) use self::groups::{Groups, Share, Turn};
+pub(crate) use self::groups::{Groups, Share, TooMany, Turn};
 pub(crate) use self::message::{Message, Sender};
 pub(crate) use self::retained::Retained;
 

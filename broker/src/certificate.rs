@@ -60,6 +60,10 @@ struct Text {
 impl Files {
     fn read(&self) -> Result<Text> {
         let read = |path: &Path| {
+            // Reading anything else might never end.
+            if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+                bail!("{} is not a file", path.display());
+            }
             fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
         };
         Ok(Text {

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::control::Control;
+use crate::control::{Absent, Control};
 use crate::demo;
 use crate::home::{FirstOperator, Home};
 use crate::output::complain;
@@ -95,20 +95,41 @@ impl Args {
         match self.command {
             Command::Serve(args) => args.run(data_dir()?).await,
             Command::Demo(args) => args.run().await,
-            Command::Product(command) => command.run(&mut reach(data_dir()?).await?).await,
-            Command::Device(command) => command.run(&mut reach(data_dir()?).await?).await,
-            Command::Feed(command) => command.run(&mut reach(data_dir()?).await?).await,
-            Command::Ban(command) => command.run(&mut reach(data_dir()?).await?).await,
-            Command::Operator(command) => command.run(&mut reach(data_dir()?).await?).await,
-            Command::Events(args) => args.run(&mut reach(data_dir()?).await?).await,
+            Command::Product(command) => {
+                let absent = command.absent();
+                command.run(&mut reach(data_dir()?, absent).await?).await
+            }
+            Command::Device(command) => {
+                command
+                    .run(&mut reach(data_dir()?, Absent::IsAnError).await?)
+                    .await
+            }
+            Command::Feed(command) => {
+                command
+                    .run(&mut reach(data_dir()?, Absent::IsAnError).await?)
+                    .await
+            }
+            Command::Ban(command) => {
+                command
+                    .run(&mut reach(data_dir()?, Absent::IsAnError).await?)
+                    .await
+            }
+            Command::Operator(command) => {
+                let absent = command.absent();
+                command.run(&mut reach(data_dir()?, absent).await?).await
+            }
+            Command::Events(args) => {
+                args.run(&mut reach(data_dir()?, Absent::IsAnError).await?)
+                    .await
+            }
             Command::Cert(command) => command.run(),
             Command::Code(args) => args.run(),
         }
     }
 }
 
-async fn reach(data_dir: PathBuf) -> Result<Control> {
-    let (control, first) = Control::reach(&data_dir).await?;
+async fn reach(data_dir: PathBuf, absent: Absent) -> Result<Control> {
+    let (control, first) = Control::reach(&data_dir, absent).await?;
     if let Some(first) = first {
         announce(&first);
     }

@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 use self::child::Child;
 use self::screen::Screen;
 use self::watcher::Watcher;
-use crate::control::{Control, Reply, Request};
+use crate::control::{Absent, Control, Reply, Request};
 use crate::output::say;
 use crate::signals::Stop;
 
@@ -133,7 +133,7 @@ struct Set {
 impl Set {
     /// Makes the product and registers the serials, as any operator would.
     async fn up(home: &Path, devices: u32) -> Result<Self> {
-        let (mut control, _) = Control::reach(&Child::data_dir(home)).await?;
+        let (mut control, _) = Control::reach(&Child::data_dir(home), Absent::IsAnError).await?;
         let create = Request::CreateProduct {
             name: "demo".to_owned(),
             secret: None,

@@ -58,7 +58,9 @@ impl Dispatch<'_> {
                 .inspect(|sessions| sessions.tell_of_mail(feed));
             return Ok(Sent::Waits);
         }
-        let hand = |sessions: &Sessions| sessions.hand(feed, Arc::new(message));
+        let hand = |sessions: &Sessions| {
+            posted == Posted::ForWhoIsThere && sessions.hand(feed, Arc::new(message))
+        };
         Ok(match (self.sessions.is_some_and(hand), downlink.kind()) {
             (true, _) => Sent::Handed,
             (false, DownlinkKind::Configuration) => Sent::Kept,

@@ -43,6 +43,8 @@ pub(crate) struct Limits {
     pub(crate) device_subscriptions: usize,
     /// Subscriptions of one operator's session.
     pub(crate) operator_subscriptions: usize,
+    /// Sessions of one operator, connected or not.
+    pub(crate) operator_connections: usize,
     /// Levels of a device's topics.
     pub(crate) device_topic_levels: usize,
     /// Levels of an operator's or a service's topics.
@@ -117,6 +119,7 @@ impl Default for Limits {
             device_publish_burst: 1000,
             device_subscriptions: 16,
             operator_subscriptions: 1024,
+            operator_connections: 500,
             device_topic_levels: 16,
             operator_topic_levels: 200,
             mailbox_messages: 100,

@@ -198,6 +198,12 @@ impl Sessions {
         }
     }
 
+    /// How many sessions of an operator there are, waiting ones included.
+    pub(crate) fn of_operator(&self, name: &OperatorName) -> usize {
+        let all = self.operators.0.iter();
+        all.filter(|entry| entry.key().0 == *name).count()
+    }
+
     /// Has an operator's sessions check their admission again.
     pub(crate) fn poke_operator(&self, name: &OperatorName) {
         for entry in &self.operators.0 {

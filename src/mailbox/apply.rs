@@ -57,7 +57,12 @@ pub(crate) fn apply(
             connection,
             subscription,
             retained,
-        } => draft.subscribe(connection, subscription, retained, configuration),
+            capacity,
+        } => {
+            let outcome = draft.subscribe(connection, subscription, retained, configuration);
+            draft.drop_oldest(capacity);
+            outcome
+        }
         Change::Unsubscribe {
             connection,
             filters,
@@ -199,6 +204,8 @@ impl Draft {
             && wanted
             && filter.matches(&mail.topic)
         {
+            // One that waits already would be told twice.
+            self.drop_retained();
             self.add(Mail {
                 retained: true,
                 ..mail
@@ -209,12 +216,14 @@ impl Draft {
 
     fn post(&mut self, mail: Mail, capacity: Capacity, moment: Moment) -> Outcome {
         self.end_if(|mailbox| mailbox.is_over(moment));
-        let wanted = self.mailbox.as_ref().is_some_and(|mailbox| {
-            let mut matching = mailbox.matching(&mail.topic);
-            matching.any(|subscription| subscription.qos > Qos::AtMostOnce)
-        });
-        if !wanted {
-            return Outcome::NobodyThere;
+        let matching = self
+            .mailbox
+            .iter()
+            .flat_map(|found| found.matching(&mail.topic));
+        match matching.map(|subscription| subscription.qos).max() {
+            None => return Outcome::NobodyThere,
+            Some(Qos::AtMostOnce) => return Outcome::Fleeting,
+            Some(_) => {}
         }
         self.drop_expired(moment.at);
         self.add(mail);
@@ -230,6 +239,7 @@ impl Draft {
                 number: mailbox.newest,
                 bytes: mail.bytes(),
                 expires_at: mail.expires_at,
+                retained: mail.retained,
             });
             self.added = Some((mailbox.newest, mail));
         }
@@ -241,6 +251,16 @@ impl Draft {
                 let kept = waiting.expires_at.is_none_or(|end| at < end);
                 self.removed.extend((!kept).then_some(waiting.number));
                 kept
+            });
+        }
+    }
+
+    fn drop_retained(&mut self) {
+        if let Some(mailbox) = &mut self.mailbox {
+            mailbox.waiting.retain(|waiting| {
+                self.removed
+                    .extend(waiting.retained.then_some(waiting.number));
+                !waiting.retained
             });
         }
     }

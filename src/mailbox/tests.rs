@@ -92,6 +92,7 @@ impl Bench {
             connection: self.connections,
             subscription,
             retained: Retained::Wanted,
+            capacity: CAPACITY,
         })
     }
 
@@ -127,7 +128,7 @@ fn mail_waits_for_who_subscribed_to_it() {
     assert!(matches!(opened, Outcome::New(_)), "{opened:?}");
     assert_eq!(bench.post(mail("none"), at(0)), Outcome::NobodyThere);
     bench.subscribe(to("feeds/5/commands/+", Qos::AtMostOnce));
-    assert_eq!(bench.post(mail("fleeting"), at(0)), Outcome::NobodyThere);
+    assert_eq!(bench.post(mail("fleeting"), at(0)), Outcome::Fleeting);
     bench.subscribe(to("feeds/5/commands/+", Qos::AtLeastOnce));
     assert_eq!(
         bench.post(mail("kept"), at(0)),
@@ -295,9 +296,15 @@ fn the_configuration_is_kept_and_told_on_subscribing() {
     bench.subscribe(to("feeds/5/config", Qos::AtLeastOnce));
     assert_eq!(bench.texts(), ["v1"]);
     assert!(bench.mail[0].1.retained);
+    bench.subscribe(to("feeds/5/config", Qos::AtLeastOnce));
+    assert_eq!(bench.texts(), ["v1"], "asked again, told once");
     bench.change(configure(Some("v2")));
     assert_eq!(bench.texts(), ["v1", "v2"]);
     assert!(!bench.mail[1].1.retained);
+    for n in 0..9 {
+        bench.subscribe(to("feeds/5/#", Qos::AtLeastOnce));
+        assert!(bench.mail.len() <= CAPACITY.messages, "{n}");
+    }
     assert_eq!(bench.change(configure(None)), Outcome::Done);
     assert_eq!(bench.configuration, None);
 }

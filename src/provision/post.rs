@@ -82,7 +82,14 @@ impl Provisioner {
                 capacity,
                 moment,
             },
-            (DownlinkKind::Command, _) => return Ok(Posted::ForWhoIsThere),
+            (DownlinkKind::Command, _) => {
+                let mailbox = self.registry.mailbox(feed).await?;
+                let reads = mailbox.is_some_and(|found| found.reads(downlink.topic(), moment));
+                return Ok(match reads {
+                    true => Posted::ForWhoIsThere,
+                    false => Posted::NobodyThere,
+                });
+            }
         };
         match self.registry.change_mailbox(feed, change).await? {
             Outcome::Posted { dropped } => {
@@ -90,7 +97,8 @@ impl Provisioner {
                 Ok(Posted::Waits)
             }
             Outcome::NobodyThere => Ok(Posted::NobodyThere),
-            // A configuration that says nothing goes to who is connected.
+            Outcome::Fleeting => Ok(Posted::ForWhoIsThere),
+            // So does a configuration that says nothing.
             _ => Ok(Posted::ForWhoIsThere),
         }
     }

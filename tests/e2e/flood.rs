@@ -38,11 +38,13 @@ fn thousands_of_silent_connections_delay_nobody_and_leave_nothing() {
 
 /// How long the storm lasts.
 const STORM: Duration = Duration::from_secs(60);
-/// KiB that the server may grow by while it lasts: what may wait for the
-/// router and in it, what is retained, and what each connection holds.
-const DURING: u64 = 160 * 1024;
-/// KiB that it may keep: retained messages are 16 MB of them.
-const AFTER: u64 = 64 * 1024;
+/// KiB that the server may grow by while it lasts: what it may keep, what may
+/// wait for the router and in it (48 MB), and what each connection holds.
+const DURING: u64 = 320 * 1024;
+/// KiB that it may keep: the registry's tables in the making (five of 16 MB)
+/// and its cache (64 MB), retained messages (16 MB), and what an allocator
+/// keeps of all that.
+const AFTER: u64 = 192 * 1024;
 
 /// One kind of peer, again and again until the storm is over.
 type Kind<'a> = Box<dyn FnMut() + Send + 'a>;
@@ -80,6 +82,10 @@ fn a_minute_of_everything_at_once_leaves_the_server_as_it_was() {
     eventually("every connection is closed", || {
         (server.broker.open_sockets() <= files).then_some(())
     });
+    println!(
+        "before {memory} KiB, at most {most}, now {}",
+        server.broker.memory()
+    );
     eventually("memory is given back", || {
         (server.broker.memory() < memory + AFTER).then_some(())
     });

@@ -18,6 +18,10 @@ use super::{Message, Sender};
 const MESSAGES: usize = 10_000;
 /// Bytes of those.
 const BYTES: usize = 16 * 1024 * 1024;
+/// Bytes that wait for groups without a member, in all.
+const PARKED: usize = 64 * 1024 * 1024;
+/// Groups in all: each message is held against each.
+const GROUPS: usize = 256;
 
 /// What a group shares: MQTT 5, 4.8.2, `$share/<group>/<filter>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +47,10 @@ pub(crate) struct Turn {
     /// Messages that the member lost before this one, because it was too slow.
     pub(crate) lost: u64,
 }
+
+/// There are as many groups as there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooMany;
 
 /// All groups.
 #[derive(Debug, Default)]
@@ -128,8 +136,11 @@ impl<T> Pile<T> {
 
 impl Groups {
     /// A connected session joins a group, or stays in it at another quality.
-    pub(crate) fn join(&self, member: Sender, share: &Arc<Share>, qos: Qos) {
+    pub(crate) fn join(&self, member: Sender, share: &Arc<Share>, qos: Qos) -> Result<(), TooMany> {
         let mut inner = self.lock();
+        if inner.groups.len() >= GROUPS && !inner.groups.contains_key(share) {
+            return Err(TooMany);
+        }
         inner.members.entry(member).or_insert_with(|| Member {
             presence: Presence::Connected,
             turns: Pile::default(),
@@ -141,6 +152,7 @@ impl Groups {
             None => group.members.push((member, qos)),
         }
         inner.unpark(share);
+        Ok(())
     }
 
     /// A session leaves one group; what it had not taken goes to the others.
@@ -267,6 +279,7 @@ impl Inner {
     /// Whose turn it is gets it. Without anybody connected it waits, if its
     /// quality does; without members, there is nobody it is for.
     fn give(&mut self, share: &Arc<Share>, message: Arc<Message>) {
+        let parked: usize = self.groups.values().map(|group| group.parked.bytes).sum();
         let Some(group) = self.groups.get_mut(share) else {
             return;
         };
@@ -282,7 +295,10 @@ impl Inner {
         let Some(at) = next else {
             let waits = group.members.iter().any(|(_, qos)| *qos > Qos::AtMostOnce);
             if waits && message.qos > Qos::AtMostOnce {
-                group.parked.push(message, size);
+                match parked + size <= PARKED {
+                    true => group.parked.push(message, size),
+                    false => group.parked.lost += 1,
+                }
             }
             return;
         };

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use firstwake::topic::{Limits, TopicFilter};
 use firstwake::{OperatorName, Role};
 
-use crate::control::{Control, Reply, Request};
+use crate::control::{Absent, Control, Reply, Request};
 use crate::output::say;
 
 /// Who may watch and talk to devices
@@ -44,6 +44,14 @@ fn filter(text: &str) -> Result<TopicFilter, String> {
 }
 
 impl Command {
+    /// Making the first of something makes where it is kept.
+    pub(super) fn absent(&self) -> Absent {
+        match self {
+            Self::Add { .. } => Absent::IsMade,
+            _ => Absent::IsAnError,
+        }
+    }
+
     pub(super) async fn run(self, control: &mut Control) -> Result<()> {
         match self {
             Self::Add {

@@ -9,7 +9,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::many;
-use crate::control::{Control, ProductView, Reply, Request};
+use crate::control::{Absent, Control, ProductView, Reply, Request};
 use crate::output::{say, say_json};
 
 /// Kinds of devices
@@ -91,6 +91,14 @@ pub(super) enum Command {
 }
 
 impl Command {
+    /// Making the first of something makes where it is kept.
+    pub(super) fn absent(&self) -> Absent {
+        match self {
+            Self::Create { .. } => Absent::IsMade,
+            _ => Absent::IsAnError,
+        }
+    }
+
     pub(super) async fn run(self, control: &mut Control) -> Result<()> {
         match self {
             Self::Create {

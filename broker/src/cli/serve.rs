@@ -31,6 +31,7 @@ impl Args {
         raise_file_limit();
         // Before anything is announced: a signal from then on is a clean stop.
         let stop = Stop::listen()?;
+        end_at_second_signal()?;
         let hangups = Hangups::listen()?;
         let file = match &self.config {
             Some(path) => File::read(path)?,
@@ -49,17 +50,34 @@ impl Args {
     }
 }
 
-/// Waits for the first signal, which asks for a clean stop. The second ends the
-/// process where it is.
+/// Waits for the first signal, which asks for a clean stop.
 async fn asked_to_stop(mut stop: Stop) {
     stop.next().await;
     tracing::info!("stopping");
     systemd::stopping();
-    tokio::spawn(async move {
-        stop.next().await;
-        complain("firstwake: stopped the hard way");
-        std::process::exit(1);
-    });
+}
+
+/// Ends the process at the second signal, wherever it is: on a thread of its
+/// own, which no part of the server can hold up.
+fn end_at_second_signal() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut stop = {
+        let _entered = runtime.enter();
+        Stop::listen()?
+    };
+    std::thread::Builder::new()
+        .name("second-signal".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                stop.next().await;
+                stop.next().await;
+            });
+            complain("firstwake: stopped the hard way");
+            std::process::exit(1);
+        })?;
+    Ok(())
 }
 
 /// Logs to standard error: `FIRSTWAKE_LOG` chooses what, such as
@@ -78,6 +96,8 @@ fn start_log() {
     };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A line that cannot be written is lost, and nothing else.
+        .log_internal_errors(false)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false);

@@ -129,19 +129,24 @@ impl File {
 }
 
 impl Limits {
-    /// Some limits cannot be none: nobody would get in.
+    /// Some limits cannot be as low as that: nobody would get in, or nothing
+    /// through.
     fn check(&self) -> Result<()> {
         let needed = [
             ("handshakes", self.handshakes == 0),
             ("handshakes_per_source", self.handshakes_per_source == 0),
             ("first_byte_seconds", self.first_byte_seconds == 0),
             ("connect_seconds", self.connect_seconds == 0),
-            ("device_packet_bytes", self.device_packet_bytes == 0),
-            ("operator_packet_bytes", self.operator_packet_bytes == 0),
+            ("device_packet_bytes", self.device_packet_bytes < 1024),
+            ("operator_packet_bytes", self.operator_packet_bytes < 1024),
+            ("mailbox_messages", self.mailbox_messages == 0),
+            ("operator_queue_messages", self.operator_queue_messages == 0),
         ];
         match needed.into_iter().find(|(_, none)| *none) {
             Some((key, _)) => {
-                bail!("[limits] {key} is 0, and nobody would get in: leave it out, or set a number")
+                bail!(
+                    "[limits] {key} is too low to serve anybody: leave it out, or set a larger number"
+                )
             }
             None => Ok(()),
         }

@@ -175,6 +175,9 @@ fn what_is_wrong_is_named_with_its_line() {
         &["line 2", "\"a.example\" is no origin"],
     );
     check("[limits]\nhandshakes = -1", &["line 2"]);
-    check("[limits]\nhandshakes = 0", &["[limits] handshakes is 0"]);
+    check(
+        "[limits]\nhandshakes = 0",
+        &["[limits] handshakes is too low"],
+    );
     check("[mqtt", &["line 1"]);
 }

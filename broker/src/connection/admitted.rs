@@ -81,6 +81,11 @@ pub(super) async fn admit(
         .await
         .map_err(|not| rejection(&not, source))?;
     let will = Will::check(&admission, connect, broker)?;
+    if let Admission::Operator(login) = &admission
+        && broker.sessions.of_operator(login.name()) >= broker.limits.operator_connections
+    {
+        return Err(Rejection::Crowded);
+    }
     let client_id = match connect.client_id.is_empty() {
         true => ClientId::Assigned(assign_client_id()),
         false => ClientId::Given,

@@ -20,6 +20,15 @@ use crate::limits::Limits;
 /// How long a command waits for another one, or for a server that is starting.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What a data directory that is not there means to a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absent {
+    /// It is made.
+    IsMade,
+    /// There is nothing to ask about.
+    IsAnError,
+}
+
 /// The registry, one way or the other.
 pub(crate) enum Control {
     /// A server is running: it does what is asked.
@@ -33,7 +42,17 @@ pub(crate) enum Control {
 
 impl Control {
     /// Reaches the registry in `path`. The second value is what a first run made.
-    pub(crate) async fn reach(path: &Path) -> Result<(Self, Option<FirstOperator>)> {
+    pub(crate) async fn reach(
+        path: &Path,
+        absent: Absent,
+    ) -> Result<(Self, Option<FirstOperator>)> {
+        if absent == Absent::IsAnError && !path.join("lock").exists() {
+            bail!(
+                "there is no data directory {}: name the server's with --data-dir, or make a \
+                 product, which makes one",
+                path.display()
+            );
+        }
         let home = Home::prepare(path)?;
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -85,7 +85,7 @@ impl Will {
             Some(Farewell::TakenOver) if delay > 0 => return,
             Some(Farewell::Replaced) => Some(message),
             _ if delay > 0 => {
-                let due = broker.clock.tick().plus(delay);
+                let due = broker.clock.tick().plus(delay).plus_ticks(1);
                 broker.wills.keep(owner.clone(), message, due)
             }
             _ => Some(message),

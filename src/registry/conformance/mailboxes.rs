@@ -72,6 +72,7 @@ async fn open_mailbox(registry: &impl Registry, feed: FeedId, connection: u64) -
             identifier: None,
         },
         retained: Retained::Wanted,
+        capacity: CAPACITY,
     };
     assert_eq!(change(registry, feed, subscribe).await, Outcome::Done);
     mailbox

@@ -42,7 +42,9 @@ fn group(count: usize) -> (Groups, Arc<Share>, Vec<Sender>) {
     let (groups, share) = (Groups::default(), share("a/#"));
     let members: Vec<Sender> = (0..count).map(|_| Sender::next()).collect();
     for member in &members {
-        groups.join(*member, &share, Qos::AtLeastOnce);
+        groups
+            .join(*member, &share, Qos::AtLeastOnce)
+            .expect("room");
     }
     (groups, share, members)
 }
@@ -60,8 +62,12 @@ fn members_take_turns() {
 fn each_group_gets_each_message() {
     let (groups, _, members) = group(1);
     let other = Sender::next();
-    groups.join(other, &share("+/b"), Qos::AtMostOnce);
-    groups.join(other, &share("other"), Qos::AtMostOnce);
+    groups
+        .join(other, &share("+/b"), Qos::AtMostOnce)
+        .expect("room");
+    groups
+        .join(other, &share("other"), Qos::AtMostOnce)
+        .expect("room");
     publish(&groups, &["1"]);
     assert_eq!(taken(&groups, members[0]), ["1"]);
     assert_eq!(taken(&groups, other), ["1"]);
@@ -140,4 +146,34 @@ fn how_a_share_is_written() {
     for other in ["a/#", "$share/h/a/#", "$share/g/a", "$share/g"] {
         assert!(!share.is_written(other), "{other}");
     }
+}
+
+#[test]
+fn groups_and_what_waits_for_them_are_bounded() {
+    let groups = Groups::default();
+    let member = Sender::next();
+    for n in 0..GROUPS {
+        let joined = groups.join(member, &share(&format!("t/{n}")), Qos::AtLeastOnce);
+        assert_eq!(joined, Ok(()));
+    }
+    let one_more = groups.join(member, &share("more"), Qos::AtLeastOnce);
+    assert_eq!(one_more, Err(TooMany));
+    let known = groups.join(member, &share("t/0"), Qos::AtMostOnce);
+    assert_eq!(known, Ok(()), "it is there");
+
+    groups.go_away(member);
+    let mut large = message("", Qos::AtLeastOnce);
+    large.payload = vec![0; 1024 * 1024];
+    for n in 1..20 {
+        for _ in 0..10 {
+            let topic = TopicName::parse(&format!("t/{n}"), Limits::SERVICE).expect("valid");
+            groups.publish(&Message {
+                topic,
+                ..large.clone()
+            });
+        }
+    }
+    let inner = groups.lock();
+    let parked: usize = inner.groups.values().map(|group| group.parked.bytes).sum();
+    assert!(parked <= PARKED && parked > PARKED / 2, "{parked}");
 }

@@ -126,6 +126,7 @@ impl Hold {
             connection: self.connection,
             subscription: subscription.clone(),
             retained,
+            capacity: broker.limits.mailbox(),
         };
         broker
             .provisioner

@@ -40,6 +40,11 @@ impl<S: Stream> DeviceSession<S> {
                 identifier: subscribe.identifier,
             };
             let qos = wanted.qos;
+            // Each is a write.
+            if self.pace.take(&broker.limits, broker.clock).is_err() {
+                granted.push(Granted::QuotaExceeded);
+                continue;
+            }
             match self.subscribe(wanted, subscription.retained, broker).await {
                 Ok(Retained::Wanted) if qos == Qos::AtMostOnce => fleeting.push(filter.clone()),
                 Ok(_) => {}

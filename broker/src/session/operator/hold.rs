@@ -66,7 +66,7 @@ impl OperatorHold {
     /// The connection is over; the session waits so many seconds for another.
     pub(super) fn leave(mut self, place: Place, expiry: u32, broker: &Arc<Broker>) {
         self.kept.go_away(&broker.bus);
-        let deadline = broker.clock.tick().plus(expiry);
+        let deadline = broker.clock.tick().plus(expiry).plus_ticks(1);
         match place.renew(deadline) {
             Some(place) => {
                 let broker = Arc::clone(broker);

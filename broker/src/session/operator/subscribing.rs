@@ -6,7 +6,7 @@ use firstwake::topic::TopicFilter;
 
 use super::OperatorSession;
 use crate::broker::Broker;
-use crate::bus::{BusEnded, Share};
+use crate::bus::{BusEnded, Share, TooMany};
 use crate::keep::{Cursor, Match, Novelty, Removed, Waiting, is_for_events};
 use crate::mqtt::packet::{
     Farewell, Granted, NotOffered, RetainHandling, Subscribe, Subscription, Unsubscribe,
@@ -42,6 +42,16 @@ impl<S: Stream> OperatorSession<S> {
                 }
             };
             granted.push(Granted::At(subscription.qos));
+            if let Some(share) = &share
+                && let Err(TooMany) =
+                    broker
+                        .bus
+                        .groups()
+                        .join(self.kept.sender, share, subscription.qos)
+            {
+                granted.push(Granted::QuotaExceeded);
+                continue;
+            }
             let id = subscribe.identifier;
             let subscriptions = &mut self.kept.subscriptions;
             let novelty = subscriptions.put(filter.clone(), share.clone(), subscription, id);
@@ -52,10 +62,7 @@ impl<S: Stream> OperatorSession<S> {
             };
             match share {
                 // MQTT 5, 4.8.2: nothing retained comes by these.
-                Some(share) => {
-                    let groups = broker.bus.groups();
-                    groups.join(self.kept.sender, &share, subscription.qos);
-                }
+                Some(_) => {}
                 None if wanted => fresh.push((filter, subscription.qos)),
                 None => {}
             }
