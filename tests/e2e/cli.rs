@@ -385,12 +385,12 @@ fn a_data_directory_that_is_open_to_others_is_closed_or_refused() {
         path
     };
     let empty = open("empty");
-    run(&empty, &["product", "list"]).ok();
+    run(&empty, &["product", "create", "lamp"]).ok();
     assert_eq!(mode(&empty), 0o700);
 
     let foreign = open("foreign");
     fs::write(foreign.join("letter"), "").expect("written");
-    let refused = run(&foreign, &["product", "list"]).refused();
+    let refused = run(&foreign, &["product", "create", "lamp"]).refused();
     assert!(refused.contains("name an empty directory"), "{refused}");
     assert_eq!(mode(&foreign), 0o755);
     assert_eq!(fs::read_dir(&foreign).expect("readable").count(), 1);

@@ -95,3 +95,26 @@ fn a_lost_sealing_key_is_said_and_not_replaced() {
     broker.restart();
     broker.activate(Version::V5, "S1");
 }
+
+#[test]
+fn a_question_makes_no_data_directory() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let data_dir = directory.path().join("mistyped");
+    for question in [
+        &["device", "show", "S1"][..],
+        &["events"],
+        &["product", "list"],
+        &["ban", "list"],
+        &["feed", "config", "1", "--clear"],
+    ] {
+        let sentence = crate::support::firstwake(&data_dir, question, "").refused();
+        assert!(
+            sentence.contains("there is no data directory"),
+            "{sentence}"
+        );
+        assert!(!data_dir.exists(), "{question:?}");
+    }
+    let made = ["product", "create", "lamp"];
+    crate::support::firstwake(&data_dir, &made, "").ok();
+    assert!(data_dir.join("sealing.key").exists());
+}

@@ -498,3 +498,35 @@ fn a_viewer_sends_nothing_down() {
     );
     story.resume().expect_alive();
 }
+
+#[test]
+fn a_device_that_asked_for_nothing_is_sent_nothing() {
+    let mut story = Story::begin(Version::V5);
+    let (mut device, _) = story.connect("c", true, &[]);
+    assert_eq!(story.send("x", &[], b"nobody reads"), 0x10);
+    let feed = story.feed().to_string();
+    let sent = story
+        .broker
+        .cli(&["feed", "send", &feed, "x", "--qos", "0"]);
+    assert!(sent.refused().contains("no session that subscribed"));
+    device.expect_alive();
+    device.subscribe(&[(&story.command("+"), 0)], &[0]);
+    assert_eq!(story.send("x", &[], b"read once"), 0);
+    assert_eq!(device.message().qos(), 0);
+}
+
+#[test]
+fn subscribing_again_and_again_fills_no_mailbox() {
+    let mut story = Story::begin(Version::V5);
+    let topic = story.config();
+    story.operator.deliver(&topic, 1, b"v1");
+    let mut device = story.connect("c", false, &[]).0;
+    for _ in 0..50 {
+        device.send(&Version::V5.subscribe(7, &[(&topic, 1)]));
+    }
+    device.vanish();
+    // What was sent of them is not there once more for each.
+    let mut device = story.resume();
+    assert_eq!(device.message().payload, b"v1");
+    device.expect_alive();
+}

@@ -230,3 +230,43 @@ fn sockets_that_nobody_takes_are_complained_about() {
     let refused = firstwake(&data_dir, &["serve", "--mqtt", "off"], "").refused();
     assert!(refused.contains("nothing to listen on"), "{refused}");
 }
+
+#[test]
+fn a_log_that_cannot_be_written_is_lost_and_nothing_else() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut command = serve(&directory.path().join("data"), Path::new("/dev/full"));
+    command.env("FIRSTWAKE_LOG", "debug");
+    let (mut child, listeners) = announced(command.args(["--mqtt", "127.0.0.1:0"]), &["mqtt"]);
+    let mut peer = Peer::open(listeners[0].1, Version::V5);
+    peer.send(&Connect::new("nobody", "nothing").bytes(Version::V5));
+    assert_eq!(peer.packet().first, 0x20);
+    signal(&child, "TERM");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_wherever_it_is() {
+    let server = Everywhere::start();
+    let mut server = server.broker;
+    server.add_operator("boss", "admin", &[]);
+    // A peer that takes nothing: a clean stop takes its time.
+    let mut deaf = server.operator(Version::V5, "boss");
+    deaf.subscribe(&[("app/flood", 0)], &[0]);
+    let login = Connect {
+        client_id: "flood",
+        ..Connect::new("boss", PASSWORD)
+    };
+    let mut flood = server.admitted(Version::V5, &login);
+    let payload = vec![b'x'; 512 * 1024];
+    for _ in 0..40 {
+        flood.deliver("app/flood", 1, &payload);
+    }
+    server.terminate();
+    // The first was taken: nobody is let in any more.
+    crate::support::eventually("it stops", || {
+        TcpStream::connect(server.address()).is_err().then_some(())
+    });
+    server.terminate();
+    let status = server.wait();
+    assert!(matches!(status.code(), Some(0 | 1)), "{status:?}");
+}
