@@ -20,7 +20,7 @@ fn a_wrong_file_is_one_sentence() {
         ),
         (
             "[limits]\nconnect_seconds = 0",
-            ["[limits]", "connect_seconds", "0"],
+            ["[limits]", "connect_seconds", "too low"],
         ),
         (
             "[mqtt]\nlisten = '0.0.0.0:0'",
