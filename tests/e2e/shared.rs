@@ -165,3 +165,19 @@ fn what_can_be_shared() {
         one.expect_farewell(0x81);
     }
 }
+
+#[test]
+fn there_are_so_many_groups_and_no_more() {
+    for version in Version::ALL {
+        let broker = TestBroker::start();
+        let mut boss = broker.admin(version);
+        let filters: Vec<String> = (0..258).map(|n| format!("$share/g/app/{n}")).collect();
+        let asked: Vec<(&str, u8)> = filters.iter().map(|filter| (&**filter, 1)).collect();
+        let too_many = if version.is_5() { 0x97 } else { 0x80 };
+        let granted = [vec![1; 256], vec![too_many; 2]].concat();
+        boss.subscribe(&asked, &granted);
+        boss.send(&version.unsubscribe(3, &[&filters[0]]));
+        boss.expect(&version.unsuback(3, &[0]));
+        boss.subscribe(&[(&filters[257], 1)], &[1]);
+    }
+}

@@ -41,7 +41,6 @@ impl<S: Stream> OperatorSession<S> {
                     continue;
                 }
             };
-            granted.push(Granted::At(subscription.qos));
             if let Some(share) = &share
                 && let Err(TooMany) =
                     broker
@@ -52,6 +51,7 @@ impl<S: Stream> OperatorSession<S> {
                 granted.push(Granted::QuotaExceeded);
                 continue;
             }
+            granted.push(Granted::At(subscription.qos));
             let id = subscribe.identifier;
             let subscriptions = &mut self.kept.subscriptions;
             let novelty = subscriptions.put(filter.clone(), share.clone(), subscription, id);
@@ -60,11 +60,9 @@ impl<S: Stream> OperatorSession<S> {
                 RetainHandling::SendIfNew => novelty == Novelty::New,
                 RetainHandling::Never => false,
             };
-            match share {
-                // MQTT 5, 4.8.2: nothing retained comes by these.
-                Some(_) => {}
-                None if wanted => fresh.push((filter, subscription.qos)),
-                None => {}
+            // MQTT 5, 4.8.2: nothing retained comes by shared ones.
+            if share.is_none() && wanted {
+                fresh.push((filter, subscription.qos));
             }
         }
         if self.follow(&subscribe.user, broker).await? == Follow::NotUnderstood {
