@@ -16,6 +16,7 @@ mod credential;
 mod device;
 mod entropy;
 mod event;
+pub mod feed;
 mod identity;
 pub mod mailbox;
 mod operator;
