@@ -33,7 +33,7 @@ pub struct Operator {
 }
 
 /// What an operator may do by default. `docs/operators.md` lists the rights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Watches.
