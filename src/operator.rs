@@ -32,7 +32,8 @@ pub struct Operator {
     pub created_at: Timestamp,
 }
 
-/// What an operator may do by default. `docs/operators.md` lists the rights.
+/// What an operator may do by default, each more than the one before.
+/// `docs/operators.md` lists the rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
