@@ -24,7 +24,8 @@ use clap::{Parser, Subcommand};
 use crate::control::{Absent, Control};
 use crate::demo;
 use crate::home::{FirstOperator, Home};
-use crate::output::complain;
+use crate::http;
+use crate::output::{complain, say};
 
 /// A secure front door for fleets of devices that speak MQTT
 #[derive(Parser)]
@@ -65,6 +66,9 @@ enum Command {
     Cert(cert::Command),
     /// Compute a device's activation code
     Code(code::Args),
+    /// Write the page of the HTTP API, as docs/openapi.json has it
+    #[command(hide = true)]
+    Openapi,
 }
 
 /// Runs the command that the arguments name.
@@ -124,6 +128,7 @@ impl Args {
             }
             Command::Cert(command) => command.run(),
             Command::Code(args) => args.run(),
+            Command::Openapi => say(http::page().trim_end()),
         }
     }
 }

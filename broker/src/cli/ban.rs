@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use firstwake::{Ban, Network};
 
-use crate::control::{Control, Reply, Request};
+use crate::control::{BanWish, Control, Reply, Request};
 use crate::output::{say, say_json};
 
 /// Keep sources out, whoever connects from there
@@ -57,11 +57,12 @@ impl Command {
                 if seconds == Some(0) {
                     bail!("a ban lasts a second at least");
                 }
-                let request = Request::Ban {
+                let request = Request::Ban(BanWish {
                     network,
                     seconds,
                     reason,
-                };
+                    force,
+                });
                 match control.ask(request).await? {
                     Reply::Ban(ban) => say(&line(&ban)),
                     _ => bail!("the server gave an answer to another question"),

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use firstwake::{DeviceName, Explanation, ProductId, Serial, Timestamp};
+use firstwake::{DeviceName, ProductId, Serial, Timestamp};
 
 use super::many::{self, Chosen, Which};
 use super::serials::{Pattern, gather};
-use crate::control::{Act, Control, DeviceView, Reply, Request};
+use crate::control::{Act, Control, DeviceView, DevicesWish, ExplanationView, Reply, Request};
 use crate::output::{say, say_json};
 
 /// Serials sent to the server at once.
@@ -106,7 +106,7 @@ impl Command {
             },
             Self::List { product, json } => list(control, product, json).await,
             Self::Explain { name, json } => match control.ask(Request::Explain { name }).await? {
-                Reply::Explanation(explanation) if json => explain_json(*explanation),
+                Reply::Explanation(explanation) if json => say_json(&explanation),
                 Reply::Explanation(explanation) => explain(&explanation),
                 _ => bail!("the server gave an answer to another question"),
             },
@@ -139,14 +139,14 @@ impl Command {
 async fn register(control: &mut Control, product: &ProductId, serials: &[Serial]) -> Result<()> {
     let (mut added, mut before) = (0, 0);
     for chunk in serials.chunks(CHUNK) {
-        let request = Request::Register {
-            product: product.clone(),
+        let request = Request::Register(DevicesWish {
+            product_id: product.clone(),
             serials: chunk.to_vec(),
-        };
+        });
         match control.ask(request).await? {
-            Reply::Registered { new, known } => {
-                added += new;
-                before += known;
+            Reply::Registered(registered) => {
+                added += registered.new;
+                before += registered.known;
             }
             _ => bail!("the server gave an answer to another question"),
         }
@@ -178,18 +178,16 @@ async fn list(control: &mut Control, product: ProductId, json: bool) -> Result<(
     let mut after = None;
     loop {
         let request = Request::Devices {
-            product: product.clone(),
-            after: after.take(),
+            product: Some(product.clone()),
+            after,
+            serial: None,
+            activated: None,
             limit: PAGE,
         };
-        let Reply::Devices(devices) = control.ask(request).await? else {
+        let Reply::Devices(page) = control.ask(request).await? else {
             bail!("the server gave an answer to another question");
         };
-        let Some(last) = devices.last() else {
-            return Ok(());
-        };
-        after = Some(last.serial.clone());
-        for device in &devices {
+        for device in &page.devices {
             match json {
                 true => say_json(device)?,
                 false => say(&format!(
@@ -197,6 +195,10 @@ async fn list(control: &mut Control, product: ProductId, json: bool) -> Result<(
                     device.serial, device.lifecycle, device.feed_id
                 ))?,
             }
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
         }
     }
 }
@@ -212,14 +214,13 @@ fn show(device: &DeviceView) -> Result<()> {
     say(&format!("confirmed   {}", time(device.confirmed_at)))
 }
 
-fn explain(explanation: &Explanation) -> Result<()> {
-    let device = DeviceView::from(explanation.device.clone());
-    say(&format!("product     {}", explanation.product_name))?;
-    show(&device)?;
-    if explanation.attempts.is_empty() {
+fn explain(explanation: &ExplanationView) -> Result<()> {
+    say(&format!("product     {}", explanation.product))?;
+    show(&explanation.device)?;
+    if explanation.refusals.is_empty() {
         say("refusals    none since the server started")?;
     }
-    for attempt in &explanation.attempts {
+    for attempt in &explanation.refusals {
         let times = if attempt.count == 1 {
             "once".to_owned()
         } else {
@@ -234,14 +235,4 @@ fn explain(explanation: &Explanation) -> Result<()> {
         ))?;
     }
     say(&format!("next        {}", explanation.advice))
-}
-
-fn explain_json(explanation: Explanation) -> Result<()> {
-    say_json(&serde_json::json!({
-        "product": explanation.product_name,
-        "product_blocked": explanation.product_blocked,
-        "device": DeviceView::from(explanation.device),
-        "refusals": explanation.attempts,
-        "advice": explanation.advice,
-    }))
 }

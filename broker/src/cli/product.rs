@@ -9,7 +9,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::many;
-use crate::control::{Absent, Control, ProductView, Reply, Request};
+use crate::control::{Absent, Control, ProductPatch, ProductView, ProductWish, Reply, Request};
 use crate::output::{say, say_json};
 
 /// Kinds of devices
@@ -114,13 +114,13 @@ impl Command {
                     true => Some(read_secret()?.trim().to_owned()),
                     false => secret,
                 };
-                let request = Request::CreateProduct {
-                    name,
+                let request = Request::CreateProduct(ProductWish {
                     secret,
-                    datastreams,
+                    datastreams: datastreams.into_iter().map(Into::into).collect(),
                     reactivation,
                     new_datastreams,
-                };
+                    ..ProductWish::named(name)
+                });
                 match control.ask(request).await? {
                     Reply::ProductCreated { product, secret } => created(&product, secret, json),
                     _ => anyhow::bail!("the server gave an answer to another question"),
@@ -138,13 +138,15 @@ impl Command {
                 reactivation,
                 new_datastreams,
             } => {
-                let request = Request::ChangeProduct {
-                    product,
+                let datastreams = datastreams.map(|ids| ids.into_iter().map(Into::into).collect());
+                let change = ProductPatch {
                     name,
                     datastreams,
                     reactivation,
                     new_datastreams,
+                    ..ProductPatch::default()
                 };
+                let request = Request::ChangeProduct { product, change };
                 show(&ask(control, request).await?)
             }
             Self::Block { product, except } => block(control, product, except).await,
@@ -202,7 +204,7 @@ fn show(product: &ProductView) -> Result<()> {
     let datastreams: Vec<&str> = product
         .datastreams
         .iter()
-        .map(DatastreamId::as_str)
+        .map(|datastream| datastream.id.as_str())
         .collect();
     let blocked = if product.blocked { "yes" } else { "no" };
     say(&format!("product_id       {}", product.product_id))?;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use firstwake::Provisioner;
+use firstwake::{Counts, Provisioner};
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
@@ -77,7 +77,9 @@ impl Control {
         }
     }
 
-    /// Asks for one thing. A refusal is an error of one sentence.
+    /// Asks for one thing. A refusal is an error that is a [`Declined`].
+    ///
+    /// [`Declined`]: super::Declined
     pub(crate) async fn ask(&mut self, request: Request) -> Result<Reply> {
         let reply = match self {
             Self::Server(stream) => {
@@ -94,13 +96,14 @@ impl Control {
                     provisioner,
                     sessions: None,
                     capacity: Limits::default().mailbox(),
+                    rates: Counts::default(),
                     moment: Clock::start().moment(),
                 };
-                carry_out(request, &dispatch).await
+                return Ok(carry_out(request, &dispatch).await?);
             }
         };
         match reply {
-            Reply::Refused(sentence) => bail!(sentence),
+            Reply::Refused(declined) => Err(declined.into()),
             reply => Ok(reply),
         }
     }
