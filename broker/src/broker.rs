@@ -15,6 +15,7 @@ use crate::gate::Gate;
 use crate::keep::Seats;
 use crate::limits::Limits;
 use crate::sessions::Sessions;
+use crate::values::Values;
 use crate::wills::Wills;
 
 /// The running broker, as its sessions see it.
@@ -23,6 +24,7 @@ pub(crate) struct Broker {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) seats: Arc<Seats>,
     pub(crate) wills: Wills,
+    pub(crate) values: Values,
     pub(crate) bus: Bus,
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Clock,

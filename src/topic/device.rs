@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::feed::{Body, CurrentValue, Format, NotRead, Value};
 use crate::identity::{FeedId, Serial};
 use crate::product::DatastreamId;
+use crate::provision::DeviceLogin;
 use crate::secret::ApiKey;
 
 /// The topic on which a device's activation is answered.
@@ -36,6 +37,15 @@ pub fn data(feed: FeedId, datastream: &DatastreamId) -> TopicName {
 /// The topic of several datastreams' values.
 pub fn values(feed: FeedId) -> TopicName {
     TopicName::from_valid(format!("feeds/{feed}/data"))
+}
+
+/// The feed that a canonical uplink topic belongs to.
+pub fn feed_of(topic: &TopicName) -> Option<FeedId> {
+    let mut levels = topic.levels();
+    match (levels.next(), levels.next(), levels.next()) {
+        (Some("feeds"), Some(id), Some("data" | "status")) => FeedId::parse(id).ok(),
+        _ => None,
+    }
 }
 
 /// A topic that the device may publish to, in its canonical form.
@@ -84,6 +94,16 @@ impl Uplink {
             Carries::Value(id) | Carries::Row(id) => data(feed, id),
         };
         Some(Self { topic, carries })
+    }
+
+    /// The same for a device that is in: its key may stand before a topic of
+    /// Xively's, nobody else's.
+    pub fn of(login: &DeviceLogin, topic: &TopicName) -> Option<Self> {
+        let text = without_key(topic.as_str(), |key| login.is_with(key))?;
+        if text.len() == topic.as_str().len() {
+            return Self::permit(login.feed(), topic);
+        }
+        Self::permit(login.feed(), &TopicName::parse(text, Limits::DEVICE).ok()?)
     }
 
     /// The one datastream that the message is for, if its topic names one.
@@ -267,12 +287,18 @@ fn suffixed(level: &str) -> Option<(&str, Format)> {
     json.or_else(|| level.strip_suffix(".csv").map(|name| (name, Format::Csv)))
 }
 
-/// A topic without the key that may stand before it, Xively's other way to
-/// show one. Whether it is the right key, the core says where it is checked.
-pub fn behind_key(topic: &str) -> Option<(ApiKey, &str)> {
-    let (key, rest) = topic.split_once('/')?;
-    let rest = rest.strip_prefix("v2/").map(|_| &topic[key.len()..])?;
-    Some((ApiKey::parse(key).ok()?, rest))
+/// One of Xively's topics without the key that may stand before it, its other
+/// way to show one; `None` if that key is not the reader's own. Anything else
+/// is left as it is.
+pub fn without_key(topic: &str, is_own: impl FnOnce(&ApiKey) -> bool) -> Option<&str> {
+    let keyed = topic.split_once('/').and_then(|(key, rest)| {
+        rest.strip_prefix("v2/")?;
+        Some((ApiKey::parse(key).ok()?, &topic[key.len()..]))
+    });
+    match keyed {
+        None => Some(topic),
+        Some((key, rest)) => is_own(&key).then_some(rest),
+    }
 }
 
 fn is_feed(level: &str, feed: FeedId) -> bool {
@@ -305,21 +331,14 @@ mod tests {
     #[test]
     fn a_key_may_stand_before_xivelys_topics() {
         const KEY: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST_-";
-        let rest = |topic: &str| {
-            let found = behind_key(topic);
-            found.map(|(key, rest)| (key.expose() == KEY, rest.to_owned()))
-        };
-        let found = rest(&format!("{KEY}/v2/feeds/504.csv"));
-        assert_eq!(found, Some((true, "/v2/feeds/504.csv".to_owned())));
-        for none in [
-            "/v2/feeds/504.csv",
-            "v2/feeds/504.csv",
-            KEY,
-            "x/v2/feeds/504.csv",
-        ] {
-            assert_eq!(rest(none), None, "{none}");
+        let keyed = format!("{KEY}/v2/feeds/504.csv");
+        let rest = |topic, own| without_key(topic, |key| key.expose() == own);
+        assert_eq!(rest(&keyed, KEY), Some("/v2/feeds/504.csv"));
+        assert_eq!(rest(&keyed, &KEY.replace('a', "b")), None);
+        let other = format!("{KEY}/feeds/504/data");
+        for plain in ["/v2/feeds/504.csv", "v2/feeds/504.csv", KEY, "x/v2/feeds/504.csv", &other] {
+            assert_eq!(rest(plain, ""), Some(plain));
         }
-        assert_eq!(rest(&format!("{KEY}/feeds/504/data")), None);
     }
 
     #[test]
