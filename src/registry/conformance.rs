@@ -15,7 +15,7 @@ use crate::entropy::counting::Counting;
 use crate::event::{EventKind, NewEvent, Subject};
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::operator::{Operator, OperatorName, Role};
-use crate::product::{Block, DatastreamId, Product, Reactivation};
+use crate::product::{Block, DatastreamId, Product, Profile, Reactivation};
 use crate::secret::{ApiKey, ProductSecret};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -249,6 +249,7 @@ async fn products_and_operators_are_versioned(registry: &impl Registry) {
         block: Block::default(),
         new_datastreams: 3,
         created_at: NOW,
+        profile: Profile::default(),
     };
     let put = |product: Product| registry.commit(Write::Product(product), vec![an_event()]);
     assert_eq!(put(new.clone()).await, Ok(Commit::Done));
