@@ -22,10 +22,7 @@ pub(crate) struct Feed {
 
 impl Feed {
     /// Reads a feed; `None` if no device has it.
-    pub(crate) async fn load(
-        id: FeedId,
-        broker: &Broker,
-    ) -> Result<Option<Self>, RegistryError> {
+    pub(crate) async fn load(id: FeedId, broker: &Broker) -> Result<Option<Self>, RegistryError> {
         let registry = broker.provisioner.registry();
         let Some(device) = registry.device(id).await? else {
             return Ok(None);
@@ -63,7 +60,11 @@ impl Feed {
             created: self.device.registered_at,
             product: &self.device.product,
             serial: &self.device.serial,
-            datastreams: self.datastreams.iter().map(|one| self.describe(one)).collect(),
+            datastreams: self
+                .datastreams
+                .iter()
+                .map(|one| self.describe(one))
+                .collect(),
         }
     }
 

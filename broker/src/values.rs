@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use firstwake::feed::{CurrentValue, NotKept};
-use firstwake::{FeedId, Provisioner, RegistryError, Timestamp};
+use firstwake::feed::CurrentValue;
+use firstwake::{FeedId, NotKept, Provisioner, RegistryError, Timestamp};
 use futures_util::{StreamExt, stream};
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::CurrentValue;
 use crate::clock::Timestamp;
 use crate::identity::{FeedId, ProductId, Serial};
-use crate::product::DatastreamId;
+use crate::product::{DatastreamId, Unit, Visibility};
 
 /// A feed whose last value is older is called frozen.
 const LIVE: Duration = Duration::from_secs(15 * 60);
@@ -24,8 +24,8 @@ pub struct FeedPage<'a> {
     pub id: FeedId,
     /// What people call it.
     pub title: &'a str,
-    /// Whether only its owner may read it, as the product has it.
-    pub private: Private,
+    /// What apps are told of who may read it.
+    pub visibility: Visibility,
     /// Words to find it by.
     pub tags: &'a [String],
     /// Where it is found.
@@ -48,39 +48,17 @@ pub struct DatastreamPage<'a> {
     /// Words to find it by.
     pub tags: &'a [String],
     /// What its values are measured in.
-    pub unit: Option<UnitPage<'a>>,
+    pub unit: Option<&'a Unit>,
     /// Its newest value, once there is one.
     pub current: Option<&'a CurrentValue>,
-}
-
-/// What values are measured in.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct UnitPage<'a> {
-    /// Its name.
-    pub label: &'a str,
-    /// How it is written.
-    pub symbol: &'a str,
-    /// Of what kind it is, in Xively's list of kinds.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<&'a str>,
-}
-
-/// A yes or no, as Xively wrote it in feeds: a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum Private {
-    /// Only its owner.
-    #[serde(rename = "true")]
-    Yes,
-    /// Whoever has its number.
-    #[serde(rename = "false")]
-    No,
 }
 
 #[derive(Serialize)]
 struct FeedJson<'a> {
     id: FeedId,
     title: &'a str,
-    private: Private,
+    /// A text, as Xively had it.
+    private: &'static str,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     tags: &'a [String],
     feed: &'a str,
@@ -103,9 +81,19 @@ struct DatastreamJson<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     tags: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
-    unit: Option<UnitPage<'a>>,
+    unit: Option<UnitJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct UnitJson<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    symbol: Option<&'a str>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'a str>,
 }
 
 /// The version of the format.
@@ -120,7 +108,10 @@ impl FeedPage<'_> {
         json(&FeedJson {
             id: self.id,
             title: self.title,
-            private: self.private,
+            private: match self.visibility {
+                Visibility::Public => "false",
+                Visibility::Private => "true",
+            },
             tags: self.tags,
             feed: self.url,
             status: if live { "live" } else { "frozen" },
@@ -164,7 +155,11 @@ impl<'a> DatastreamPage<'a> {
             current_value: self.current.map(|current| current.value.as_str()),
             at: self.current.map(|current| precise(current.at)),
             tags: self.tags,
-            unit: self.unit,
+            unit: self.unit.map(|unit| UnitJson {
+                label: unit.label.as_deref(),
+                symbol: unit.symbol.as_deref(),
+                kind: unit.kind.as_deref(),
+            }),
             version,
         }
     }
@@ -217,10 +212,10 @@ mod tests {
         );
         let never = DatastreamId::parse("humidity").expect("valid");
         let tags = ["indoor".to_owned()];
-        let unit = UnitPage {
-            label: "Celsius",
-            symbol: "°C",
-            kind: Some("basicSI"),
+        let unit = Unit {
+            label: Some("Celsius".to_owned()),
+            symbol: Some("°C".to_owned()),
+            kind: Some("basicSI".to_owned()),
         };
         let page = |id, current, unit, tags| DatastreamPage {
             id,
@@ -231,14 +226,14 @@ mod tests {
         check(FeedPage {
             id: FeedId::new(504).expect("valid"),
             title: "S1",
-            private: Private::Yes,
+            visibility: Visibility::Private,
             tags: &[],
             url: "http://h/v2/feeds/504.json",
             created: Timestamp::from_millis(0),
             product: &ProductId::parse("abcdefghijklmnopqrst").expect("valid"),
             serial: &Serial::parse("S1").expect("valid"),
             datastreams: vec![
-                page(&warm.datastream, Some(&warm), Some(unit), &tags[..]),
+                page(&warm.datastream, Some(&warm), Some(&unit), &tags[..]),
                 page(&never, None, None, &[]),
                 page(&door.datastream, Some(&door), None, &[]),
             ],

@@ -332,11 +332,19 @@ mod tests {
     fn a_key_may_stand_before_xivelys_topics() {
         const KEY: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST_-";
         let keyed = format!("{KEY}/v2/feeds/504.csv");
-        let rest = |topic, own| without_key(topic, |key| key.expose() == own);
+        fn rest<'a>(topic: &'a str, own: &str) -> Option<&'a str> {
+            without_key(topic, |key| key.expose() == own)
+        }
         assert_eq!(rest(&keyed, KEY), Some("/v2/feeds/504.csv"));
         assert_eq!(rest(&keyed, &KEY.replace('a', "b")), None);
         let other = format!("{KEY}/feeds/504/data");
-        for plain in ["/v2/feeds/504.csv", "v2/feeds/504.csv", KEY, "x/v2/feeds/504.csv", &other] {
+        for plain in [
+            "/v2/feeds/504.csv",
+            "v2/feeds/504.csv",
+            KEY,
+            "x/v2/feeds/504.csv",
+            &other,
+        ] {
             assert_eq!(rest(plain, ""), Some(plain));
         }
     }

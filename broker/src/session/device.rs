@@ -202,7 +202,7 @@ impl<S: Stream> DeviceSession<S> {
         };
         let now = broker.clock.now();
         // What is no value is carried on, and not kept.
-        let values = uplink.read(&publish.payload, now).unwrap_or_default();
+        let values = uplink.read(publish.payload.as_slice(), now).unwrap_or_default();
         match self.permit_datastreams(&uplink, &values, broker).await {
             Ok(()) => {}
             Err(NoDatastream::QuotaExceeded) => {
@@ -247,7 +247,10 @@ impl<S: Stream> DeviceSession<S> {
     ) -> Result<(), NoDatastream> {
         let named = uplink.datastream();
         let said = values.iter().map(|value| &value.datastream);
-        for datastream in named.into_iter().chain(said.filter(|id| named != Some(*id))) {
+        for datastream in named
+            .into_iter()
+            .chain(said.filter(|id| named != Some(*id)))
+        {
             let (streams, login) = (&mut self.streams, &self.login);
             streams
                 .permit(datastream.clone(), login, &broker.provisioner)

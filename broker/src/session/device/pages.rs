@@ -49,7 +49,9 @@ impl<S: Stream> DeviceSession<S> {
             (Which::Asked(filter), _) => self.page_of(filter).into_iter().collect(),
             (Which::All, Some(hold)) => {
                 let pages = hold.subscriptions().iter();
-                pages.filter_map(|held| self.page_of(&held.filter)).collect()
+                pages
+                    .filter_map(|held| self.page_of(&held.filter))
+                    .collect()
             }
             (Which::All, None) => Vec::new(),
         };

@@ -2,7 +2,7 @@
 
 use firstwake::RegistryError;
 use firstwake::mailbox::{Retained, Subscription as Wanted};
-use firstwake::topic::device::{Downlink, Own, without_key, own};
+use firstwake::topic::device::{Downlink, Own, own, without_key};
 use firstwake::topic::{Limits, TopicFilter};
 
 use super::hold::{Hold, Match};
@@ -94,7 +94,7 @@ impl<S: Stream> DeviceSession<S> {
             .hold
             .as_ref()
             .map_or(&[][..], |hold| hold.subscriptions());
-        let known = held.iter().any(|found| found.filter == *filter);
+        let known = held.iter().any(|found| found.filter == filter);
         if !known && held.len() >= broker.limits.device_subscriptions {
             return Err(Granted::QuotaExceeded);
         }
