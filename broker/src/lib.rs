@@ -18,6 +18,7 @@ mod feeds;
 pub mod fuzzing;
 mod gate;
 mod home;
+mod http;
 mod keep;
 mod limits;
 mod listen;

@@ -1,6 +1,7 @@
 //! The way in, from credential to key, over the memory store.
 
 mod acts;
+mod one_step;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -2,7 +2,9 @@
 //!
 //! Each check gets a store of its own, empty.
 
+mod feeds;
 mod mailboxes;
+mod removal;
 
 use std::future::Future;
 
@@ -34,6 +36,8 @@ pub(crate) async fn check<R: Registry, F: Future<Output = R>>(open: impl Fn() ->
     events_are_numbered_without_gaps(&open().await).await;
     the_census_counts(&open().await).await;
     mailboxes::check(&open).await;
+    feeds::check(&open).await;
+    removal::check(&open).await;
     bans_come_and_go(&open().await).await;
     new_datastreams_are_bounded(&open().await).await;
 }
