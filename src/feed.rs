@@ -16,7 +16,7 @@ use crate::clock::Timestamp;
 use crate::product::DatastreamId;
 
 pub use self::body::{Body, Format, NotRead};
-pub use self::page::{DatastreamPage, FeedPage};
+pub use self::page::{DatastreamPage, FeedPage, precise};
 
 /// A datastream's current value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

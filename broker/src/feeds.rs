@@ -12,8 +12,10 @@ use crate::broker::Broker;
 /// One feed as it is now.
 #[derive(Debug)]
 pub(crate) struct Feed {
-    pub(crate) device: Device,
+    device: Device,
     product: Product,
+    /// Where it is found.
+    path: String,
     /// By name.
     values: Vec<CurrentValue>,
     /// In the order in which they are told: first those of the product.
@@ -41,6 +43,7 @@ impl Feed {
         let mut datastreams = product.datastreams.clone();
         datastreams.extend(own.into_iter().map(Datastream::from));
         Ok(Some(Self {
+            path: format!("/v2/feeds/{id}.json"),
             device,
             product,
             values,
@@ -48,15 +51,20 @@ impl Feed {
         }))
     }
 
-    /// The whole feed, found at this address.
-    pub(crate) fn page<'a>(&'a self, url: &'a str) -> FeedPage<'a> {
+    /// Leaves out all datastreams but these.
+    pub(crate) fn keep_only(&mut self, wanted: &[DatastreamId]) {
+        self.datastreams.retain(|one| wanted.contains(&one.id));
+    }
+
+    /// The whole feed.
+    pub(crate) fn page(&self) -> FeedPage<'_> {
         let defaults = &self.product.profile.feed_defaults;
         FeedPage {
             id: self.device.feed,
             title: defaults.title.as_deref().unwrap_or(&self.product.name),
             visibility: defaults.visibility,
             tags: &defaults.tags,
-            url,
+            path: &self.path,
             created: self.device.registered_at,
             product: &self.device.product,
             serial: &self.device.serial,
@@ -90,15 +98,11 @@ impl Feed {
     /// What the bridge reads to a device; `None` while there is nothing.
     pub(crate) fn read_out(&self, page: &Page, now: Timestamp) -> Option<Vec<u8>> {
         let text = match page {
-            Page::Feed(Format::Json) => self.page(&self.path()).to_json(now),
-            Page::Feed(Format::Csv) => self.page("").to_csv(),
+            Page::Feed(Format::Json) => self.page().to_json(now),
+            Page::Feed(Format::Csv) => self.page().to_csv(),
             Page::Datastream(id, Format::Json) => self.datastream(id)?.to_json(),
             Page::Datastream(id, Format::Csv) => self.datastream(id)?.to_csv(),
         };
         (!text.is_empty()).then_some(text)
-    }
-
-    fn path(&self) -> String {
-        format!("/v2/feeds/{}.json", self.device.feed)
     }
 }

@@ -28,8 +28,8 @@ pub struct FeedPage<'a> {
     pub visibility: Visibility,
     /// Words to find it by.
     pub tags: &'a [String],
-    /// Where it is found.
-    pub url: &'a str,
+    /// Where it is found, without the host.
+    pub path: &'a str,
     /// When its device was registered.
     pub created: Timestamp,
     /// Its device's product.
@@ -113,7 +113,7 @@ impl FeedPage<'_> {
                 Visibility::Private => "true",
             },
             tags: self.tags,
-            feed: self.url,
+            feed: self.path,
             status: if live { "live" } else { "frozen" },
             updated: precise(newest.unwrap_or(self.created)),
             created: precise(self.created),
@@ -165,8 +165,8 @@ impl<'a> DatastreamPage<'a> {
     }
 }
 
-/// Xively wrote microseconds, and clients read them by position.
-fn precise(at: Timestamp) -> String {
+/// A time as Xively wrote it: with microseconds, which clients read by position.
+pub fn precise(at: Timestamp) -> String {
     at.to_string().replace('Z', "000Z")
 }
 
@@ -228,7 +228,7 @@ mod tests {
             title: "S1",
             visibility: Visibility::Private,
             tags: &[],
-            url: "http://h/v2/feeds/504.json",
+            path: "/v2/feeds/504.json",
             created: Timestamp::from_millis(0),
             product: &ProductId::parse("abcdefghijklmnopqrst").expect("valid"),
             serial: &Serial::parse("S1").expect("valid"),
@@ -250,7 +250,7 @@ mod tests {
             assert_eq!(
                 text(page.to_json(NOW)),
                 concat!(
-                    r#"{"id":504,"title":"S1","private":"true","feed":"http://h/v2/feeds/504.json","status":"live","#,
+                    r#"{"id":504,"title":"S1","private":"true","feed":"/v2/feeds/504.json","status":"live","#,
                     r#""updated":"2026-01-01T00:00:00.000000Z","created":"1970-01-01T00:00:00.000000Z","#,
                     r#""product_id":"abcdefghijklmnopqrst","device_serial":"S1","version":"1.0.0","datastreams":["#,
                     r#"{"id":"temperature","current_value":"21.50","at":"2026-01-01T00:00:00.000000Z","tags":["indoor"],"#,

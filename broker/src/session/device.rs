@@ -202,7 +202,9 @@ impl<S: Stream> DeviceSession<S> {
         };
         let now = broker.clock.now();
         // What is no value is carried on, and not kept.
-        let values = uplink.read(publish.payload.as_slice(), now).unwrap_or_default();
+        let values = uplink
+            .read(publish.payload.as_slice(), now)
+            .unwrap_or_default();
         match self.permit_datastreams(&uplink, &values, broker).await {
             Ok(()) => {}
             Err(NoDatastream::QuotaExceeded) => {
