@@ -49,3 +49,4 @@ mod transports;
 mod uplink;
 mod websocket;
 mod wills;
+mod xively;

@@ -40,6 +40,11 @@ pub(crate) fn router(broker: &Arc<Broker>) -> Router {
     Router::new().fallback(serve).with_state(Arc::clone(broker))
 }
 
+/// Answers what is not under `/v2` where nothing else is.
+pub(crate) async fn nothing_here() -> Response {
+    Denied::nothing_here().into_response()
+}
+
 async fn serve(State(broker): State<Arc<Broker>>, request: Request) -> Response {
     let source = request.extensions().get::<Source>();
     let source = source.map_or(Ipv4Addr::UNSPECIFIED.into(), |source| source.0);

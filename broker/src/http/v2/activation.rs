@@ -2,9 +2,10 @@
 
 use firstwake::feed::Format;
 use firstwake::{
-    ActivationCode, AnswerFormat, ApiKey, Claimed, DeviceName, OperatorLogin, Refusal, Role,
-    Voucher,
+    ActivationCode, AnswerFormat, ApiKey, Claimed, DeviceName, OperatorLogin, OperatorToken,
+    Refusal, Role, Voucher,
 };
+use http::header::AUTHORIZATION;
 
 use super::Answer;
 use super::caller::Caller;
@@ -17,7 +18,8 @@ pub(super) async fn by_code(code: &ActivationCode, asked: &Asked<'_>) -> Result<
     let format = asked.format()?;
     let shown = asked.key();
     let operator = match &shown {
-        Some(key) if key.starts_with("fwo_") => Some(master(asked).await?),
+        Some(key) if OperatorToken::parse(key).is_ok() => Some(master(asked).await?),
+        None if asked.headers.contains_key(AUTHORIZATION) => Some(master(asked).await?),
         _ => None,
     };
     let key = shown.and_then(|key| ApiKey::parse(&key).ok());
@@ -48,7 +50,7 @@ pub(super) fn by_no_code(asked: &Asked<'_>) -> Denied {
 async fn master(asked: &Asked<'_>) -> Result<OperatorLogin, Denied> {
     match asked.caller().await? {
         Caller::Operator(login) => Ok(login),
-        Caller::Device(_) => Err(Denied::unauthorized("the key is nobody's")),
+        Caller::Device(_) => Err(Denied::unauthorized("send a device's key in X-ApiKey")),
     }
 }
 
