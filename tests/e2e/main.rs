@@ -25,6 +25,7 @@ mod durability;
 mod ending;
 mod events;
 mod flood;
+mod forms;
 mod handover;
 mod home;
 mod hostile;
