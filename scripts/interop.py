@@ -70,7 +70,7 @@ class Server:
         certificates = f"{data}/certificates"
         self.command("cert", "dev", "--dir", certificates)
         self.authority = f"{certificates}/ca.pem"
-        arguments = [binary, "serve", "--data-dir", data]
+        arguments = [binary, "serve", "--data-dir", data, "--http", "off"]
         arguments += ["--cert", f"{certificates}/server.pem", "--key", f"{certificates}/server.key"]
         for listener in LISTENERS:
             arguments += [f"--{listener}", "127.0.0.1:0"]

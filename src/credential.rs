@@ -6,6 +6,7 @@
 
 use crate::code::ActivationCode;
 use crate::secret::ApiKey;
+use crate::token::{self, OperatorToken};
 
 /// The shape of one field, username or password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum Shape {
     ActivationCode,
     /// 48 characters of the key alphabet.
     ApiKey,
+    /// The same, beginning as tokens of operators do.
+    OperatorToken,
     /// Three base64url parts with dots between: a signed login.
     Token,
     /// None of these.
@@ -29,7 +32,10 @@ impl Shape {
             return Self::ActivationCode;
         }
         if field.len() == ApiKey::LENGTH && field.iter().all(in_key_alphabet) {
-            return Self::ApiKey;
+            return match field.starts_with(token::PREFIX.as_bytes()) {
+                true => Self::OperatorToken,
+                false => Self::ApiKey,
+            };
         }
         let parts: Vec<&[u8]> = field.split(|byte| *byte == b'.').collect();
         if parts.len() == 3
@@ -66,6 +72,14 @@ pub enum Credential<'a> {
         /// What else the peer called itself.
         username: Option<&'a str>,
     },
+    /// An operator's token. The username may be absent, may be the operator's
+    /// name, or, as with keys, may have been the token itself.
+    OperatorToken {
+        /// What else the peer called itself.
+        username: Option<&'a str>,
+        /// The token.
+        token: OperatorToken,
+    },
     /// Perhaps an operator's password.
     Password {
         /// The name it belongs to.
@@ -92,6 +106,17 @@ impl<'a> Credential<'a> {
             }
             (_, Some((Shape::ApiKey, field))) => ApiKey::parse(text(field))
                 .map_or(Self::Malformed, |key| Self::Key { username, key }),
+            (_, Some((Shape::OperatorToken, field))) => {
+                OperatorToken::parse(text(field)).map_or(Self::Malformed, |token| {
+                    Self::OperatorToken { username, token }
+                })
+            }
+            (Some(name), _) if Shape::of(name.as_bytes()) == Shape::OperatorToken => {
+                OperatorToken::parse(name).map_or(Self::Malformed, |token| Self::OperatorToken {
+                    username: None,
+                    token,
+                })
+            }
             (Some(name), _) if Shape::of(name.as_bytes()) == Shape::ApiKey => ApiKey::parse(name)
                 .map_or(Self::Malformed, |key| Self::Key {
                     username: None,
@@ -120,6 +145,8 @@ mod tests {
             Credential::Key { username: None, .. } => "key alone",
             Credential::Key { .. } => "key",
             Credential::Token { .. } => "token",
+            Credential::OperatorToken { username: None, .. } => "operator's token alone",
+            Credential::OperatorToken { .. } => "operator's token",
             Credential::Password { .. } => "password",
             Credential::Nothing => "nothing",
             Credential::Malformed => "malformed",
@@ -147,6 +174,10 @@ mod tests {
         check(Some(KEY), Some("anything"), "key alone");
         check(Some(KEY), None, "key alone");
         check(Some("S1"), Some(TOKEN), "token");
+        let token = format!("fwo_{}", &KEY[4..]);
+        check(None, Some(&token), "operator's token alone");
+        check(Some(&token), None, "operator's token alone");
+        check(Some("ops"), Some(&token), "operator's token");
         check(Some("ops"), Some("correct horse"), "password");
         check(Some("ops"), None, "malformed");
         check(Some("ops"), Some(""), "password");

@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::operator::{OperatorName, Role};
 use crate::refusal::Refusal;
+use crate::token::TokenId;
 use crate::topic::{TopicName, encode_level};
 
 /// Stands where an event has no product or no serial: `~` is in neither
@@ -119,6 +120,27 @@ pub enum EventKind {
     },
     /// An operator lets a source in again.
     SourceUnbanned,
+    /// An operator got a token.
+    TokenAdded {
+        /// What it is called.
+        token: TokenId,
+        /// What it is for.
+        label: String,
+    },
+    /// A token was removed, or has expired.
+    TokenRemoved {
+        /// What it was called.
+        token: TokenId,
+    },
+    /// A device is gone for good; its feed id is not given out again.
+    DeviceRemoved,
+    /// A device got another serial, and with it another code.
+    DeviceRenamed {
+        /// What it was called before.
+        from: Serial,
+    },
+    /// A product is gone for good, and all its devices with it.
+    ProductRemoved,
 }
 
 /// Which of a device's two key slots.
@@ -161,6 +183,11 @@ impl EventKind {
             Self::OperatorRefused { .. } => "operator_refused",
             Self::SourceBanned { .. } => "source_banned",
             Self::SourceUnbanned => "source_unbanned",
+            Self::TokenAdded { .. } => "token_added",
+            Self::TokenRemoved { .. } => "token_removed",
+            Self::DeviceRemoved => "device_removed",
+            Self::DeviceRenamed { .. } => "device_renamed",
+            Self::ProductRemoved => "product_removed",
         }
     }
 
@@ -187,6 +214,11 @@ impl EventKind {
             Self::OperatorRefused { count } | Self::MailDropped { count } => {
                 vec![("count", json!(count))]
             }
+            Self::TokenAdded { token, label } => {
+                vec![("token", json!(token)), ("label", json!(label))]
+            }
+            Self::TokenRemoved { token } => vec![("token", json!(token))],
+            Self::DeviceRenamed { from } => vec![("from", json!(from))],
             Self::ProductBlocked { excepted } => vec![("excepted", json!(excepted))],
             Self::SourceBanned { until, reason } => {
                 vec![("until", json!(until)), ("reason", json!(reason))]

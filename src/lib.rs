@@ -19,6 +19,7 @@ mod event;
 pub mod feed;
 mod identity;
 pub mod mailbox;
+mod once;
 mod operator;
 mod product;
 mod provision;
@@ -30,6 +31,7 @@ mod sealing;
 mod secret;
 mod source;
 mod throttle;
+mod token;
 pub mod topic;
 
 pub use ban::{Ban, Bans, InvalidNetwork, Network};
@@ -42,14 +44,15 @@ pub use event::{Event, EventKind, KeySlot, NewEvent, Subject};
 pub use identity::{DeviceName, FeedId, InvalidName, ProductId, Serial};
 pub use operator::{InvalidOperator, Operator, OperatorName, PasswordHash, Role};
 pub use product::{
-    Block, DatastreamId, InvalidDatastream, Product, ProductSecretSlot, Reactivation,
+    Block, Datastream, DatastreamId, FeedDefaults, InvalidDatastream, Product, ProductSecretSlot,
+    Profile, Reactivation, Stage, Unit, Visibility,
 };
 pub use provision::{
-    Activation, Admission, Answer, Attempt, BanError, Body, Counts, Detail, DeviceError,
-    DeviceLogin, Explanation, InvalidRequest, Named, NewOperator, NewProduct, NoDatastream,
-    NotAdmitted, NotIssued, NotPosted, OpenProduct, OperatorError, OperatorLogin, Posted,
-    ProductChange, ProductError, ProvisionRequest, Provisioner, RefusedAttempt, StartError, Tally,
-    TallyEntry,
+    Activation, Admission, Answer, AnswerFormat, Attempt, BanError, Begun, Body, Claimed, Counts,
+    Detail, DeviceError, DeviceFilter, DeviceLogin, Explanation, Found, InvalidRequest, Named,
+    NewOperator, NewProduct, NoDatastream, NotAdmitted, NotIssued, NotKept, NotPosted, Once,
+    OpenProduct, OperatorError, OperatorLogin, Posted, ProductChange, ProductError,
+    ProvisionRequest, Provisioner, RefusedAttempt, StartError, Tally, TallyEntry, Voucher,
 };
 pub use qos::Qos;
 pub use refusal::{Proof, Refusal};
@@ -59,3 +62,4 @@ pub use sealing::{SealedSecret, SealingKey, UnsealError};
 pub use secret::{ApiKey, CodeDigest, InvalidSecret, KeyDigest, ProductSecret};
 pub use source::Source;
 pub use throttle::{Bucket, Pace, Rate};
+pub use token::{InvalidToken, InvalidTokenId, OperatorToken, Token, TokenDigest, TokenId};

@@ -32,8 +32,9 @@ pub struct Operator {
     pub created_at: Timestamp,
 }
 
-/// What an operator may do by default. `docs/operators.md` lists the rights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What an operator may do by default, each more than the one before.
+/// `docs/operators.md` lists the rights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Watches.

@@ -22,7 +22,7 @@ pub struct Product {
     /// One or two live secrets, newest first.
     pub secrets: Vec<ProductSecretSlot>,
     /// What a device of this product is told it may send.
-    pub datastreams: Vec<DatastreamId>,
+    pub datastreams: Vec<Datastream>,
     /// Whether a code works again after it was used.
     pub reactivation: Reactivation,
     /// Whether its devices are kept out.
@@ -31,11 +31,30 @@ pub struct Product {
     pub new_datastreams: u32,
     /// When the product was made.
     pub created_at: Timestamp,
+    /// What people are told about it.
+    pub profile: Profile,
 }
 
 impl Product {
     /// Datastreams that a device may add, unless the product says otherwise.
     pub const NEW_DATASTREAMS: u32 = 100;
+
+    /// Whether the product names this datastream for all its devices.
+    pub fn names(&self, datastream: &DatastreamId) -> bool {
+        self.datastreams.iter().any(|known| known.id == *datastream)
+    }
+
+    /// Takes these datastreams in place of those it has. One that comes by its
+    /// name alone keeps what is known of it.
+    pub(crate) fn replace_datastreams(&mut self, mut next: Vec<Datastream>) {
+        for datastream in next.iter_mut().filter(|next| next.is_bare()) {
+            let known = self.datastreams.iter().find(|it| it.id == datastream.id);
+            if let Some(known) = known {
+                *datastream = known.clone();
+            }
+        }
+        self.datastreams = next;
+    }
 }
 
 /// An operator's act on all devices of a product, but for its exceptions.
@@ -67,6 +86,90 @@ impl ProductSecretSlot {
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }
+}
+
+/// What people are told about a product, and about its devices' feeds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// In a few sentences.
+    pub description: String,
+    /// How far it has come.
+    pub stage: Stage,
+    /// What the feeds of its devices are called.
+    pub feed_defaults: FeedDefaults,
+}
+
+/// How far a product has come. It changes nothing that the server does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Being made.
+    #[default]
+    Develop,
+    /// In the field.
+    Deploy,
+}
+
+/// What the feeds of a product's devices are called.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedDefaults {
+    /// For people; the product's name if there is none.
+    pub title: Option<String>,
+    /// For people.
+    pub tags: Vec<String>,
+    /// What apps are told.
+    pub visibility: Visibility,
+}
+
+/// Whether apps are told that a feed is public. Nobody reads one without a
+/// key, whatever it says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Visibility {
+    /// For everybody.
+    Public,
+    /// For those who may.
+    #[default]
+    Private,
+}
+
+/// One series of values that a product's devices send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Datastream {
+    /// What it is called.
+    pub id: DatastreamId,
+    /// For people.
+    pub tags: Vec<String>,
+    /// What its values are measured in.
+    pub unit: Option<Unit>,
+}
+
+impl Datastream {
+    /// Whether nothing is said but its name.
+    fn is_bare(&self) -> bool {
+        self.tags.is_empty() && self.unit.is_none()
+    }
+}
+
+impl From<DatastreamId> for Datastream {
+    fn from(id: DatastreamId) -> Self {
+        Self {
+            id,
+            tags: Vec::new(),
+            unit: None,
+        }
+    }
+}
+
+/// What values are measured in, in Xively's three words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unit {
+    /// Such as `Celsius`.
+    pub label: Option<String>,
+    /// Such as `C`.
+    pub symbol: Option<String>,
+    /// Such as `derivedSI`.
+    pub kind: Option<String>,
 }
 
 /// What a product allows a device that shows its code again.

@@ -5,6 +5,7 @@
 //! [`Admission`] is made nowhere else. Every rule about who gets in stands in
 //! `decide` and in the lifecycle table of [`Device`](crate::Device), never here.
 
+mod activate;
 mod admission;
 mod admit;
 mod answer;
@@ -16,29 +17,38 @@ mod datastreams;
 mod decide;
 mod explain;
 mod issue;
+mod once;
 mod operators;
 mod passwords;
 mod post;
+mod reading;
+mod removal;
 mod steward;
 mod tally;
+mod tokens;
+mod values;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use self::activate::{Claimed, Voucher};
 pub use self::admission::{Activation, Admission, DeviceLogin, NotAdmitted, OperatorLogin};
 pub use self::admit::Attempt;
-pub use self::answer::{Answer, Detail, InvalidRequest, ProvisionRequest};
+pub use self::answer::{Answer, AnswerFormat, Detail, InvalidRequest, ProvisionRequest};
 pub use self::attempts::RefusedAttempt;
 pub use self::bans::BanError;
 pub use self::catalogue::OpenProduct;
 pub use self::datastreams::{Named, NoDatastream};
 pub use self::explain::Explanation;
 pub use self::issue::NotIssued;
+pub use self::once::{Begun, Once};
 pub use self::operators::{NewOperator, OperatorError};
 pub use self::post::{Body, NotPosted, Posted};
+pub use self::reading::{DeviceFilter, Found};
 pub use self::steward::{DeviceError, NewProduct, ProductChange, ProductError};
 pub use self::tally::{Tally, TallyEntry};
+pub use self::values::NotKept;
 
 use self::attempts::Attempts;
 use self::catalogue::Catalogue;

@@ -134,8 +134,8 @@ refusals! {
         "sign each login anew; if the device does, somebody recorded it";
     /// Operators.
     WrongOperator = "wrong_operator", Unproved,
-        "the password is not this operator's",
-        "type it again, or set a new one with `operator add`";
+        "the password is not this operator's, or the token is nobody's",
+        "type it again, set a new one with `operator add`, or make a token with `token create`";
     /// An operator's act on a source.
     Banned = "banned", Unproved,
         "an operator banned the address it comes from",

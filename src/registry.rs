@@ -18,11 +18,14 @@ use crate::ban::{Ban, Network};
 use crate::clock::Timestamp;
 use crate::device::{Device, Lifecycle};
 use crate::event::{Event, NewEvent};
+use crate::feed::CurrentValue;
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::mailbox::{Change, Mail, Mailbox, Outcome};
+use crate::once::{Occasion, OccasionId};
 use crate::operator::{Operator, OperatorName};
 use crate::product::{DatastreamId, Product};
 use crate::secret::{CodeDigest, KeyDigest};
+use crate::token::{Token, TokenDigest};
 
 pub use embedded::{Embedded, OpenError};
 pub use memory::Memory;
@@ -71,6 +74,51 @@ pub enum Write {
         /// So many it may have.
         most: u32,
     },
+    /// Takes in a feed's values, each unless a newer one of its datastream is
+    /// there; lost, all of them, if the device came up with too many names.
+    Values {
+        /// The device's feed.
+        feed: FeedId,
+        /// One of a datastream at most.
+        values: Vec<CurrentValue>,
+        /// Those of their names that its product does not know.
+        names: Vec<DatastreamId>,
+        /// So many of such names it may have.
+        most: u32,
+    },
+    /// Removes a device whose `version` is the one that was read, and all that
+    /// was its own.
+    RemoveDevice {
+        /// The device.
+        device: Device,
+        /// Codes that found it.
+        codes: Vec<CodeDigest>,
+    },
+    /// Gives a device whose `version` is the one that was read another serial;
+    /// lost, too, if its product has a device of that serial.
+    RenameDevice {
+        /// The device, as it is.
+        device: Device,
+        /// What it is called from now on.
+        serial: Serial,
+        /// Codes that found it.
+        ended: Vec<CodeDigest>,
+        /// Codes that find it.
+        codes: Vec<CodeDigest>,
+    },
+    /// Removes a product whose `version` is the one that was read; lost, too,
+    /// if it has devices.
+    RemoveProduct(Product),
+    /// Adds a token, or replaces it.
+    Token(Token),
+    /// Removes a token, if it is there.
+    RemoveToken(TokenDigest),
+    /// Notes that a request has begun; lost if it has before.
+    Begin(OccasionId, Occasion),
+    /// Notes how a request ended.
+    End(OccasionId, Occasion),
+    /// Forgets a request, if it is there.
+    Forget(OccasionId),
     /// Nothing but the events.
     Note,
 }
@@ -177,6 +225,24 @@ pub trait Registry: Send + Sync {
 
     /// How many devices are in each state.
     async fn census(&self) -> Result<Census, RegistryError>;
+
+    /// How many of a product's devices are in each state.
+    async fn product_census(&self, id: &ProductId) -> Result<Census, RegistryError>;
+
+    /// A feed's current values, in the order of their datastreams.
+    async fn values(&self, feed: FeedId) -> Result<Vec<CurrentValue>, RegistryError>;
+
+    /// A token by what it is found by.
+    async fn token(&self, digest: &TokenDigest) -> Result<Option<Token>, RegistryError>;
+
+    /// All tokens, ended ones included, in no order.
+    async fn tokens(&self) -> Result<Vec<Token>, RegistryError>;
+
+    /// What is known of a request that is carried out once.
+    async fn occasion(&self, id: &OccasionId) -> Result<Option<Occasion>, RegistryError>;
+
+    /// All such requests that are remembered, in no order.
+    async fn occasions(&self) -> Result<Vec<(OccasionId, Timestamp)>, RegistryError>;
 
     /// Writes, if the version is still the one that was read; durable when it
     /// returns.

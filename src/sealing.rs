@@ -1,6 +1,6 @@
-//! Product secrets at rest: XChaCha20-Poly1305, each bound to the product and
-//! slot it belongs to, so that a sealed secret moved to another row opens
-//! nowhere.
+//! Secrets at rest: XChaCha20-Poly1305, each bound to what it belongs to (a
+//! product's to the product and slot), so that a sealed secret moved to another
+//! row opens nowhere.
 //!
 //! The key lives in a file of its own that backups leave out; this module
 //! never sees a path.
@@ -48,21 +48,11 @@ impl SealingKey {
         generation: u32,
         entropy: &dyn Entropy,
     ) -> SealedSecret {
-        let mut nonce = [0; 24];
-        entropy.fill(&mut nonce);
-        let payload = Payload {
-            msg: secret.expose_bytes(),
-            aad: &binding(product, generation),
-        };
-        #[expect(
-            clippy::expect_used,
-            reason = "sealing fails only beyond 256 GiB; a secret has 20 bytes"
-        )]
-        let ciphertext = self
-            .cipher()
-            .encrypt(XNonce::from_slice(&nonce), payload)
-            .expect("20 bytes can be sealed");
-        SealedSecret { nonce, ciphertext }
+        self.seal_bytes(
+            secret.expose_bytes(),
+            &binding(product, generation),
+            entropy,
+        )
     }
 
     /// Opens what [`seal`](Self::seal) closed for the same product and generation.
@@ -72,17 +62,46 @@ impl SealingKey {
         product: &ProductId,
         generation: u32,
     ) -> Result<ProductSecret, UnsealError> {
-        let payload = Payload {
-            msg: &sealed.ciphertext,
-            aad: &binding(product, generation),
-        };
-        let bytes = self
-            .cipher()
-            .decrypt(XNonce::from_slice(&sealed.nonce), payload)
-            .map(Zeroizing::new)
-            .map_err(|_| UnsealError)?;
+        let bytes = self.unseal_bytes(sealed, &binding(product, generation))?;
         let bytes: [u8; 20] = bytes.as_slice().try_into().map_err(|_| UnsealError)?;
         Ok(ProductSecret::from_bytes(bytes))
+    }
+
+    /// Seals bytes for whoever asks with the same words again.
+    pub(crate) fn seal_bytes(
+        &self,
+        bytes: &[u8],
+        bound_to: &[u8],
+        entropy: &dyn Entropy,
+    ) -> SealedSecret {
+        let mut nonce = [0; 24];
+        entropy.fill(&mut nonce);
+        let payload = Payload {
+            msg: bytes,
+            aad: bound_to,
+        };
+        #[expect(clippy::expect_used, reason = "sealing fails only beyond 256 GiB")]
+        let ciphertext = self
+            .cipher()
+            .encrypt(XNonce::from_slice(&nonce), payload)
+            .expect("so few bytes can be sealed");
+        SealedSecret { nonce, ciphertext }
+    }
+
+    /// Opens what [`seal_bytes`](Self::seal_bytes) closed with these words.
+    pub(crate) fn unseal_bytes(
+        &self,
+        sealed: &SealedSecret,
+        bound_to: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, UnsealError> {
+        let payload = Payload {
+            msg: &sealed.ciphertext,
+            aad: bound_to,
+        };
+        self.cipher()
+            .decrypt(XNonce::from_slice(&sealed.nonce), payload)
+            .map(Zeroizing::new)
+            .map_err(|_| UnsealError)
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
@@ -96,11 +115,11 @@ impl fmt::Debug for SealingKey {
     }
 }
 
-/// A product secret that only the registry's [`SealingKey`] opens.
+/// A secret that only the registry's [`SealingKey`] opens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedSecret {
     nonce: [u8; 24],
-    /// 20 bytes of secret and a 16-byte tag.
+    /// The secret's bytes and a 16-byte tag.
     ciphertext: Vec<u8>,
 }
 

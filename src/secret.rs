@@ -12,6 +12,7 @@ use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::entropy::{Entropy, url_safe};
+use crate::token;
 
 /// Why a text is not a secret. Says nothing of the text itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -77,19 +78,28 @@ impl ApiKey {
     /// How long an API key is, in characters.
     pub const LENGTH: usize = 48;
 
-    /// Draws a new key.
+    /// Draws a new key. It never begins as an operator's token does.
     pub fn generate(entropy: &dyn Entropy) -> Self {
-        Self(url_safe(entropy, Self::LENGTH).to_string())
+        loop {
+            let key = url_safe(entropy, Self::LENGTH);
+            if !key.starts_with(token::PREFIX) {
+                return Self(key.to_string());
+            }
+        }
     }
 
     /// Reads a key that a peer presented.
     pub fn parse(text: &str) -> Result<Self, InvalidSecret> {
-        let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        if text.len() == Self::LENGTH && text.bytes().all(in_alphabet) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidSecret::ApiKey)
+        match Self::fits(text) && !text.starts_with(token::PREFIX) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(InvalidSecret::ApiKey),
         }
+    }
+
+    /// Whether a text has the length and alphabet of a key.
+    pub(crate) fn fits(text: &str) -> bool {
+        let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        text.len() == Self::LENGTH && text.bytes().all(in_alphabet)
     }
 
     /// What the registry stores and finds the key by.

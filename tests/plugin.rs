@@ -193,6 +193,7 @@ async fn create(provisioner: &Provisioner, secret: &str) -> ProductId {
         name: "lamp".to_owned(),
         secret: Some(ProductSecret::parse(secret).expect("valid")),
         datastreams: Vec::new(),
+        profile: firstwake::Profile::default(),
         reactivation: Reactivation::UntilConfirmed,
         new_datastreams: firstwake::Product::NEW_DATASTREAMS,
     };

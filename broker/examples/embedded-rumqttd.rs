@@ -77,7 +77,8 @@ async fn register(provisioner: &Provisioner) -> anyhow::Result<ActivationCode> {
     let lamp = NewProduct {
         name: "lamp".to_owned(),
         secret: Some(secret),
-        datastreams: vec![DatastreamId::parse("temperature")?],
+        datastreams: vec![DatastreamId::parse("temperature")?.into()],
+        profile: firstwake::Profile::default(),
         reactivation: Reactivation::UntilConfirmed,
         new_datastreams: firstwake::Product::NEW_DATASTREAMS,
     };

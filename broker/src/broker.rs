@@ -1,10 +1,12 @@
 //! What every connection shares.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use firstwake::Provisioner;
 use firstwake::mailbox::Moment;
+use firstwake::{Pace, Proof, Provisioner, Refusal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,6 +18,9 @@ use crate::keep::Seats;
 use crate::limits::Limits;
 use crate::sessions::Sessions;
 use crate::wills::Wills;
+
+/// How long a source that fails too often waits for each answer.
+const SLOWLY: Duration = Duration::from_secs(3);
 
 /// The running broker, as its sessions see it.
 pub(crate) struct Broker {
@@ -52,6 +57,18 @@ impl Connections {
 }
 
 impl Broker {
+    /// Whoever fails too often waits for each answer; `None` if there is no
+    /// room to wait. Who proved a secret never does.
+    pub(crate) async fn take_time(&self, refusal: Refusal, source: IpAddr) -> Option<()> {
+        let pace = self.provisioner.pace(source, self.clock.now());
+        if refusal.proof() == Proof::Proved || pace == Pace::AtOnce {
+            return Some(());
+        }
+        let _place = self.gate.delay()?;
+        let slowly = tokio::time::sleep(SLOWLY);
+        self.stopping.run_until_cancelled(slowly).await
+    }
+
     /// The way for messages to devices.
     pub(crate) fn downlink(&self) -> Dispatch<'_> {
         Dispatch {

@@ -40,7 +40,7 @@ struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// Run the server until it is told to stop
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Show what this is: a server, thousands of simulated devices, an operator
     Demo(demo::Args),
     /// Kinds of devices

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 pub(crate) use file::File;
-use file::Mqtts;
+use file::{Https, Mqtts};
 
 use crate::certificate::Files;
 use crate::limits::Limits;
@@ -31,6 +31,9 @@ const MQTT: Where = at(Ipv4Addr::LOCALHOST, 1883);
 const MQTTS: Where = at(Ipv4Addr::UNSPECIFIED, 8883);
 const WEBSOCKET: Where = at(Ipv4Addr::LOCALHOST, 8083);
 const WEBSOCKETS: Where = at(Ipv4Addr::UNSPECIFIED, 8084);
+const HTTP: Where = at(Ipv4Addr::LOCALHOST, 8080);
+const HTTPS: Where = at(Ipv4Addr::UNSPECIFIED, 8443);
+const XIVELY: Where = at(Ipv4Addr::LOCALHOST, 8081);
 
 const fn at(ip: Ipv4Addr, port: u16) -> Where {
     Where::At(SocketAddr::V4(SocketAddrV4::new(ip, port)))
@@ -58,6 +61,12 @@ pub(crate) enum Protocol {
     Mqtts(Files),
     WebSocket(Plaintext, Origins),
     WebSockets(Files, Origins),
+    /// Operators' HTTP: never in the clear but on this machine.
+    Http,
+    /// The same with TLS, and with it what devices ask.
+    Https(Files),
+    /// What devices ask over HTTP, for firmware without TLS.
+    Xively(Plaintext),
 }
 
 /// Where a listener's socket comes from.
@@ -68,7 +77,7 @@ pub(crate) enum Socket {
     Inherited(TcpListener),
 }
 
-/// Where MQTT may be spoken without TLS.
+/// Where devices may be spoken to without TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Plaintext {
     /// Only where nobody listens in.
@@ -107,6 +116,17 @@ pub(crate) struct Options {
     /// Where to listen for MQTT over WebSocket and TLS, at the path /mqtt
     #[arg(long, value_name = "ADDR")]
     pub(crate) wss: Option<Where>,
+    /// Where to listen for HTTP from this machine: the API of operators
+    /// [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<Where>,
+    /// Where to listen for HTTP over TLS: the API of operators, and what
+    /// devices ask under /v2
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) https: Option<Where>,
+    /// Where to listen for HTTP from devices without TLS, under /v2
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) xively: Option<Where>,
     /// The server's certificate with its chain, PEM; read again on SIGHUP and
     /// when it changes
     #[arg(long, value_name = "FILE", requires = "key")]
@@ -114,8 +134,8 @@ pub(crate) struct Options {
     /// The certificate's private key, PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
-    /// Speak MQTT without TLS on an address that is not loopback: whoever
-    /// listens in reads codes and keys
+    /// Speak with devices without TLS on an address that is not loopback:
+    /// whoever listens in reads codes and keys
     #[arg(long)]
     pub(crate) dangerous_plaintext: bool,
 }
@@ -134,6 +154,9 @@ impl Config {
             mqtts,
             websocket,
             websockets,
+            http,
+            https,
+            xively,
             limits,
         } = file;
         let plaintext = |dangerous| match options.dangerous_plaintext || dangerous {
@@ -156,7 +179,7 @@ impl Config {
             }));
         };
 
-        // The one listener that is there without being asked for.
+        // There without being asked for, as is HTTP.
         let mqtt = mqtt.unwrap_or_default();
         let mqtt_sockets = sockets("mqtt", options.mqtt, Some(mqtt.listen.unwrap_or(MQTT)));
         let plain = plaintext(mqtt.dangerous_plaintext);
@@ -184,15 +207,33 @@ impl Config {
         let wss_sockets = sockets("wss", options.wss, listen);
         if !wss_sockets.is_empty() {
             let origins = websockets.origins.clone();
-            let files = named.or(websockets.files()).or(mqtts_files);
+            let files = named.clone().or(websockets.files());
+            let files = files.or(mqtts_files.clone());
             let files = files.context(no_certificate("websockets"))?;
             enter(wss_sockets, Protocol::WebSockets(files, origins));
         }
 
+        let listen = http.unwrap_or_default().listen.unwrap_or(HTTP);
+        enter(sockets("http", options.http, Some(listen)), Protocol::Http);
+
+        let listen = https.as_ref().map(|it| it.listen.unwrap_or(HTTPS));
+        let https_sockets = sockets("https", options.https, listen);
+        if !https_sockets.is_empty() {
+            let files = named.or(https.and_then(Https::files)).or(mqtts_files);
+            let files = files.context(no_certificate("https"))?;
+            enter(https_sockets, Protocol::Https(files));
+        }
+
+        let listen = xively.as_ref().map(|it| it.listen.unwrap_or(XIVELY));
+        let plain = plaintext(xively.unwrap_or_default().dangerous_plaintext);
+        let xively_sockets = sockets("xively", options.xively, listen);
+        enter(xively_sockets, Protocol::Xively(plain));
+
         handed.finish()?;
         if entrances.is_empty() {
             bail!(
-                "there is nothing to listen on: turn a listener on (--mqtt, --mqtts, --ws, --wss)"
+                "there is nothing to listen on: turn a listener on (--mqtt, --mqtts, --ws, --wss, \
+                 --http, --https, --xively)"
             );
         }
         Ok(Self {
@@ -221,21 +262,17 @@ fn no_certificate(section: &str) -> String {
 }
 
 impl Protocol {
-    /// What it is called in what the server prints.
+    /// What it is called in what the server prints; its option is called so
+    /// too.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Mqtt(_) => "mqtt",
             Self::Mqtts(_) => "mqtts",
             Self::WebSocket(..) => "ws",
             Self::WebSockets(..) => "wss",
-        }
-    }
-
-    /// How much may be said in the clear; nothing is where there is TLS.
-    pub(crate) fn plaintext(&self) -> Option<Plaintext> {
-        match self {
-            Self::Mqtt(plaintext) | Self::WebSocket(plaintext, _) => Some(*plaintext),
-            Self::Mqtts(_) | Self::WebSockets(..) => None,
+            Self::Http => "http",
+            Self::Https(_) => "https",
+            Self::Xively(_) => "xively",
         }
     }
 }

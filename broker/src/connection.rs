@@ -7,17 +7,16 @@
 mod admitted;
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstwake::{Pace, Proof};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use self::admitted::admit;
 use crate::broker::Broker;
 use crate::gate::{Courtesy, Pass, Turned};
+use crate::listen::Conversation;
 use crate::mqtt::connack::Rejection;
 use crate::mqtt::opening::{Opening, Progress, Reader};
 use crate::mqtt::packet::Version;
@@ -26,14 +25,41 @@ use crate::wire::Stream;
 
 /// How long a peer may take to read that it is refused.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(2);
-/// How long a source that fails too often waits for each answer.
-const SLOWLY: Duration = Duration::from_secs(3);
 /// How long a peer that is turned away may take for its CONNECT.
 const COURTESY: Duration = Duration::from_secs(1);
 
+/// MQTT, in any version.
+#[derive(Clone, Copy)]
+pub(crate) struct Mqtt;
+
+impl Conversation for Mqtt {
+    fn hold<A, S>(
+        self,
+        arriving: A,
+        pass: Pass,
+        broker: Arc<Broker>,
+    ) -> impl Future<Output = ()> + Send + 'static
+    where
+        A: Future<Output = Option<S>> + Send + 'static,
+        S: Stream,
+    {
+        serve(arriving, pass, broker)
+    }
+
+    fn turn_away<S: Stream>(
+        self,
+        stream: S,
+        turned: Turned,
+        courtesy: Courtesy,
+        broker: Arc<Broker>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        turn_away(stream, turned, courtesy, broker)
+    }
+}
+
 /// Serves one peer until it is gone. It arrives through the handshakes of its
 /// transport, which count as part of its CONNECT.
-pub(crate) async fn serve<A, S>(arriving: A, mut pass: Pass, broker: Arc<Broker>)
+async fn serve<A, S>(arriving: A, mut pass: Pass, broker: Arc<Broker>)
 where
     A: Future<Output = Option<S>>,
     S: Stream,
@@ -52,7 +78,7 @@ where
 /// Tells a peer that may not connect at all why, if it sends its CONNECT at
 /// once. Nothing is checked or looked up for it. Not for a stream that takes a
 /// handshake before its first byte: that is closed.
-pub(crate) async fn turn_away<S: Stream>(
+async fn turn_away<S: Stream>(
     mut stream: S,
     turned: Turned,
     _courtesy: Courtesy,
@@ -91,7 +117,9 @@ async fn open<S: Stream>(
     match outcome {
         Ok(admitted) => admitted.start(stream, &rest, source, broker),
         Err(rejection) => {
-            take_time(rejection, source, broker).await?;
+            if let Rejection::Refused(refusal) = rejection {
+                broker.take_time(refusal, source).await?;
+            }
             reject(stream, rejection, version).await;
             None
         }
@@ -106,21 +134,6 @@ async fn hear<S: Stream>(
     let mut stream = arriving.await?;
     let (opening, rest) = read_connect(&mut stream).await?;
     Some((stream, opening, rest))
-}
-
-/// Whoever fails too often waits for each answer, if there is room to wait.
-/// Who proved a secret never does.
-async fn take_time(rejection: Rejection, source: IpAddr, broker: &Broker) -> Option<()> {
-    let Rejection::Refused(refusal) = rejection else {
-        return Some(());
-    };
-    let pace = broker.provisioner.pace(source, broker.clock.now());
-    if refusal.proof() == Proof::Proved || pace == Pace::AtOnce {
-        return Some(());
-    }
-    let _place = broker.gate.delay()?;
-    let slowly = tokio::time::sleep(SLOWLY);
-    broker.stopping.run_until_cancelled(slowly).await
 }
 
 /// Reads until the first packet is whole.

@@ -17,6 +17,7 @@ mod edge;
 pub mod fuzzing;
 mod gate;
 mod home;
+mod http;
 mod keep;
 mod limits;
 mod listen;

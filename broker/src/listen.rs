@@ -1,7 +1,7 @@
 //! Peers, accepted.
 //!
-//! One loop for every listener; how a peer's bytes travel is a [`Transport`].
-//! The loop does nothing but accept and ask the gate: each connection has a
+//! One loop for every listener; how a peer's bytes travel is a [`Transport`],
+//! and what is spoken over them a [`Conversation`]. The loop does nothing but accept and ask the gate: each connection has a
 //! task of its own, in which handshakes are made, and the loop never waits for
 //! a stranger.
 
@@ -22,7 +22,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::config::Socket;
-use crate::{connection, wire};
+use crate::gate::{Courtesy, Pass, Turned};
+use crate::wire;
 
 /// Connections that the kernel may hold before they are accepted; it cuts this
 /// to `net.core.somaxconn`. The usual 128 would lose SYNs in a storm.
@@ -32,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// How a peer's bytes travel over TCP.
 pub(crate) trait Transport: Send + Sync + 'static {
-    /// What carries MQTT in the end.
+    /// What carries the conversation in the end.
     type Stream: wire::Stream;
     /// The handshakes until then; `None` is a peer that failed one.
     type Arriving: Future<Output = Option<Self::Stream>> + Send + 'static;
@@ -41,11 +42,36 @@ pub(crate) trait Transport: Send + Sync + 'static {
     /// whoever awaits the future.
     fn arrive(&self, tcp: TcpStream) -> Self::Arriving;
 
-    /// The connection itself, if MQTT is spoken on it without any handshake: a
-    /// peer that may not connect can then be told so.
+    /// The connection itself, if it carries the conversation without any
+    /// handshake: a peer that may not connect can then be told so.
     fn at_once(&self, _: TcpStream) -> Option<TcpStream> {
         None
     }
+}
+
+/// What is spoken with a peer, whatever carries it.
+pub(crate) trait Conversation: Clone + Send + 'static {
+    /// Serves one peer until it is gone. It arrives through the handshakes of
+    /// its transport.
+    fn hold<A, S>(
+        self,
+        arriving: A,
+        pass: Pass,
+        broker: Arc<Broker>,
+    ) -> impl Future<Output = ()> + Send + 'static
+    where
+        A: Future<Output = Option<S>> + Send + 'static,
+        S: wire::Stream;
+
+    /// Tells a peer that may not connect at all why. Nothing is checked or
+    /// looked up for it.
+    fn turn_away<S: wire::Stream>(
+        self,
+        stream: S,
+        turned: Turned,
+        courtesy: Courtesy,
+        broker: Arc<Broker>,
+    ) -> impl Future<Output = ()> + Send + 'static;
 }
 
 /// A bound listener that does not accept yet.
@@ -77,6 +103,7 @@ impl Listener {
     pub(crate) async fn serve(
         self,
         transport: impl Transport,
+        conversation: impl Conversation,
         broker: Arc<Broker>,
         connections: TaskTracker,
     ) {
@@ -96,7 +123,7 @@ impl Listener {
                 Ok(pass) => {
                     let arriving = arrive(tcp, Arc::clone(&transport), first_byte);
                     let broker = Arc::clone(&broker);
-                    connections.spawn(connection::serve(arriving, pass, broker));
+                    connections.spawn(conversation.clone().hold(arriving, pass, broker));
                 }
                 Err(turned) => {
                     let refusal = turned.refusal();
@@ -105,7 +132,8 @@ impl Listener {
                         && let Some(courtesy) = broker.gate.courtesy(source)
                     {
                         let broker = Arc::clone(&broker);
-                        let told = connection::turn_away(stream, turned, courtesy, broker);
+                        let conversation = conversation.clone();
+                        let told = conversation.turn_away(stream, turned, courtesy, broker);
                         connections.spawn(told);
                     }
                 }

@@ -44,7 +44,7 @@ impl Sockets {
         if let Some((name, _)) = self.0.first() {
             bail!(
                 "a socket was handed over as \"{name}\": \
-                 use FileDescriptorName= mqtt, mqtts, ws or wss"
+                 use FileDescriptorName= mqtt, mqtts, ws, wss, http, https or xively"
             );
         }
         Ok(())

@@ -71,15 +71,22 @@ async fn expire_round(broker: &Broker) -> Result<(), RegistryError> {
     }
 }
 
-/// Forgets bans that have ended. They no longer held before: this is for tidy
-/// lists only.
-pub(crate) async fn drop_ended_bans(broker: Arc<Broker>) {
+/// Removes what has ended by itself. None of it held any more, but for
+/// sessions that were opened with a token: those end here.
+pub(crate) async fn drop_ended(broker: Arc<Broker>) {
     let mut minute = interval(Duration::from_secs(60));
     minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         minute.tick().await;
-        if let Err(error) = broker.provisioner.drop_ended_bans(broker.clock.now()).await {
-            tracing::warn!(%error, "bans that have ended could not be removed");
+        let (provisioner, now) = (&broker.provisioner, broker.clock.now());
+        for dropped in [
+            provisioner.drop_ended_bans(now).await,
+            provisioner.drop_expired_tokens(now).await,
+            provisioner.forget_old_requests(now).await,
+        ] {
+            if let Err(error) = dropped {
+                tracing::warn!(%error, "what has ended could not be removed");
+            }
         }
     }
 }
@@ -126,9 +133,12 @@ fn ends_sessions(kind: &EventKind) -> bool {
             | EventKind::DeviceQuarantined
             | EventKind::DeviceRevoked
             | EventKind::DeviceReset
+            | EventKind::DeviceRemoved
+            | EventKind::DeviceRenamed { .. }
             | EventKind::KeyEnded { .. }
             | EventKind::OperatorAdded { .. }
             | EventKind::OperatorRemoved
+            | EventKind::TokenRemoved { .. }
             | EventKind::ProductBlocked { .. }
             | EventKind::SourceBanned { .. }
     )

@@ -115,7 +115,8 @@ class Programs:
 
     def serve(self, data, *more):
         quiet = {**os.environ, "FIRSTWAKE_LOG": "warn"}
-        return Child([self.firstwake, "serve", "--data-dir", data, "--mqtt", "127.0.0.1:0", *more], env=quiet)
+        listeners = ["--mqtt", "127.0.0.1:0", "--http", "off"]
+        return Child([self.firstwake, "serve", "--data-dir", data, *listeners, *more], env=quiet)
 
     @contextlib.contextmanager
     def server(self, data):

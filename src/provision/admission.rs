@@ -9,6 +9,7 @@ use crate::refusal::Refusal;
 use crate::registry::RegistryError;
 use crate::rights::Rights;
 use crate::secret::{ApiKey, KeyDigest};
+use crate::token::TokenDigest;
 
 /// Who was let in, and as what.
 #[derive(Debug)]
@@ -84,15 +85,18 @@ pub struct OperatorLogin {
     role: Role,
     rights: Rights,
     version: u64,
+    /// What it showed in place of its password.
+    token: Option<TokenDigest>,
 }
 
 impl OperatorLogin {
-    pub(super) fn of(operator: &Operator) -> Self {
+    pub(super) fn of(operator: &Operator, token: Option<TokenDigest>) -> Self {
         Self {
             name: operator.name.clone(),
             role: operator.role,
             rights: Rights::of(operator),
             version: operator.version,
+            token,
         }
     }
 
@@ -109,6 +113,10 @@ impl OperatorLogin {
     /// What it may publish and subscribe.
     pub fn rights(&self) -> &Rights {
         &self.rights
+    }
+
+    pub(super) fn token(&self) -> Option<&TokenDigest> {
+        self.token.as_ref()
     }
 
     pub(super) fn version(&self) -> u64 {

@@ -20,6 +20,7 @@ use crate::registry::{Commit, RegistryError, Write};
 use crate::secret::ApiKey;
 use crate::source::Source;
 use crate::throttle::Pace;
+use crate::token::OperatorToken;
 
 /// What a peer showed when it connected.
 #[derive(Clone, Copy)]
@@ -55,25 +56,33 @@ impl Provisioner {
                 self.admit_operator(username, password, attempt.source, now)
                     .await
             }
+            Credential::OperatorToken { username, token } => {
+                self.admit_token(username, &token, now).await
+            }
             // No product takes signed logins yet, so none can hold.
             Credential::Token { .. } => Err(Refusal::TokenInvalid.into()),
             Credential::Nothing => Err(Refusal::NoCredentials.into()),
             Credential::Malformed => Err(Refusal::Malformed.into()),
         };
         if let Err(NotAdmitted::Refused(refusal)) = admitted {
-            self.totals.refused.fetch_add(1, Ordering::Relaxed);
-            if refusal.proof() == Proof::Unproved {
-                self.refusals.count(attempt.source, refusal);
-                // What the server itself is short of is no failure of a peer.
-                if !matches!(
-                    refusal,
-                    Refusal::Banned | Refusal::Overloaded | Refusal::Throttled
-                ) {
-                    self.failures.note(Source::from(attempt.source), now);
-                }
-            }
+            self.count_refusal(refusal, attempt.source, now);
         }
         admitted
+    }
+
+    /// Counts somebody who was not let in; failures make a source slow.
+    pub(super) fn count_refusal(&self, refusal: Refusal, source: IpAddr, now: Timestamp) {
+        self.totals.refused.fetch_add(1, Ordering::Relaxed);
+        if refusal.proof() == Proof::Unproved {
+            self.refusals.count(source, refusal);
+            // What the server itself is short of is no failure of a peer.
+            if !matches!(
+                refusal,
+                Refusal::Banned | Refusal::Overloaded | Refusal::Throttled
+            ) {
+                self.failures.note(Source::from(source), now);
+            }
+        }
     }
 
     /// Whether an admission still holds. A session asks once more after it can
@@ -103,8 +112,14 @@ impl Provisioner {
         Ok(decide::may_stay_with(&device, &product.record, &login.key)?)
     }
 
-    /// Whether an operator is still there, with the rights it logged in with.
+    /// Whether an operator is still there, with the rights it logged in with,
+    /// and its token, if it used one.
     pub async fn recheck_operator(&self, login: &OperatorLogin) -> Result<(), NotAdmitted> {
+        if let Some(digest) = login.token()
+            && self.registry.token(digest).await?.is_none()
+        {
+            return Err(Refusal::WrongOperator.into());
+        }
         match self.registry.operator(login.name()).await? {
             Some(operator) if operator.version == login.version() => Ok(()),
             _ => Err(Refusal::WrongOperator.into()),
@@ -170,7 +185,7 @@ impl Provisioner {
         Err(refusal.into())
     }
 
-    async fn admit_key(
+    pub(super) async fn admit_key(
         &self,
         username: Option<&str>,
         key: &ApiKey,
@@ -255,7 +270,7 @@ impl Provisioner {
         .await
         .map_err(|_| ended("the server is stopping"))?;
         if right {
-            return Ok(Admission::Operator(OperatorLogin::of(&operator)));
+            return Ok(Admission::Operator(OperatorLogin::of(&operator, None)));
         }
         if let Some(count) = self.folded.due(Folding::Operator(name.clone()), now) {
             self.note(NewEvent {
@@ -266,6 +281,28 @@ impl Provisioner {
             .await;
         }
         Err(Refusal::WrongOperator.into())
+    }
+
+    async fn admit_token(
+        &self,
+        username: Option<&str>,
+        token: &OperatorToken,
+        now: Timestamp,
+    ) -> Result<Admission, NotAdmitted> {
+        let digest = token.digest();
+        let found = self.registry.token(&digest).await?;
+        let found = found.filter(|token| token.is_live(now));
+        let token = found.ok_or(Refusal::WrongOperator)?;
+        if username.is_some_and(|name| name != token.operator.as_str()) {
+            return Err(Refusal::WrongOperator.into());
+        }
+        match self.registry.operator(&token.operator).await? {
+            Some(operator) => {
+                let login = OperatorLogin::of(&operator, Some(digest));
+                Ok(Admission::Operator(login))
+            }
+            None => Err(Refusal::WrongOperator.into()),
+        }
     }
 
     /// Devices that a name may mean, with their products.

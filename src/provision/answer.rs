@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::identity::{FeedId, ProductId, Serial};
-use crate::product::DatastreamId;
+use crate::product::{Datastream, DatastreamId};
 use crate::secret::ApiKey;
 
 /// A request that is not JSON of the expected shape.
@@ -30,6 +30,16 @@ pub enum Detail {
     Full,
 }
 
+/// How the answer is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AnswerFormat {
+    /// One JSON object.
+    #[default]
+    Json,
+    /// `KEY,FEED_ID,COUNT,NAME…` on one line without an end.
+    Csv,
+}
+
 /// What a device may ask with its request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProvisionRequest {
@@ -37,6 +47,8 @@ pub struct ProvisionRequest {
     pub detail: Detail,
     /// Echoed in the answer.
     pub nonce: Option<String>,
+    /// How the answer is written.
+    pub format: AnswerFormat,
 }
 
 impl ProvisionRequest {
@@ -69,6 +81,7 @@ impl ProvisionRequest {
                 Detail::Brief
             },
             nonce: wire.nonce,
+            format: AnswerFormat::Json,
         })
     }
 }
@@ -80,11 +93,33 @@ pub struct Answer(Vec<u8>);
 impl Answer {
     /// The answer that hands over credentials.
     pub(super) fn handover(handover: &Handover<'_>, request: &ProvisionRequest) -> Self {
+        match request.format {
+            AnswerFormat::Json => Self::json(handover, request),
+            AnswerFormat::Csv => Self::csv(handover),
+        }
+    }
+
+    /// No field holds a comma or a quote, so nothing is quoted.
+    fn csv(handover: &Handover<'_>) -> Self {
+        let mut line = zeroize::Zeroizing::new(handover.key.expose().to_owned());
+        line.push_str(&format!(
+            ",{},{}",
+            handover.feed,
+            handover.datastreams.len()
+        ));
+        for datastream in handover.datastreams {
+            line.push(',');
+            line.push_str(datastream.id.as_str());
+        }
+        Self(line.as_bytes().to_vec())
+    }
+
+    fn json(handover: &Handover<'_>, request: &ProvisionRequest) -> Self {
         #[derive(Serialize)]
         struct Wire<'a> {
             apikey: &'a str,
             feed_id: FeedId,
-            datastreams: &'a [DatastreamId],
+            datastreams: Vec<&'a DatastreamId>,
             #[serde(flatten)]
             details: Option<Details<'a>>,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,7 +141,7 @@ impl Answer {
         Self::of(&Wire {
             apikey: handover.key.expose(),
             feed_id: handover.feed,
-            datastreams: handover.datastreams,
+            datastreams: handover.datastreams.iter().map(|one| &one.id).collect(),
             details,
             nonce: request.nonce.as_deref(),
         })
@@ -149,7 +184,7 @@ impl fmt::Debug for Answer {
 pub(super) struct Handover<'a> {
     pub(super) key: &'a ApiKey,
     pub(super) feed: FeedId,
-    pub(super) datastreams: &'a [DatastreamId],
+    pub(super) datastreams: &'a [Datastream],
     pub(super) serial: &'a Serial,
     pub(super) product: &'a ProductId,
     pub(super) now: Timestamp,
@@ -166,7 +201,7 @@ mod tests {
             &Handover {
                 key: &ApiKey::parse(KEY).expect("valid"),
                 feed: FeedId::new(123_456).expect("valid"),
-                datastreams: &[DatastreamId::parse("temperature").expect("valid")],
+                datastreams: &[DatastreamId::parse("temperature").expect("valid").into()],
                 serial: &Serial::parse("S1").expect("valid"),
                 product: &ProductId::parse("abcdefghijklmnopqrst").expect("valid"),
                 now: Timestamp::from_millis(0),
@@ -182,6 +217,15 @@ mod tests {
             answer(&ProvisionRequest::default()),
             format!(r#"{{"apikey":"{KEY}","feed_id":123456,"datastreams":["temperature"]}}"#)
         );
+    }
+
+    #[test]
+    fn csv_is_one_line_without_an_end() {
+        let request = ProvisionRequest {
+            format: AnswerFormat::Csv,
+            ..ProvisionRequest::default()
+        };
+        assert_eq!(answer(&request), format!("{KEY},123456,1,temperature"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! used least is forgotten first. Successes are not kept here, the registry
 //! has them.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,9 +14,12 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::identity::FeedId;
 use crate::refusal::Refusal;
+use crate::secret::CodeDigest;
 
 /// Devices that attempts are kept for.
 const DEVICES: usize = 16_384;
+/// Codes that nobody has which are remembered.
+const CODES: usize = 4096;
 /// Attempts kept for each.
 const EACH: usize = 8;
 
@@ -36,12 +40,15 @@ type Recent = Arc<Mutex<Vec<RefusedAttempt>>>;
 
 pub(super) struct Attempts {
     recent: Cache<FeedId, Recent>,
+    /// Codes that nobody has, which came without a serial.
+    codes: Cache<CodeDigest, Recent>,
 }
 
 impl Default for Attempts {
     fn default() -> Self {
         Self {
             recent: Cache::new(DEVICES),
+            codes: Cache::new(CODES),
         }
     }
 }
@@ -49,37 +56,55 @@ impl Default for Attempts {
 impl Attempts {
     /// Keeps a refusal; one that repeats the last is counted, not added.
     pub(super) fn keep(&self, feed: FeedId, source: IpAddr, refusal: Refusal, at: Timestamp) {
-        let Ok(recent) = self.recent.get_or_insert_with(&feed, || {
-            Ok::<_, std::convert::Infallible>(Recent::default())
-        });
-        let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
-        match recent.last_mut() {
-            Some(last) if (last.source, last.refusal) == (source, refusal) => {
-                last.at = at;
-                last.count += 1;
-            }
-            _ => {
-                if recent.len() == EACH {
-                    recent.remove(0);
-                }
-                recent.push(RefusedAttempt {
-                    at,
-                    source,
-                    refusal,
-                    count: 1,
-                });
-            }
-        }
+        let Ok(recent) = self.recent.get_or_insert_with(&feed, empty);
+        note(&recent, source, refusal, at);
+    }
+
+    /// Keeps that a code was shown which nobody has.
+    pub(super) fn keep_code(&self, code: CodeDigest, source: IpAddr, at: Timestamp) {
+        let Ok(recent) = self.codes.get_or_insert_with(&code, empty);
+        // What it would be, if a device turns out to be meant.
+        note(&recent, source, Refusal::CodeFromTextSecret, at);
+    }
+
+    /// What is remembered of a code that nobody has.
+    pub(super) fn of_code(&self, code: &CodeDigest) -> Vec<RefusedAttempt> {
+        self.codes.get(code).map_or_else(Vec::new, |it| copy(&it))
     }
 
     /// What is remembered of a device, the oldest first.
     pub(super) fn of(&self, feed: FeedId) -> Vec<RefusedAttempt> {
-        self.recent.get(&feed).map_or_else(Vec::new, |recent| {
-            recent
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone()
-        })
+        self.recent.get(&feed).map_or_else(Vec::new, |it| copy(&it))
+    }
+}
+
+fn empty() -> Result<Recent, Infallible> {
+    Ok(Recent::default())
+}
+
+fn copy(recent: &Recent) -> Vec<RefusedAttempt> {
+    let recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
+    recent.clone()
+}
+
+fn note(recent: &Recent, source: IpAddr, refusal: Refusal, at: Timestamp) {
+    let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
+    match recent.last_mut() {
+        Some(last) if (last.source, last.refusal) == (source, refusal) => {
+            last.at = at;
+            last.count += 1;
+        }
+        _ => {
+            if recent.len() == EACH {
+                recent.remove(0);
+            }
+            recent.push(RefusedAttempt {
+                at,
+                source,
+                refusal,
+                count: 1,
+            });
+        }
     }
 }
 

@@ -121,6 +121,7 @@ impl Provisioner {
     /// Has decisions follow a product as it is in the registry now.
     pub(super) async fn reload_product(&self, id: &ProductId) -> Result<(), RegistryError> {
         let Some(record) = self.registry.product(id).await? else {
+            self.catalogue.remove(id);
             return Ok(());
         };
         match self.catalogue.put(record) {

@@ -25,7 +25,13 @@ pub struct OpenProduct {
 }
 
 impl OpenProduct {
-    /// The secrets that are accepted now, each with its generation.
+    /// Every secret that the product has, accepted or not.
+    pub(super) fn secrets(&self) -> &[ProductSecret] {
+        &self.secrets
+    }
+
+    /// The secrets that are accepted now, each with its generation, the newest
+    /// first.
     pub(super) fn live(&self, now: Timestamp) -> impl Iterator<Item = (u32, &ProductSecret)> {
         self.record
             .secrets
@@ -82,6 +88,11 @@ impl Catalogue {
             *known = Arc::clone(&product);
         }
         Ok(Arc::clone(&known))
+    }
+
+    /// Forgets a product that is gone.
+    pub(super) fn remove(&self, id: &ProductId) {
+        self.products.remove(id);
     }
 
     /// A product that some device belongs to.

@@ -34,7 +34,7 @@ impl Provisioner {
         datastream: &DatastreamId,
     ) -> Result<Named, NoDatastream> {
         let product = self.catalogue.find(&login.product, &*self.registry).await?;
-        if product.record.datastreams.contains(datastream) {
+        if product.record.names(datastream) {
             return Ok(Named::ByProduct);
         }
         let known = self.registry.datastreams(login.feed).await?;

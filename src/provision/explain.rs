@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::attempts::RefusedAttempt;
 use super::{DeviceError, Provisioner};
 use crate::clock::Timestamp;
+use crate::code::ActivationCode;
 use crate::device::{Device, Lifecycle};
 use crate::identity::DeviceName;
 use crate::product::Reactivation;
@@ -34,7 +35,14 @@ impl Provisioner {
     ) -> Result<Explanation, DeviceError> {
         let device = self.find_device(name).await?;
         let product = self.product_of(&device).await?;
-        let attempts = self.attempts.of(device.feed);
+        let mut attempts = self.attempts.of(device.feed);
+        // Over HTTP a code comes without a serial: nobody knew then whose it
+        // was meant to be.
+        for (_, secret) in product.live(now) {
+            let near_miss = ActivationCode::near_miss(secret, &device.serial);
+            attempts.extend(self.attempts.of_code(&near_miss.digest()));
+        }
+        attempts.sort_by_key(|attempt| attempt.at);
         let mut advice = advice(&device, product.record.reactivation, &attempts, now);
         if device.put_aside().is_none() && device.is_blocked(product.record.block) {
             advice = format!("{}.", Refusal::ProductBlocked.advice());

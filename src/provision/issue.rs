@@ -34,6 +34,15 @@ impl NotIssued {
     }
 }
 
+/// On whose word a key is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grant {
+    /// The device's, with its code: once, unless its product says otherwise.
+    Code,
+    /// An operator's: as often as one likes.
+    Operator,
+}
+
 impl From<NotAdmitted> for NotIssued {
     fn from(error: NotAdmitted) -> Self {
         match error {
@@ -53,6 +62,23 @@ impl Provisioner {
         source: IpAddr,
         now: Timestamp,
     ) -> Result<Answer, NotIssued> {
+        let issued = self
+            .issue_for(activation, Grant::Code, request, source, now)
+            .await;
+        if let Err(NotIssued::Refused(_)) = issued {
+            self.totals.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        issued
+    }
+
+    pub(super) async fn issue_for(
+        &self,
+        activation: &mut Activation,
+        grant: Grant,
+        request: &ProvisionRequest,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Answer, NotIssued> {
         let product = self
             .catalogue
             .find(&activation.product, &*self.registry)
@@ -66,7 +92,7 @@ impl Provisioner {
                 key.clone()
             }
             None => {
-                let key = self.make_key(activation, source, now).await?;
+                let key = self.make_key(activation, grant, source, now).await?;
                 activation.key.insert(key).clone()
             }
         };
@@ -86,14 +112,18 @@ impl Provisioner {
     async fn make_key(
         &self,
         activation: &Activation,
+        grant: Grant,
         source: IpAddr,
         now: Timestamp,
     ) -> Result<ApiKey, NotIssued> {
         loop {
             let (device, product) = self.load(activation.feed).await?;
-            if let Err(refusal) = decide::activation(&device, &product.record, now) {
+            let allowed = match grant {
+                Grant::Code => decide::activation(&device, &product.record, now),
+                Grant::Operator => decide::may_stay(&device, &product.record),
+            };
+            if let Err(refusal) = allowed {
                 self.refuse_proved(&device, source, refusal, now).await;
-                self.totals.refused.fetch_add(1, Ordering::Relaxed);
                 return Err(NotIssued::Refused(refusal));
             }
             let key = ApiKey::generate(&*self.entropy);

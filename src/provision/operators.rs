@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::event::{EventKind, NewEvent, Subject};
 use crate::operator::{InvalidOperator, Operator, OperatorName, PasswordHash, Role};
 use crate::registry::{Commit, RegistryError, Write};
+use crate::token::TokenId;
 use crate::topic::TopicFilter;
 
 /// An operator to be added, or one to be given other rights.
@@ -32,6 +33,15 @@ pub enum OperatorError {
     /// No such operator.
     #[error("there is no operator {0}")]
     Unknown(OperatorName),
+    /// What a token is for, in too many words.
+    #[error("a token's label is at most 128 characters on one line")]
+    Label,
+    /// It has as many tokens as anybody may have.
+    #[error("{0} has 100 tokens: remove those that nobody uses")]
+    TooManyTokens(OperatorName),
+    /// No such token.
+    #[error("there is no token {0}")]
+    UnknownToken(TokenId),
     /// The registry is in trouble.
     #[error(transparent)]
     Registry(#[from] RegistryError),

@@ -6,7 +6,7 @@ use crate::code::ActivationCode;
 use crate::device::{Device, Transition, TransitionError};
 use crate::event::{EventKind, NewEvent, Subject};
 use crate::identity::{DeviceName, ProductId, Serial};
-use crate::product::{Block, DatastreamId, Product, ProductSecretSlot, Reactivation};
+use crate::product::{Block, Datastream, Product, ProductSecretSlot, Profile, Reactivation};
 use crate::registry::{Batch, Commit, Registration, RegistryError, Write};
 use crate::secret::ProductSecret;
 
@@ -22,11 +22,13 @@ pub struct NewProduct {
     /// Its secret, if the factory has one already; otherwise it is drawn.
     pub secret: Option<ProductSecret>,
     /// What its devices are told they may send.
-    pub datastreams: Vec<DatastreamId>,
+    pub datastreams: Vec<Datastream>,
     /// Whether a code works again.
     pub reactivation: Reactivation,
     /// How many further datastreams a device may add.
     pub new_datastreams: u32,
+    /// What people are told about it.
+    pub profile: Profile,
 }
 
 /// What is to be changed of a product; `None` leaves it as it is.
@@ -34,12 +36,15 @@ pub struct NewProduct {
 pub struct ProductChange {
     /// Its name for people.
     pub name: Option<String>,
-    /// What its devices are told they may send.
-    pub datastreams: Option<Vec<DatastreamId>>,
+    /// What its devices are told they may send; one that comes by its name
+    /// alone keeps what is known of it.
+    pub datastreams: Option<Vec<Datastream>>,
     /// Whether a code works again.
     pub reactivation: Option<Reactivation>,
     /// How many further datastreams a device may add.
     pub new_datastreams: Option<u32>,
+    /// What people are told about it.
+    pub profile: Option<Profile>,
 }
 
 /// Why something cannot be done with a product.
@@ -75,6 +80,9 @@ pub enum DeviceError {
         /// Where it is.
         products: Vec<ProductId>,
     },
+    /// Its product has a device of that name.
+    #[error("{0} is there already")]
+    Taken(DeviceName),
     /// It is not of the product that the command is about.
     #[error("{0} is a device of another product")]
     OtherProduct(DeviceName),
@@ -138,6 +146,7 @@ impl Provisioner {
                 block: Block::default(),
                 new_datastreams: new.new_datastreams,
                 created_at: now,
+                profile: new.profile.clone(),
             };
             let event = NewEvent {
                 at: now,
@@ -168,10 +177,13 @@ impl Provisioner {
             let change = change.clone();
             product.name = change.name.unwrap_or_else(|| product.name.clone());
             if let Some(datastreams) = change.datastreams {
-                product.datastreams = datastreams;
+                product.replace_datastreams(datastreams);
             }
             product.reactivation = change.reactivation.unwrap_or(product.reactivation);
             product.new_datastreams = change.new_datastreams.unwrap_or(product.new_datastreams);
+            if let Some(profile) = change.profile {
+                product.profile = profile;
+            }
         })
         .await
     }

@@ -1,6 +1,7 @@
 //! The way in, from credential to key, over the memory store.
 
 mod acts;
+mod one_step;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::device::{Lifecycle, Transition};
 use crate::entropy::counting::Counting;
 use crate::identity::{DeviceName, ProductId, Serial};
 use crate::operator::{OperatorName, Role};
-use crate::product::Reactivation;
+use crate::product::{Profile, Reactivation};
 use crate::refusal::Refusal;
 use crate::registry::Memory;
 
@@ -51,6 +52,7 @@ impl World {
             datastreams: Vec::new(),
             reactivation,
             new_datastreams: 2,
+            profile: Profile::default(),
         };
         let made = self.door.create_product(new, NOW).await.expect("made");
         made.0.id

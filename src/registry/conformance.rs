@@ -2,7 +2,9 @@
 //!
 //! Each check gets a store of its own, empty.
 
+mod feeds;
 mod mailboxes;
+mod removal;
 
 use std::future::Future;
 
@@ -15,7 +17,7 @@ use crate::entropy::counting::Counting;
 use crate::event::{EventKind, NewEvent, Subject};
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::operator::{Operator, OperatorName, Role};
-use crate::product::{Block, DatastreamId, Product, Reactivation};
+use crate::product::{Block, DatastreamId, Product, Profile, Reactivation};
 use crate::secret::{ApiKey, ProductSecret};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -34,6 +36,8 @@ pub(crate) async fn check<R: Registry, F: Future<Output = R>>(open: impl Fn() ->
     events_are_numbered_without_gaps(&open().await).await;
     the_census_counts(&open().await).await;
     mailboxes::check(&open).await;
+    feeds::check(&open).await;
+    removal::check(&open).await;
     bans_come_and_go(&open().await).await;
     new_datastreams_are_bounded(&open().await).await;
 }
@@ -249,6 +253,7 @@ async fn products_and_operators_are_versioned(registry: &impl Registry) {
         block: Block::default(),
         new_datastreams: 3,
         created_at: NOW,
+        profile: Profile::default(),
     };
     let put = |product: Product| registry.commit(Write::Product(product), vec![an_event()]);
     assert_eq!(put(new.clone()).await, Ok(Commit::Done));

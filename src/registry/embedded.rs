@@ -19,13 +19,17 @@ use self::rows::{Rows, Table};
 use self::writer::{Request, Writer};
 use super::{Batch, Census, Commit, Registration, Registry, RegistryError, Write};
 use crate::ban::Ban;
+use crate::clock::Timestamp;
 use crate::device::Device;
 use crate::event::{Event, NewEvent};
+use crate::feed::CurrentValue;
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::mailbox::{Change, Mail, Mailbox, Outcome};
+use crate::once::{Occasion, OccasionId};
 use crate::operator::{Operator, OperatorName};
 use crate::product::{DatastreamId, Product};
 use crate::secret::{CodeDigest, KeyDigest};
+use crate::token::{Token, TokenDigest};
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -189,6 +193,39 @@ impl Registry for Embedded {
 
     async fn census(&self) -> Result<Census, RegistryError> {
         Ok(self.rows()?.counters()?.census)
+    }
+
+    async fn product_census(&self, id: &ProductId) -> Result<Census, RegistryError> {
+        let key = rows::product_census_key(id);
+        Ok(self.rows()?.read(Table::Meta, &key)?.unwrap_or_default())
+    }
+
+    async fn values(&self, feed: FeedId) -> Result<Vec<CurrentValue>, RegistryError> {
+        let found = self.rows()?.under(Table::Mail, &rows::values_key(feed))?;
+        found.into_values().map(|row| rows::decode(&row)).collect()
+    }
+
+    async fn token(&self, digest: &TokenDigest) -> Result<Option<Token>, RegistryError> {
+        self.rows()?.read(Table::Meta, &rows::token_key(digest))
+    }
+
+    async fn tokens(&self) -> Result<Vec<Token>, RegistryError> {
+        self.rows()?.all(rows::TOKENS)
+    }
+
+    async fn occasion(&self, id: &OccasionId) -> Result<Option<Occasion>, RegistryError> {
+        self.rows()?.read(Table::Meta, &rows::occasion_key(id))
+    }
+
+    async fn occasions(&self) -> Result<Vec<(OccasionId, Timestamp)>, RegistryError> {
+        let found = self.rows()?.under(Table::Meta, &[rows::OCCASIONS])?;
+        let each = found.into_iter().map(|(key, row)| {
+            let id = key.get(1..).and_then(|id| id.try_into().ok());
+            let damaged = || RegistryError::Damaged("a request's name".to_owned());
+            let id = OccasionId::from_bytes(id.ok_or_else(damaged)?);
+            Ok((id, rows::decode::<Occasion>(&row)?.at))
+        });
+        each.collect()
     }
 
     async fn commit(&self, write: Write, events: Vec<NewEvent>) -> Result<Commit, RegistryError> {

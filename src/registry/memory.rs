@@ -12,13 +12,17 @@ use tokio::sync::watch;
 
 use super::{Batch, Census, Commit, Registration, Registry, RegistryError, Write};
 use crate::ban::{Ban, Network};
+use crate::clock::Timestamp;
 use crate::device::Device;
 use crate::event::{Event, EventKind, NewEvent};
+use crate::feed::CurrentValue;
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::mailbox::{self, Change, Mail, Mailbox, Outcome};
+use crate::once::{Occasion, OccasionId};
 use crate::operator::{Operator, OperatorName};
 use crate::product::{DatastreamId, Product};
 use crate::secret::{CodeDigest, KeyDigest};
+use crate::token::{Token, TokenDigest};
 
 /// A registry in memory, for tests.
 #[derive(Debug)]
@@ -46,6 +50,10 @@ struct Rows {
     mailboxes: BTreeMap<FeedId, Mailbox>,
     mail: BTreeMap<(FeedId, u64), Mail>,
     configurations: BTreeMap<FeedId, Mail>,
+    values: BTreeMap<(FeedId, DatastreamId), CurrentValue>,
+    tokens: Vec<Token>,
+    occasions: BTreeMap<OccasionId, Occasion>,
+    newest_feed: u32,
 }
 
 /// What is to go wrong.
@@ -158,6 +166,7 @@ impl Rows {
                 if self.operators.remove(&name).is_none() {
                     return Commit::Lost;
                 }
+                self.tokens.retain(|token| token.operator != name);
             }
             Write::Ban(ban) => {
                 self.bans.insert(ban.network, ban);
@@ -177,17 +186,116 @@ impl Rows {
                 feed,
                 datastream,
                 most,
+            } => return self.add_datastreams(feed, vec![datastream], most),
+            Write::Values {
+                feed,
+                values,
+                names,
+                most,
             } => {
-                let names = self.datastreams.entry(feed).or_default();
-                if !names.contains(&datastream) {
-                    if names.len() as u64 >= u64::from(most) {
-                        return Commit::Lost;
+                if self.add_datastreams(feed, names, most) == Commit::Lost {
+                    return Commit::Lost;
+                }
+                for value in values {
+                    let known = self.values.entry((feed, value.datastream.clone()));
+                    let known = known.or_insert_with(|| value.clone());
+                    if known.at <= value.at {
+                        *known = value;
                     }
-                    names.push(datastream);
+                }
+            }
+            Write::RemoveDevice { device, codes: _ } => {
+                let feed = device.feed;
+                match self.devices.get(&feed) {
+                    Some(found) if found.version == device.version => {}
+                    _ => return Commit::Lost,
+                }
+                self.devices.remove(&feed);
+                self.codes
+                    .values_mut()
+                    .for_each(|feeds| feeds.retain(|it| *it != feed));
+                self.datastreams.remove(&feed);
+                self.mailboxes.remove(&feed);
+                self.mail.retain(|(of, _), _| *of != feed);
+                self.configurations.remove(&feed);
+                self.values.retain(|(of, _), _| *of != feed);
+            }
+            Write::RenameDevice {
+                device,
+                serial,
+                ended: _,
+                codes,
+            } => {
+                let feed = device.feed;
+                let mut others = self.devices.values();
+                if others.any(|it| it.product == device.product && it.serial == serial) {
+                    return Commit::Lost;
+                }
+                match self.devices.get_mut(&feed) {
+                    Some(found) if found.version == device.version => {
+                        found.serial = serial;
+                        found.version += 1;
+                    }
+                    _ => return Commit::Lost,
+                }
+                self.codes
+                    .values_mut()
+                    .for_each(|feeds| feeds.retain(|it| *it != feed));
+                for code in codes {
+                    self.codes.entry(code).or_default().push(feed);
+                }
+            }
+            Write::RemoveProduct(product) => {
+                let found = self.products.get(&product.id);
+                let unchanged = found.is_some_and(|found| found.version == product.version);
+                if !unchanged || self.devices.values().any(|it| it.product == product.id) {
+                    return Commit::Lost;
+                }
+                self.products.remove(&product.id);
+            }
+            Write::Token(token) => {
+                self.tokens.retain(|known| known.digest != token.digest);
+                self.tokens.push(token);
+            }
+            Write::RemoveToken(digest) => {
+                let before = self.tokens.len();
+                self.tokens.retain(|known| known.digest != digest);
+                if self.tokens.len() == before {
+                    return Commit::Lost;
+                }
+            }
+            Write::Begin(id, occasion) => {
+                if self.occasions.contains_key(&id) {
+                    return Commit::Lost;
+                }
+                self.occasions.insert(id, occasion);
+            }
+            Write::End(id, occasion) => {
+                self.occasions.insert(id, occasion);
+            }
+            Write::Forget(id) => {
+                if self.occasions.remove(&id).is_none() {
+                    return Commit::Lost;
                 }
             }
             Write::Note => {}
         }
+        Commit::Done
+    }
+
+    /// All of them, or none.
+    fn add_datastreams(&mut self, feed: FeedId, names: Vec<DatastreamId>, most: u32) -> Commit {
+        let mut known = self.datastreams.get(&feed).cloned().unwrap_or_default();
+        let before = known.len();
+        for name in names {
+            if !known.contains(&name) {
+                known.push(name);
+            }
+        }
+        if known.len() > before && known.len() as u64 > u64::from(most) {
+            return Commit::Lost;
+        }
+        self.datastreams.insert(feed, known);
         Commit::Done
     }
 
@@ -223,11 +331,9 @@ impl Rows {
                 outcome.push(Registration::Known(device.feed));
                 continue;
             }
-            // Devices are never removed, so their number names the next feed.
-            let feed = u32::try_from(self.devices.len() + 1)
-                .ok()
-                .and_then(|number| FeedId::new(number).ok())
-                .ok_or(RegistryError::FeedsExhausted)?;
+            let feed = FeedId::new(self.newest_feed + 1);
+            let feed = feed.map_err(|_| RegistryError::FeedsExhausted)?;
+            self.newest_feed = feed.as_u32();
             let device = Device::registered(batch.product.clone(), serial, feed, batch.at);
             self.append(vec![device.event(EventKind::DeviceRegistered, batch.at)]);
             self.devices.insert(feed, device);
@@ -329,6 +435,43 @@ impl Registry for Memory {
             census.add(device.lifecycle());
         }
         Ok(census)
+    }
+
+    async fn product_census(&self, id: &ProductId) -> Result<Census, RegistryError> {
+        let mut census = Census::default();
+        let state = self.lock();
+        let devices = state.live.devices.values();
+        for device in devices.filter(|device| device.product == *id) {
+            census.add(device.lifecycle());
+        }
+        Ok(census)
+    }
+
+    async fn values(&self, feed: FeedId) -> Result<Vec<CurrentValue>, RegistryError> {
+        let state = self.lock();
+        let values = state.live.values.iter();
+        let of_feed = values.filter(|((of, _), _)| *of == feed);
+        Ok(of_feed.map(|(_, value)| value.clone()).collect())
+    }
+
+    async fn token(&self, digest: &TokenDigest) -> Result<Option<Token>, RegistryError> {
+        let state = self.lock();
+        let mut tokens = state.live.tokens.iter();
+        Ok(tokens.find(|token| token.digest == *digest).cloned())
+    }
+
+    async fn tokens(&self) -> Result<Vec<Token>, RegistryError> {
+        Ok(self.lock().live.tokens.clone())
+    }
+
+    async fn occasion(&self, id: &OccasionId) -> Result<Option<Occasion>, RegistryError> {
+        Ok(self.lock().live.occasions.get(id).cloned())
+    }
+
+    async fn occasions(&self) -> Result<Vec<(OccasionId, Timestamp)>, RegistryError> {
+        let state = self.lock();
+        let occasions = state.live.occasions.iter();
+        Ok(occasions.map(|(id, it)| (*id, it.at)).collect())
     }
 
     async fn commit(&self, write: Write, events: Vec<NewEvent>) -> Result<Commit, RegistryError> {

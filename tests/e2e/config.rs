@@ -31,6 +31,14 @@ fn a_wrong_file_is_one_sentence() {
             ["plain MQTT", "[::]:0", "--dangerous-plaintext"],
         ),
         (
+            "[http]\nlisten = '0.0.0.0:0'",
+            ["plain HTTP", "0.0.0.0:0", "--https"],
+        ),
+        (
+            "[xively]\nlisten = '0.0.0.0:0'",
+            ["plain HTTP", "0.0.0.0:0", "--dangerous-plaintext"],
+        ),
+        (
             "[mqtts]\ncertificate = 'c.pem'\nkey = 'k.pem'",
             ["c.pem", "cannot be read", ""],
         ),
@@ -53,6 +61,14 @@ fn each_listener_may_be_the_only_one() {
     let mut broker = TestBroker::launch(directory, "data", &["ws"], &ws);
     broker.terminate();
     assert_eq!(broker.wait().code(), Some(0));
+    for name in ["http", "xively"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let option = format!("--{name}");
+        let only = ["--mqtt", "off", &option, "127.0.0.1:0"];
+        let mut broker = TestBroker::launch(directory, "data", &[name], &only);
+        broker.terminate();
+        assert_eq!(broker.wait().code(), Some(0));
+    }
 }
 
 #[test]

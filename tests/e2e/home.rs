@@ -8,7 +8,7 @@ use crate::support::{TestBroker, Version, command, firstwake};
 #[test]
 fn a_second_server_is_refused_and_names_the_first() {
     let broker = TestBroker::start();
-    let serve = ["serve", "--mqtt", "127.0.0.1:0"];
+    let serve = ["serve", "--mqtt", "127.0.0.1:0", "--http", "off"];
     let refused = broker.cli(&serve).refused();
     let pid = broker.pid().to_string();
     assert!(refused.contains(&format!("process {pid}")), "{refused}");
@@ -42,6 +42,8 @@ fn plain_mqtt_stays_on_loopback_unless_told_otherwise() {
             "serve",
             "--mqtt",
             "0.0.0.0:0",
+            "--http",
+            "off",
             "--dangerous-plaintext",
             "--data-dir",
         ])
@@ -63,7 +65,12 @@ fn a_port_in_use_is_one_sentence() {
     let broker = TestBroker::start();
     let other = tempfile::tempdir().expect("a directory");
     let address = broker.address().to_string();
-    let refused = firstwake(other.path(), &["serve", "--mqtt", &address], "").refused();
+    let refused = firstwake(
+        other.path(),
+        &["serve", "--http", "off", "--mqtt", &address],
+        "",
+    )
+    .refused();
     assert!(refused.contains(&address), "{refused}");
 }
 

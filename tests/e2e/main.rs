@@ -15,6 +15,7 @@
 )]
 
 mod activation;
+mod api;
 mod bans;
 mod blocks;
 mod cli;

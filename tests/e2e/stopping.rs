@@ -217,7 +217,7 @@ fn sockets_that_nobody_takes_are_complained_about() {
     let data_dir = directory.path().join("data");
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     for (names, word) in [("mqtt:mtqq", "\"mtqq\""), ("mqtt:mqtts", "cert dev")] {
-        let mut command = handed(&data_dir, names, [&socket, &socket], &[]);
+        let mut command = handed(&data_dir, names, [&socket, &socket], &["--http", "off"]);
         let status = command.stdout(Stdio::null()).status().expect("it starts");
         assert_eq!(status.code(), Some(1));
         let log = fs::read_to_string(data_dir.with_extension("log")).expect("a log");
@@ -227,7 +227,7 @@ fn sockets_that_nobody_takes_are_complained_about() {
         );
     }
     // Without the names it is as if nothing was handed over.
-    let refused = firstwake(&data_dir, &["serve", "--mqtt", "off"], "").refused();
+    let refused = firstwake(&data_dir, &["serve", "--mqtt", "off", "--http", "off"], "").refused();
     assert!(refused.contains("nothing to listen on"), "{refused}");
 }
 

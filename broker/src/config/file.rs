@@ -22,6 +22,9 @@ pub(crate) struct File {
     pub(super) mqtts: Option<Mqtts>,
     pub(super) websocket: Option<WebSocket>,
     pub(super) websockets: Option<WebSockets>,
+    pub(super) http: Option<Http>,
+    pub(super) https: Option<Https>,
+    pub(super) xively: Option<Xively>,
     pub(super) limits: Limits,
 }
 
@@ -61,6 +64,30 @@ pub(super) struct WebSockets {
     pub(super) origins: Origins,
 }
 
+/// `[http]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Http {
+    pub(super) listen: Option<Where>,
+}
+
+/// `[https]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Https {
+    pub(super) listen: Option<Where>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+/// `[xively]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Xively {
+    pub(super) listen: Option<Where>,
+    pub(super) dangerous_plaintext: bool,
+}
+
 impl Mqtts {
     pub(super) fn files(self) -> Option<Files> {
         files(self.certificate, self.key)
@@ -68,6 +95,12 @@ impl Mqtts {
 }
 
 impl WebSockets {
+    pub(super) fn files(self) -> Option<Files> {
+        files(self.certificate, self.key)
+    }
+}
+
+impl Https {
     pub(super) fn files(self) -> Option<Files> {
         files(self.certificate, self.key)
     }
@@ -112,19 +145,25 @@ impl File {
     fn pairs(&self) -> impl Iterator<Item = (&'static str, &Option<PathBuf>, &Option<PathBuf>)> {
         let mqtts = self.mqtts.as_ref();
         let websockets = self.websockets.as_ref();
-        mqtts
-            .map(|section| ("mqtts", &section.certificate, &section.key))
-            .into_iter()
-            .chain(websockets.map(|section| ("websockets", &section.certificate, &section.key)))
+        let https = self.https.as_ref();
+        let pairs = [
+            mqtts.map(|it| ("mqtts", &it.certificate, &it.key)),
+            websockets.map(|it| ("websockets", &it.certificate, &it.key)),
+            https.map(|it| ("https", &it.certificate, &it.key)),
+        ];
+        pairs.into_iter().flatten()
     }
 
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let mqtts = self.mqtts.as_mut();
         let websockets = self.websockets.as_mut();
-        let mqtts = mqtts.map(|section| [&mut section.certificate, &mut section.key]);
-        let websockets = websockets.map(|section| [&mut section.certificate, &mut section.key]);
-        let both = mqtts.into_iter().chain(websockets);
-        both.flatten().filter_map(Option::as_mut)
+        let https = self.https.as_mut();
+        let pairs = [
+            mqtts.map(|it| [&mut it.certificate, &mut it.key]),
+            websockets.map(|it| [&mut it.certificate, &mut it.key]),
+            https.map(|it| [&mut it.certificate, &mut it.key]),
+        ];
+        pairs.into_iter().flatten().flatten().flatten()
     }
 }
 

@@ -51,7 +51,8 @@ fn the_sample_shows_the_defaults() {
         Sockets::default(),
     );
     let files = "certificate='server.pem'\nkey='server.key'\n";
-    let bare = format!("[mqtts]\n{files}[websocket]\n[websockets]\n{files}");
+    let bare =
+        format!("[mqtts]\n{files}[websocket]\n[websockets]\n{files}[https]\n{files}[xively]");
     let shown = format!("{:?}", shown.expect("the sample is right"));
     assert_eq!(shown, format!("{:?}", config(&bare, &[]).expect("right")));
     // As it lies there, it says nothing.
@@ -88,56 +89,75 @@ fn the_sample_and_the_page_show_every_key() {
 }
 
 #[test]
-fn nothing_said_is_mqtt_on_loopback() {
-    assert_eq!(entrances("", &[]), ["mqtt 127.0.0.1:1883"]);
+fn nothing_said_is_mqtt_and_http_on_loopback() {
+    let (mqtt, http) = ("mqtt 127.0.0.1:1883", "http 127.0.0.1:8080");
+    assert_eq!(entrances("", &[]), [mqtt, http]);
     assert_eq!(
-        entrances("[websocket]", &[]),
-        ["mqtt 127.0.0.1:1883", "ws 127.0.0.1:8083"]
+        entrances("[websocket]\n[xively]", &[]),
+        [mqtt, "ws 127.0.0.1:8083", http, "xively 127.0.0.1:8081"]
     );
     assert_eq!(
-        entrances("[mqtt]\nlisten='off'\n[websocket]", &[]),
+        entrances("[mqtt]\nlisten='off'\n[websocket]", &["--http", "off"]),
         ["ws 127.0.0.1:8083"]
     );
-    assert!(refused("", &["--mqtt", "off"]).contains("nothing to listen on"));
+    assert!(refused("", &["--mqtt", "off", "--http", "off"]).contains("nothing to listen on"));
 }
 
 #[test]
 fn options_override_the_file() {
     let file = "[mqtt]\nlisten='127.0.0.1:1'\n[mqtts]\nlisten='127.0.0.1:2'\ncertificate='c'\nkey='k'\n\
-                [websocket]\nlisten='127.0.0.1:3'\n[websockets]\nlisten='127.0.0.1:4'";
+                [websocket]\nlisten='127.0.0.1:3'\n[websockets]\nlisten='127.0.0.1:4'\n\
+                [http]\nlisten='127.0.0.1:5'\n[https]\nlisten='127.0.0.1:6'\n\
+                [xively]\nlisten='127.0.0.1:7'";
     let all = [
         "mqtt 127.0.0.1:1",
         "mqtts 127.0.0.1:2",
         "ws 127.0.0.1:3",
         "wss 127.0.0.1:4",
+        "http 127.0.0.1:5",
+        "https 127.0.0.1:6",
+        "xively 127.0.0.1:7",
     ];
     assert_eq!(entrances(file, &[]), all);
     let options = [
-        "--mqtt", "off", "--mqtts", "[::]:5", "--ws", "off", "--wss", "[::1]:6",
+        "--mqtt", "off", "--mqtts", "[::]:5", "--ws", "off", "--wss", "[::1]:6", "--http", "off",
+        "--https", "[::]:8", "--xively", "[::1]:9",
     ];
-    assert_eq!(entrances(file, &options), ["mqtts [::]:5", "wss [::1]:6"]);
-    // Those of [mqtts] serve both; an option stands before either.
+    let left = [
+        "mqtts [::]:5",
+        "wss [::1]:6",
+        "https [::]:8",
+        "xively [::1]:9",
+    ];
+    assert_eq!(entrances(file, &options), left);
+    // Those of [mqtts] serve all; an option stands before either.
     let files = |options: &[&str]| {
         let config = config(file, options).expect("right");
         let files = config
             .entrances
             .into_iter()
             .filter_map(|it| match it.protocol {
-                Protocol::Mqtts(files) | Protocol::WebSockets(files, _) => Some(files.key),
+                Protocol::Mqtts(files)
+                | Protocol::WebSockets(files, _)
+                | Protocol::Https(files) => Some(files.key),
                 _ => None,
             });
         files.collect::<Vec<_>>()
     };
-    assert_eq!(files(&[]), [PathBuf::from("k"), "k".into()]);
+    assert_eq!(files(&[]), [PathBuf::from("k"), "k".into(), "k".into()]);
     assert_eq!(
         files(&["--cert", "x", "--key", "y"]),
-        [PathBuf::from("y"), "y".into()]
+        [PathBuf::from("y"), "y".into(), "y".into()]
     );
 }
 
 #[test]
 fn tls_needs_a_certificate() {
-    for options in [["--mqtts", "[::]:1"], ["--wss", "[::]:1"]] {
+    for options in [
+        ["--mqtts", "[::]:1"],
+        ["--wss", "[::]:1"],
+        ["--https", "[::]:1"],
+    ] {
         assert!(refused("", &options).contains("cert dev"));
     }
     assert!(refused("[mqtts]", &[]).contains("under [mqtts]"));

@@ -208,7 +208,7 @@ impl From<Product> for ProductView {
         Self {
             product_id: product.id,
             name: product.name,
-            datastreams: product.datastreams,
+            datastreams: product.datastreams.into_iter().map(|it| it.id).collect(),
             reactivation: product.reactivation,
             new_datastreams: product.new_datastreams,
             blocked: product.block.current.is_some(),

@@ -9,7 +9,7 @@ use anyhow::Result;
 use firstwake::registry::Registration;
 use firstwake::{
     Device, DeviceError, DeviceName, Lifecycle, NewOperator, NewProduct, ProductChange,
-    ProductError, ProductSecret, Timestamp, Transition, TransitionError,
+    ProductError, ProductSecret, Profile, Timestamp, Transition, TransitionError,
 };
 
 use super::request::{Act, OperatorView, Outcome, Reply, Request};
@@ -42,9 +42,10 @@ async fn attempt(request: Request, dispatch: &Dispatch<'_>) -> Result<Reply> {
             let new = NewProduct {
                 name,
                 secret,
-                datastreams,
+                datastreams: datastreams.into_iter().map(Into::into).collect(),
                 reactivation,
                 new_datastreams,
+                profile: Profile::default(),
             };
             let (product, secret) = provisioner.create_product(new, now).await?;
             Reply::ProductCreated {
@@ -61,9 +62,10 @@ async fn attempt(request: Request, dispatch: &Dispatch<'_>) -> Result<Reply> {
         } => {
             let change = ProductChange {
                 name,
-                datastreams,
+                datastreams: datastreams.map(|ids| ids.into_iter().map(Into::into).collect()),
                 reactivation,
                 new_datastreams,
+                profile: None,
             };
             let changed = provisioner.change_product(&product, change, now).await?;
             Reply::Product(changed.into())

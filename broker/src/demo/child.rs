@@ -44,7 +44,7 @@ impl Child {
             .arg("serve")
             .arg("--data-dir")
             .arg(&data_dir)
-            .args(["--mqtt", "127.0.0.1:0"])
+            .args(["--mqtt", "127.0.0.1:0", "--http", "off"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

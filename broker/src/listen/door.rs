@@ -14,6 +14,8 @@ use super::websocket::{Plain, Rules, Secure};
 use crate::broker::Broker;
 use crate::certificate::{Certificate, Files};
 use crate::config::{Entrance, Plaintext, Protocol};
+use crate::connection::Mqtt;
+use crate::http::{Face, Http};
 use crate::limits::Limits;
 use crate::origins::Origins;
 
@@ -29,6 +31,8 @@ enum Way {
     Tls(Tls),
     WebSocket(Plain),
     SecureWebSocket(Secure),
+    Http(Tcp, Face),
+    Https(Tls, Face),
 }
 
 impl Entrance {
@@ -36,13 +40,24 @@ impl Entrance {
     /// said that they need not be.
     pub(crate) fn check(&self) -> Result<()> {
         let address = self.socket.address()?;
-        if !address.ip().is_loopback() && self.protocol.plaintext() == Some(Plaintext::Loopback) {
-            bail!(
-                "plain MQTT on {address} shows codes and keys to whoever listens in: \
-                 use TLS or a loopback address, or accept it with --dangerous-plaintext"
-            );
+        if address.ip().is_loopback() {
+            return Ok(());
         }
-        Ok(())
+        let plain = match &self.protocol {
+            Protocol::Http => bail!(
+                "plain HTTP on {address} shows passwords and tokens to whoever listens in: \
+                 use HTTPS (--https) or a loopback address"
+            ),
+            Protocol::Mqtt(Plaintext::Loopback) | Protocol::WebSocket(Plaintext::Loopback, _) => {
+                "MQTT"
+            }
+            Protocol::Xively(Plaintext::Loopback) => "HTTP",
+            _ => return Ok(()),
+        };
+        bail!(
+            "plain {plain} on {address} shows codes and keys to whoever listens in: \
+             use TLS or a loopback address, or accept it with --dangerous-plaintext"
+        );
     }
 }
 
@@ -70,10 +85,19 @@ impl Door {
                 let tls = Tls::new(certificate(files, certificates)?, Inside::Http)?;
                 Way::SecureWebSocket(Secure(tls, rules(origins)))
             }
+            Protocol::Http => Way::Http(Tcp, Face::Operators),
+            Protocol::Https(files) => {
+                let tls = Tls::new(certificate(files, certificates)?, Inside::Http)?;
+                Way::Https(tls, Face::Everybody)
+            }
+            Protocol::Xively(_) => Way::Http(Tcp, Face::Devices),
         };
         let address = socket.address()?;
-        let listener =
-            Listener::open(socket).with_context(|| format!("{address} cannot be listened on"))?;
+        let listener = Listener::open(socket).with_context(|| {
+            format!(
+                "{address} cannot be listened on (--{name} ADDR takes another, --{name} off none)"
+            )
+        })?;
         Ok(Self {
             name,
             listener,
@@ -91,10 +115,20 @@ impl Door {
         let Self { listener, way, .. } = self;
         let (broker, connections) = (Arc::clone(broker), connections.clone());
         match way {
-            Way::Tcp(way) => services.spawn(listener.serve(way, broker, connections)),
-            Way::Tls(way) => services.spawn(listener.serve(way, broker, connections)),
-            Way::WebSocket(way) => services.spawn(listener.serve(way, broker, connections)),
-            Way::SecureWebSocket(way) => services.spawn(listener.serve(way, broker, connections)),
+            Way::Tcp(way) => services.spawn(listener.serve(way, Mqtt, broker, connections)),
+            Way::Tls(way) => services.spawn(listener.serve(way, Mqtt, broker, connections)),
+            Way::WebSocket(way) => services.spawn(listener.serve(way, Mqtt, broker, connections)),
+            Way::SecureWebSocket(way) => {
+                services.spawn(listener.serve(way, Mqtt, broker, connections))
+            }
+            Way::Http(way, face) => {
+                let http = Http::new(face, &broker);
+                services.spawn(listener.serve(way, http, broker, connections))
+            }
+            Way::Https(way, face) => {
+                let http = Http::new(face, &broker);
+                services.spawn(listener.serve(way, http, broker, connections))
+            }
         };
     }
 }

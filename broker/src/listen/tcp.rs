@@ -1,4 +1,4 @@
-//! MQTT over plain TCP: there is no handshake.
+//! Plain TCP: there is no handshake.
 
 use std::future::{Ready, ready};
 

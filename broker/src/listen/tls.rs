@@ -1,4 +1,4 @@
-//! MQTT over TLS 1.2 and 1.3.
+//! TLS 1.2 and 1.3.
 //!
 //! One cryptography provider, named here and nowhere taken from the process.
 //! Returning peers resume: with tickets, which cost the server no memory, or,
@@ -27,7 +27,7 @@ const RESUMABLE: usize = 1024;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Inside {
     Mqtt,
-    /// A WebSocket begins as this.
+    /// A WebSocket begins as this, too.
     Http,
 }
 

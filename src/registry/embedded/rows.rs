@@ -4,6 +4,7 @@
 //! is one format byte and then `postcard`; a reader of a later format can tell
 //! the old rows from the new.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
@@ -17,8 +18,11 @@ use crate::device::Device;
 use crate::event::{Event, NewEvent};
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::mailbox::{Mail, Mailbox};
+use crate::once::OccasionId;
 use crate::operator::OperatorName;
+use crate::product::DatastreamId;
 use crate::secret::{CodeDigest, KeyDigest};
+use crate::token::TokenDigest;
 
 /// The layout of the whole store.
 const FORMAT: u32 = 1;
@@ -29,11 +33,17 @@ pub(super) const PRODUCTS: u8 = b'P';
 pub(super) const OPERATORS: u8 = b'O';
 const MAILBOXES: u8 = b'b';
 pub(super) const BANS: u8 = b'B';
+pub(super) const TOKENS: u8 = b'T';
+pub(super) const OCCASIONS: u8 = b'I';
+const PRODUCT_CENSUS: u8 = b'N';
+/// Stands in the meta table once devices have been counted by product.
+const COUNTED_KEY: &[u8] = b"counted";
 
 /// A keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Table {
-    /// Format, counters, products, operators and bans.
+    /// Format, counters, products, operators, tokens, bans, and requests that
+    /// are carried out once.
     Meta,
     /// Feed → device.
     Devices,
@@ -42,7 +52,8 @@ pub(super) enum Table {
     Index,
     /// Number → event.
     Events,
-    /// Feed → session and configuration; feed and number → mail.
+    /// Feed → session and configuration; feed and number → mail; feed and
+    /// datastream → current value.
     Mail,
 }
 
@@ -97,6 +108,7 @@ impl Rows {
                 batch.commit().map_err(|error| store(error.to_string()))?;
             }
         }
+        rows.count_by_product().map_err(damaged)?;
         let counters = rows.counters().map_err(damaged)?;
         Ok((rows, counters))
     }
@@ -119,6 +131,27 @@ impl Rows {
             mail: table("mail")?,
             database,
         })
+    }
+
+    /// Counts devices by product in a store that was written before that was
+    /// done with every batch.
+    fn count_by_product(&self) -> Result<(), RegistryError> {
+        if self.read::<u32>(Table::Meta, COUNTED_KEY)?.is_some() {
+            return Ok(());
+        }
+        let mut by_product: BTreeMap<ProductId, Census> = BTreeMap::new();
+        for item in self.instant().range::<&[u8], _>(&self.devices, ..) {
+            let device: Device = decode(&item.value().map_err(unavailable)?)?;
+            let lifecycle = device.lifecycle();
+            by_product.entry(device.product).or_default().add(lifecycle);
+        }
+        let mut batch = self.batch();
+        for (product, census) in by_product {
+            let key = product_census_key(&product);
+            self.insert(&mut batch, Table::Meta, &key, encode(&census));
+        }
+        self.insert(&mut batch, Table::Meta, COUNTED_KEY, encode(&1u32));
+        batch.commit().map_err(unavailable)
     }
 
     fn keyspace(&self, table: Table) -> &Keyspace {
@@ -242,6 +275,20 @@ impl Rows {
             .collect()
     }
 
+    /// All rows whose keys begin so, with their keys.
+    pub(super) fn under(
+        &self,
+        table: Table,
+        prefix: &[u8],
+    ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, RegistryError> {
+        let rows = self.instant().prefix(self.keyspace(table), prefix);
+        rows.map(|item| {
+            let (key, row) = item.into_inner().map_err(unavailable)?;
+            Ok((key.to_vec(), row.to_vec()))
+        })
+        .collect()
+    }
+
     /// What waits for a device behind a number. Its mailbox says what that is.
     pub(super) fn mail(
         &self,
@@ -363,6 +410,29 @@ pub(super) fn operator_key(name: &OperatorName) -> Vec<u8> {
 
 pub(super) fn ban_key(network: &Network) -> Vec<u8> {
     tagged(BANS, network.to_string().as_bytes())
+}
+
+pub(super) fn token_key(digest: &TokenDigest) -> Vec<u8> {
+    tagged(TOKENS, digest.as_bytes())
+}
+
+pub(super) fn occasion_key(id: &OccasionId) -> Vec<u8> {
+    tagged(OCCASIONS, id.as_bytes())
+}
+
+pub(super) fn product_census_key(product: &ProductId) -> Vec<u8> {
+    tagged(PRODUCT_CENSUS, product.as_str().as_bytes())
+}
+
+/// Where a feed's values begin.
+pub(super) fn values_key(feed: FeedId) -> Vec<u8> {
+    tagged(b'v', &device_key(feed))
+}
+
+pub(super) fn value_key(feed: FeedId, datastream: &DatastreamId) -> Vec<u8> {
+    let mut key = values_key(feed);
+    key.extend_from_slice(datastream.as_str().as_bytes());
+    key
 }
 
 pub(super) fn datastreams_key(feed: FeedId) -> Vec<u8> {

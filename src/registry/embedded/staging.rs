@@ -4,19 +4,22 @@
 //! Nothing here touches the store but to read; [`Staging::commit`] hands the
 //! whole batch over at once.
 
-use std::collections::HashMap;
+mod devices;
+mod values;
+
+use std::collections::{BTreeMap, HashMap};
 
 use super::super::{Batch, Commit, Registration, RegistryError, Write};
 use super::layout::Row;
 use super::rows::{self, COUNTERS_KEY, Counters, Rows, Table};
 use crate::ban::{Ban, Network};
-use crate::device::Device;
-use crate::event::{EventKind, NewEvent};
+use crate::event::NewEvent;
 use crate::identity::FeedId;
 use crate::mailbox::{self, Change, Mailbox, Outcome};
-use crate::operator::Operator;
-use crate::product::{DatastreamId, Product};
-use crate::secret::KeyDigest;
+use crate::once::Occasion;
+use crate::operator::{Operator, OperatorName};
+use crate::product::Product;
+use crate::token::Token;
 
 /// A batch that has not been written.
 pub(super) struct Staging<'a> {
@@ -103,16 +106,7 @@ impl<'a> Staging<'a> {
             Write::Device(next) => self.replace_device(next)?,
             Write::Product(next) => self.replace_product(next)?,
             Write::Operator(next) => self.replace_operator(next)?,
-            Write::RemoveOperator(name) => {
-                let key = rows::operator_key(&name);
-                match self.read::<Operator>(Table::Meta, &key)? {
-                    Some(_) => {
-                        self.changes.insert((Table::Meta, key), None);
-                        Commit::Done
-                    }
-                    None => Commit::Lost,
-                }
-            }
+            Write::RemoveOperator(name) => self.remove_operator(&name)?,
             Write::Ban(ban) => {
                 self.put(Table::Meta, rows::ban_key(&ban.network), &ban);
                 Commit::Done
@@ -123,7 +117,43 @@ impl<'a> Staging<'a> {
                 feed,
                 datastream,
                 most,
-            } => self.add_datastream(feed, datastream, most)?,
+            } => self.add_datastreams(feed, vec![datastream], most)?,
+            Write::Values {
+                feed,
+                values,
+                names,
+                most,
+            } => self.put_values(feed, &values, names, most)?,
+            Write::RemoveDevice { device, codes } => self.remove_device(&device, &codes)?,
+            Write::RenameDevice {
+                device,
+                serial,
+                ended,
+                codes,
+            } => self.rename_device(&device, serial, &ended, &codes)?,
+            Write::RemoveProduct(product) => self.remove_product(&product)?,
+            Write::Token(token) => {
+                self.put(Table::Meta, rows::token_key(&token.digest), &token);
+                Commit::Done
+            }
+            Write::RemoveToken(digest) => {
+                self.take::<Token>(Table::Meta, rows::token_key(&digest))?
+            }
+            Write::Begin(id, occasion) => {
+                let key = rows::occasion_key(&id);
+                match self.read::<Occasion>(Table::Meta, &key)? {
+                    Some(_) => Commit::Lost,
+                    None => {
+                        self.put(Table::Meta, key, &occasion);
+                        Commit::Done
+                    }
+                }
+            }
+            Write::End(id, occasion) => {
+                self.put(Table::Meta, rows::occasion_key(&id), &occasion);
+                Commit::Done
+            }
+            Write::Forget(id) => self.take::<Occasion>(Table::Meta, rows::occasion_key(&id))?,
             Write::Note => Commit::Done,
         };
         if outcome == Commit::Done {
@@ -132,56 +162,6 @@ impl<'a> Staging<'a> {
             }
         }
         Ok(outcome)
-    }
-
-    fn stage_registrations(&mut self, batch: &Batch) -> Result<Vec<Registration>, RegistryError> {
-        let mut outcome = Vec::with_capacity(batch.serials.len());
-        for (serial, codes) in &batch.serials {
-            let member = rows::member_key(&batch.product, serial.as_str());
-            if let Some(feed) = self.read(Table::Index, &member)? {
-                outcome.push(Registration::Known(feed));
-                continue;
-            }
-            let feed = FeedId::new(self.counters.newest_feed + 1)
-                .map_err(|_| RegistryError::FeedsExhausted)?;
-            self.counters.newest_feed = feed.as_u32();
-            let device = Device::registered(batch.product.clone(), serial.clone(), feed, batch.at);
-            self.counters.census.add(device.lifecycle());
-            self.put(Table::Devices, rows::device_key(feed).to_vec(), &device);
-            self.put(Table::Index, member, &feed);
-            self.add_feed(rows::serial_key(serial), feed)?;
-            for code in codes {
-                self.add_feed(rows::code_key(code), feed)?;
-            }
-            self.append(&device.event(EventKind::DeviceRegistered, batch.at));
-            outcome.push(Registration::New(feed));
-        }
-        Ok(outcome)
-    }
-
-    fn replace_device(&mut self, mut next: Device) -> Result<Commit, RegistryError> {
-        let key = rows::device_key(next.feed).to_vec();
-        let found = match self.read::<Device>(Table::Devices, &key)? {
-            Some(found) if found.version == next.version => found,
-            _ => return Ok(Commit::Lost),
-        };
-        let before: Vec<KeyDigest> = found.key_digests().collect();
-        let after: Vec<KeyDigest> = next.key_digests().collect();
-        for digest in before.iter().filter(|digest| !after.contains(digest)) {
-            self.changes
-                .insert((Table::Index, rows::api_key_key(digest)), None);
-        }
-        for digest in after.iter().filter(|digest| !before.contains(digest)) {
-            self.put(Table::Index, rows::api_key_key(digest), &vec![next.feed]);
-        }
-        self.counters.census.remove(found.lifecycle());
-        self.counters.census.add(next.lifecycle());
-        if found.keeps_mailbox() && !next.keeps_mailbox() {
-            self.remove_mailbox(next.feed)?;
-        }
-        next.version += 1;
-        self.put(Table::Devices, key, &next);
-        Ok(Commit::Done)
     }
 
     fn stage_mailbox(&mut self, feed: FeedId, change: Change) -> Result<Outcome, RegistryError> {
@@ -195,12 +175,11 @@ impl<'a> Staging<'a> {
         if applied.mailbox != found {
             match &applied.mailbox {
                 Some(mailbox) => self.put(Table::Mail, key, mailbox),
-                None => drop(self.changes.insert((Table::Mail, key), None)),
+                None => self.drop_row(Table::Mail, key),
             }
         }
         for number in applied.removed {
-            let key = rows::mail_key(feed, number);
-            self.changes.insert((Table::Mail, key), None);
+            self.drop_row(Table::Mail, rows::mail_key(feed, number));
         }
         if let Some((number, mail)) = &applied.added {
             self.put(Table::Mail, rows::mail_key(feed, *number), mail);
@@ -208,23 +187,10 @@ impl<'a> Staging<'a> {
         let key = rows::configuration_key(feed);
         match &applied.configuration {
             Some(Some(mail)) => self.put(Table::Mail, key, mail),
-            Some(None) => drop(self.changes.insert((Table::Mail, key), None)),
+            Some(None) => self.drop_row(Table::Mail, key),
             None => {}
         }
         Ok(applied.outcome)
-    }
-
-    /// Takes away a device's session and what waits in it.
-    fn remove_mailbox(&mut self, feed: FeedId) -> Result<(), RegistryError> {
-        let key = rows::mailbox_key(feed);
-        if let Some(mailbox) = self.read::<Mailbox>(Table::Mail, &key)? {
-            for number in mailbox.waiting(0) {
-                let key = rows::mail_key(feed, number);
-                self.changes.insert((Table::Mail, key), None);
-            }
-            self.changes.insert((Table::Mail, key), None);
-        }
-        Ok(())
     }
 
     fn replace_product(&mut self, mut next: Product) -> Result<Commit, RegistryError> {
@@ -249,6 +215,31 @@ impl<'a> Staging<'a> {
         Ok(Commit::Done)
     }
 
+    /// Removes an operator, and its tokens with it.
+    fn remove_operator(&mut self, name: &OperatorName) -> Result<Commit, RegistryError> {
+        let taken = self.take::<Operator>(Table::Meta, rows::operator_key(name))?;
+        if taken == Commit::Done {
+            for (key, row) in self.under(Table::Meta, &[rows::TOKENS])? {
+                if rows::decode::<Token>(&row)?.operator == *name {
+                    self.drop_row(Table::Meta, key);
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    fn remove_product(&mut self, product: &Product) -> Result<Commit, RegistryError> {
+        let key = rows::product_key(&product.id);
+        let found: Option<Product> = self.read(Table::Meta, &key)?;
+        let unchanged = found.is_some_and(|found| found.version == product.version);
+        if !unchanged || self.product_census(&product.id)?.total() > 0 {
+            return Ok(Commit::Lost);
+        }
+        self.drop_row(Table::Meta, key);
+        self.drop_row(Table::Meta, rows::product_census_key(&product.id));
+        Ok(Commit::Done)
+    }
+
     fn remove_ban(
         &mut self,
         network: &Network,
@@ -264,32 +255,6 @@ impl<'a> Staging<'a> {
         }
     }
 
-    fn add_datastream(
-        &mut self,
-        feed: FeedId,
-        datastream: DatastreamId,
-        most: u32,
-    ) -> Result<Commit, RegistryError> {
-        let key = rows::datastreams_key(feed);
-        let mut names: Vec<DatastreamId> = self.read(Table::Index, &key)?.unwrap_or_default();
-        if names.contains(&datastream) {
-            return Ok(Commit::Done);
-        }
-        if names.len() as u64 >= u64::from(most) {
-            return Ok(Commit::Lost);
-        }
-        names.push(datastream);
-        self.put(Table::Index, key, &names);
-        Ok(Commit::Done)
-    }
-
-    fn add_feed(&mut self, key: Vec<u8>, feed: FeedId) -> Result<(), RegistryError> {
-        let mut feeds: Vec<FeedId> = self.read(Table::Index, &key)?.unwrap_or_default();
-        feeds.push(feed);
-        self.put(Table::Index, key, &feeds);
-        Ok(())
-    }
-
     fn append(&mut self, event: &NewEvent) {
         self.counters.newest_event += 1;
         let key = rows::event_key(self.counters.newest_event).to_vec();
@@ -298,6 +263,39 @@ impl<'a> Staging<'a> {
 
     fn put<T: Row>(&mut self, table: Table, key: Vec<u8>, value: &T) {
         self.changes.insert((table, key), Some(rows::encode(value)));
+    }
+
+    fn drop_row(&mut self, table: Table, key: Vec<u8>) {
+        self.changes.insert((table, key), None);
+    }
+
+    /// Removes a row; lost if there is none.
+    fn take<T: Row>(&mut self, table: Table, key: Vec<u8>) -> Result<Commit, RegistryError> {
+        Ok(match self.read::<T>(table, &key)? {
+            Some(_) => {
+                self.drop_row(table, key);
+                Commit::Done
+            }
+            None => Commit::Lost,
+        })
+    }
+
+    /// All rows whose keys begin so, this batch's changes included.
+    fn under(
+        &self,
+        table: Table,
+        prefix: &[u8],
+    ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, RegistryError> {
+        let mut found = self.rows.under(table, prefix)?;
+        for ((changed, key), change) in &self.changes {
+            if *changed == table && key.starts_with(prefix) {
+                match change {
+                    Some(row) => found.insert(key.clone(), row.clone()),
+                    None => found.remove(key),
+                };
+            }
+        }
+        Ok(found)
     }
 
     fn read<T: Row>(&self, table: Table, key: &[u8]) -> Result<Option<T>, RegistryError> {

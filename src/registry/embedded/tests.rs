@@ -78,6 +78,30 @@ async fn a_closed_store_is_opened_by_whoever_reads() {
 }
 
 #[tokio::test]
+async fn a_store_that_did_not_count_by_product_is_counted() {
+    let home = tempfile::tempdir().expect("a directory");
+    let first = Embedded::open(home.path()).expect("opens");
+    conformance::register(&first, 0, &["a", "b"]).await;
+    conformance::register(&first, 1, &["a"]).await;
+    drop(first);
+    // As such a store was: neither counts nor the mark that there are any.
+    let (rows, _) = Rows::open(home.path()).expect("opens");
+    let mut batch = rows.batch();
+    rows.remove(&mut batch, Table::Meta, b"counted");
+    for of in [0, 1] {
+        let key = rows::product_census_key(&conformance::product(of));
+        rows.remove(&mut batch, Table::Meta, &key);
+    }
+    batch.commit().expect("written");
+    drop(rows);
+    let again = Embedded::open(home.path()).expect("opens");
+    for (of, count) in [(0, 2), (1, 1)] {
+        let census = again.product_census(&conformance::product(of)).await;
+        assert_eq!(census.map(|census| census.total()), Ok(count));
+    }
+}
+
+#[tokio::test]
 async fn a_newer_format_is_refused() {
     let home = tempfile::tempdir().expect("a directory");
     let (rows, _) = Rows::open(home.path()).expect("opens");

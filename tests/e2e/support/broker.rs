@@ -210,6 +210,10 @@ pub(crate) fn announced(
     command: &mut Command,
     listeners: &[&str],
 ) -> (Child, Vec<(String, SocketAddr)>) {
+    // No port is fixed, and HTTP is there unless somebody says otherwise.
+    if !listeners.contains(&"http") {
+        command.args(["--http", "off"]);
+    }
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()

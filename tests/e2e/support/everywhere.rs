@@ -11,7 +11,7 @@ use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 use super::carriers::{Secure, Socket, secure};
 use super::peer::dial;
-use super::{Connect, Peer, TestBroker, Version, firstwake};
+use super::{Connect, HttpPeer, Peer, TestBroker, Version, firstwake};
 
 /// A way in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +58,13 @@ impl Everywhere {
              [mqtts]\n{any}\ncertificate = 'certificates/server.pem'\n\
              key = 'certificates/server.key'\n\
              [websocket]\n{any}\n{websocket}\n[websockets]\n{any}\n{websocket}\n\
+             [http]\n{any}\n[https]\n{any}\n[xively]\n{any}\n\
              [limits]\n{limits}\n"
         );
         let config = directory.path().join("firstwake.toml");
         fs::write(&config, text).expect("written");
         let config = config.to_str().expect("UTF-8").to_owned();
-        let names = Door::ALL.map(Door::name);
+        let names = [&Door::ALL.map(Door::name)[..], &["http", "https", "xively"]].concat();
         let broker = TestBroker::launch(directory, "data", &names, &["--config", &config]);
         let trust = trust(&certificates, rustls::ALL_VERSIONS);
         Self {
@@ -97,6 +98,12 @@ impl Everywhere {
         let mut peer = self.peer(door, version);
         peer.admit(connect);
         peer
+    }
+
+    /// A connection to what is asked over HTTP with TLS.
+    pub(crate) fn https(&self) -> HttpPeer {
+        let address = self.broker.listens("https");
+        HttpPeer::over(secure(address, &self.trust).expect("TLS"))
     }
 
     /// A TLS connection that trusts the server's authority.

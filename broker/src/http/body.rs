@@ -1,0 +1,90 @@
+//! A request's body: bounded in size and in time, read once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::problem::{Kind, Problem};
+use crate::broker::Broker;
+
+/// Bytes of most bodies at most.
+const MOST: usize = 1024 * 1024;
+/// Bytes of a list of serials or devices: as much as over the control socket.
+const LISTS: usize = 64 * 1024 * 1024;
+/// How long a body may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The bound of most routes.
+pub(crate) fn limit() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(MOST)
+}
+
+/// The bound of routes that take long lists.
+pub(crate) fn limit_of_lists() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(LISTS)
+}
+
+/// The whole body, as it came.
+pub(crate) struct Whole(pub(crate) Bytes);
+
+/// A body of JSON, parsed.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl FromRequest<Arc<Broker>> for Whole {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, broker: &Arc<Broker>) -> Result<Self, Problem> {
+        let read = Bytes::from_request(request, broker);
+        match timeout(DEADLINE, read).await {
+            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Err(rejection)) => Err(refused(&rejection)),
+            Err(_) => {
+                let seconds = DEADLINE.as_secs();
+                let sentence = format!("the body was not here within {seconds} s");
+                Err(Problem::new(Kind::Timeout, sentence))
+            }
+        }
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<Broker>> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, broker: &Arc<Broker>) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::new(
+                Kind::MediaType,
+                "send JSON and say so (Content-Type: application/json)",
+            ));
+        }
+        let Whole(bytes) = Whole::from_request(request, broker).await?;
+        match serde_json::from_slice(&bytes) {
+            Ok(parsed) => Ok(Self(parsed)),
+            Err(error) => Err(Problem::new(
+                Kind::Invalid,
+                format!("the body is not understood: {error}"),
+            )),
+        }
+    }
+}
+
+/// A page elsewhere can have a browser send forms, but not JSON.
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    let kind = kind.and_then(|text| text.split(';').next());
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn refused(rejection: &BytesRejection) -> Problem {
+    if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
+        return Problem::new(Kind::TooLarge, "the body is too large: send it in parts");
+    }
+    Problem::new(Kind::Invalid, "the body did not come whole")
+}
