@@ -50,3 +50,4 @@ mod transports;
 mod uplink;
 mod websocket;
 mod wills;
+mod xively;
