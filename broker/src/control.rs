@@ -6,7 +6,7 @@ pub(crate) mod request;
 pub(crate) mod socket;
 mod steward;
 
-pub(crate) use self::client::{Absent, Control};
+pub(crate) use self::client::{Absent, Control, Unreachable};
 pub(crate) use self::request::{
-    Act, DeviceView, Note, Outcome, ProductView, Reply, Request, Wanted,
+    Act, DeviceView, Note, OperatorView, Outcome, ProductView, Reply, Request, Wanted,
 };

@@ -26,6 +26,7 @@ mod durability;
 mod ending;
 mod events;
 mod flood;
+mod forms;
 mod handover;
 mod home;
 mod hostile;

@@ -94,6 +94,18 @@ impl TestBroker {
         self.cli_with(arguments, "")
     }
 
+    /// What a command answers, as JSON.
+    pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        self.cli(&[arguments, &["--output", "json"]].concat())
+            .json()
+    }
+
+    /// What a command lists, as JSON.
+    pub(crate) fn json_lines(&self, arguments: &[&str]) -> Vec<serde_json::Value> {
+        self.cli(&[arguments, &["--output", "json"]].concat())
+            .json_lines()
+    }
+
     pub(crate) fn cli_with(&self, arguments: &[&str], stdin: &str) -> Done {
         firstwake(&self.data_dir, arguments, stdin)
     }
@@ -171,9 +183,7 @@ impl TestBroker {
 
     /// The audit log.
     pub(crate) fn events(&self) -> Vec<serde_json::Value> {
-        let lines = self.cli(&["events"]).ok();
-        let parse = |line| serde_json::from_str(line).expect("JSON");
-        lines.lines().map(parse).collect()
+        self.json_lines(&["events"])
     }
 }
 
