@@ -25,7 +25,11 @@ import urllib.request
 
 DEADLINE = 30
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Where each protocol is spoken: plain, and over TLS.
 LISTENERS = {"mqtt": "mqtt", "http": "xively"}
+TLS_LISTENERS = {"mqtt": "mqtts", "http": "https"}
+SPEAK_TLS = [("python", "mqtt"), ("python", "http"), ("ruby", "mqtt"), ("ruby", "http"), ("shell", "mqtt"),
+             ("shell", "http"), ("rust", "http")]  # fmt: skip
 KEY = re.compile(r"[A-Za-z0-9_-]{48}")
 VALUE = "21.5"
 
@@ -53,14 +57,19 @@ class Server:
 
     def __init__(self, binary, data):
         self.binary, self.data = binary, data
-        product = json.loads(self.command("product", "create", "examples", "--datastreams", "temperature", "--json"))
+        product = json.loads(self.command("product", "create", "examples", "--datastreams", "temperature", "--output", "json"))
         self.product, self.secret = product["product_id"], product["secret"]
+        certificates = f"{data}/certificates"
+        self.command("cert", "dev", "--dir", certificates)
+        self.authority = f"{certificates}/ca.pem"
         arguments = [binary, "serve", "--data-dir", data, "--http", "off"]
-        for listener in LISTENERS.values():
+        arguments += ["--cert", f"{certificates}/server.pem", "--key", f"{certificates}/server.key"]
+        listeners = [*LISTENERS.values(), *TLS_LISTENERS.values()]
+        for listener in listeners:
             arguments += [f"--{listener}", "127.0.0.1:0"]
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.addresses = {}
-        for _ in LISTENERS:
+        for _ in listeners:
             name, address = self.process.stdout.readline().strip().split(" listening on ")
             host, port = address.rsplit(":", 1)
             self.addresses[name] = (host, int(port))
@@ -172,13 +181,20 @@ class Stage:
     serials = itertools.count()
 
     def __init__(self, server, language, command, protocol, directory):
-        self.server, self.language, self.command = server, language, command
+        self.server, self.language, self.command, self.protocol = server, language, command, protocol
         self.way = Way(protocol, server.addresses[LISTENERS[protocol]])
         # A plus is what topics cannot have as it is.
         self.serial = f"{language}+{protocol}-{next(self.serials)}"
         self.file = pathlib.Path(directory) / "kept" / "device"
         self.code = server.command("code", "--secret", server.secret, "--serial", self.serial).strip()
         self.environment = {"FIRSTWAKE_SECRET": server.secret}
+
+    def over_tls(self):
+        self.way.close()
+        self.way = Way(self.protocol, self.server.addresses[TLS_LISTENERS[self.protocol]])
+        self.way.url = self.way.url.replace("://", "s://")
+        self.environment["FIRSTWAKE_CA"] = self.server.authority
+        return self
 
     def register(self):
         self.server.command("device", "register", self.server.product, self.serial)
@@ -284,6 +300,20 @@ def the_first_time_and_the_second(stage):
 
 
 @story
+def the_first_time_over_tls(stage):
+    stage.register().make_place().over_tls().way.open()
+    stage.run()
+    stage.activated()
+    # A server that nobody vouches for is sent nothing.
+    stage.file.unlink()
+    stage.environment["FIRSTWAKE_CA"] = "/etc/ssl/certs/ca-certificates.crt"
+    awake = stage.start().until("next try")
+    awake.process.kill()
+    expect(not stage.file.exists(), "it trusts anybody")
+    awake.end()
+
+
+@story
 def with_a_code_that_was_burnt_in(stage):
     stage.environment = {"FIRSTWAKE_CODE": stage.code}
     stage.register().make_place().way.open()
@@ -379,6 +409,8 @@ def tell(server, language, command, protocol):
     """All stories of one language over one protocol, one after the other."""
     results = []
     for one in STORIES:
+        if one is the_first_time_over_tls and (language, protocol) not in SPEAK_TLS:
+            continue
         name = f"{language} over {protocol}: {one.__name__.replace('_', ' ')}"
         with tempfile.TemporaryDirectory(prefix="firstwake-examples-") as directory:
             stage = Stage(server, language, command, protocol, directory)
