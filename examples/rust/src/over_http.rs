@@ -48,7 +48,12 @@ impl OverHttp {
         match reply.status() {
             StatusCode::OK => Ok(text),
             StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => Err(No::Unknown),
-            status if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
+            // Of a 403, the words say which of two it is.
+            status
+                if status == StatusCode::TOO_MANY_REQUESTS
+                    || status.is_server_error()
+                    || text.contains("too many requests") =>
+            {
                 Err(No::Later(format!("the server is busy ({status})")))
             }
             status => Err(No::Stop(format!("{status}: {text}"))),
