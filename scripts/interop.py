@@ -62,7 +62,7 @@ class Server:
 
     def __init__(self, binary, data):
         self.binary, self.data = binary, data
-        made = self.command("product", "create", "interop", "--datastreams", "temperature", "--json")
+        made = self.command("product", "create", "interop", "--datastreams", "temperature", "--output", "json")
         product = json.loads(made)
         self.product, self.secret = product["product_id"], product["secret"]
         for name in ("watcher", "alice", "bob"):

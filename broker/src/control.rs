@@ -10,8 +10,8 @@ pub(crate) mod steward;
 pub(crate) mod view;
 pub(crate) mod wish;
 
-pub(crate) use self::client::{Absent, Control};
+pub(crate) use self::client::{Absent, Control, Unreachable};
 pub(crate) use self::declined::{Because, Declined};
 pub(crate) use self::request::{Act, Note, Outcome, Reply, Request, Wanted};
-pub(crate) use self::view::{DeviceView, ExplanationView, ProductView};
+pub(crate) use self::view::{DeviceView, ExplanationView, OperatorView, ProductView};
 pub(crate) use self::wish::{BanWish, DevicesWish, ProductPatch, ProductWish};

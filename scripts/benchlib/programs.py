@@ -109,7 +109,7 @@ class Programs:
 
     def prepare(self, data, *devices):
         """A registry with one product and its devices; returns its secret."""
-        made = json.loads(self.ask(data, "product", "create", "bench", "--datastreams", "temperature", "--json"))
+        made = json.loads(self.ask(data, "product", "create", "bench", "--datastreams", "temperature", "--output", "json"))
         self.ask(data, "device", "register", made["product_id"], *devices)
         return made["secret"]
 
@@ -158,8 +158,8 @@ class Programs:
                 "--serials", serials, "--in-flight", str(in_flight), *more,
             )  # fmt: skip
 
-    def floor(self, serials, in_flight):
-        return self.simulate("floor", "--serials", serials, "--in-flight", str(in_flight))
+    def floor(self, serials, in_flight, *more):
+        return self.simulate("floor", "--serials", serials, "--in-flight", str(in_flight), *more)
 
 
 def listening(child):

@@ -58,7 +58,7 @@ fn a_device_activates_confirms_and_its_code_is_spent() {
                 "activation_refused",
             ]
         );
-        let shown = broker.cli(&["device", "show", SERIAL, "--json"]).json();
+        let shown = broker.json(&["device", "show", SERIAL]);
         assert_eq!(shown["product_id"], product.as_str());
         assert_eq!(shown["feed_id"], credentials.feed);
     }

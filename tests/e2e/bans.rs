@@ -35,7 +35,7 @@ fn a_banned_source_is_out_until_the_ban_is_removed() {
         let said = broker.cli(&add).ok();
         assert_eq!(
             said,
-            format!("{ban}  banned until it is removed  (noise)\n")
+            format!("{ban} is banned until it is removed: noise\n")
         );
         for version in Version::ALL {
             assert_eq!(told(&broker, version), banned(version), "{version:?}");
@@ -45,7 +45,7 @@ fn a_banned_source_is_out_until_the_ban_is_removed() {
         for version in Version::ALL {
             assert_eq!(told(&broker, version), banned(version), "after a restart");
         }
-        let listed = broker.cli(&["ban", "list", "--json"]).json();
+        let listed = broker.json_lines(&["ban", "list"]);
         assert_eq!(listed[0]["network"], ban);
         assert_eq!(listed[0]["reason"], "noise");
         broker.cli(&["ban", "remove", remove]).ok();

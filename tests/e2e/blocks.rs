@@ -26,11 +26,11 @@ fn a_block_spares_its_exceptions_over_a_restart() {
         refused(&broker, version, "S1", &key.key);
         refused(&broker, version, "S3", &code("S3"));
         assert!(broker.works("S2", &spared_key.key));
-        let explained = broker.cli(&["device", "explain", "S1", "--json"]).json();
+        let explained = broker.json(&["device", "explain", "S1"]);
         assert_eq!(explained["product_blocked"], true);
-        let explained = broker.cli(&["device", "explain", "S2", "--json"]).json();
+        let explained = broker.json(&["device", "explain", "S2"]);
         assert_eq!(explained["product_blocked"], false);
-        let shown = broker.cli(&["product", "show", &product, "--json"]).json();
+        let shown = broker.json(&["product", "show", &product]);
         assert_eq!(shown["blocked"], true);
 
         // Another block replaces the list.
@@ -93,7 +93,7 @@ fn what_is_changed_of_a_product_and_nothing_else() {
     broker
         .cli(&[&["product", "change", &product], more.as_slice()].concat())
         .ok();
-    let shown = broker.cli(&["product", "show", &product, "--json"]).json();
+    let shown = broker.json(&["product", "show", &product]);
     assert_eq!(shown["name"], "bulb");
     assert_eq!(shown["reactivation"], "always");
     assert_eq!(shown["new_datastreams"], 3);

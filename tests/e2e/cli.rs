@@ -21,7 +21,7 @@ fn run(data_dir: &Path, arguments: &[&str]) -> Done {
 }
 
 fn create(data_dir: &Path, arguments: &[&str], stdin: &str) -> Value {
-    let create = [&["product", "create"], arguments, &["--json"]].concat();
+    let create = [&["product", "create"], arguments, &["--output", "json"]].concat();
     firstwake(data_dir, &create, stdin).json()
 }
 
@@ -67,7 +67,7 @@ fn products() {
         // Shown only then.
         for arguments in [
             ["product", "list"].as_slice(),
-            &["product", "list", "--json"],
+            &["product", "list", "--output", "json"],
         ] {
             let listed = run(dir, arguments).ok();
             assert!(listed.contains("lamp") && !listed.contains(SECRET));
@@ -105,7 +105,7 @@ fn devices() {
         let from = ["--from", file.to_str().expect("UTF-8")];
         assert_eq!(register(&from, ""), "registered 1, known before 0\n");
 
-        let shown = run(dir, &["device", "show", "S1", "--json"]).json();
+        let shown = run(dir, &["device", "show", "S1", "--output", "json"]).json();
         assert_eq!(
             keys(&shown),
             [
@@ -124,17 +124,17 @@ fn devices() {
         assert_eq!(shown["lifecycle"], "registered");
         assert!(shown["feed_id"].is_u64());
         assert_eq!(
-            run(dir, &["device", "show", "g-001499", "--json"]).status,
+            run(dir, &["device", "show", "g-001499", "--output", "json"]).status,
             0
         );
         assert_eq!(run(dir, &["device", "show", &format!("{id}/-x")]).status, 0);
-        let listed = run(dir, &["device", "list", id, "--json"]).ok();
+        let listed = run(dir, &["device", "list", id, "--output", "json"]).ok();
         assert_eq!(listed.lines().count(), 1507);
 
         let lifecycle = |act: &str, more: &[&str], expected: &str| {
             let arguments = [&["device", act, "S1"], more].concat();
             assert_eq!(run(dir, &arguments).ok(), format!("S1 is {expected}\n"));
-            let shown = run(dir, &["device", "show", "S1", "--json"]).json();
+            let shown = run(dir, &["device", "show", "S1", "--output", "json"]).json();
             assert_eq!(shown["lifecycle"], expected, "{act}");
         };
         lifecycle("suspend", &[], "suspended");
@@ -186,7 +186,10 @@ fn a_serial_of_two_products_has_to_be_named_in_full() {
         }
         run(dir, &["device", "suspend", &format!("{}/S1", ids[0])]).ok();
         let of = |id: &str| {
-            let shown = run(dir, &["device", "show", &format!("{id}/S1"), "--json"]);
+            let shown = run(
+                dir,
+                &["device", "show", &format!("{id}/S1"), "--output", "json"],
+            );
             shown.json()["lifecycle"].clone()
         };
         assert_eq!(
@@ -212,11 +215,11 @@ fn operators() {
             "app/+",
         ];
         add("ops", &filters, &format!("{PASSWORD}\n")).ok();
-        let listed = run(dir, &["operator", "list"]).ok();
-        assert!(
-            listed.contains("ops  viewer  publish app/#  subscribe app/+"),
-            "{listed}"
-        );
+        let listed = run(dir, &["operator", "list", "--output", "json"]).json_lines();
+        let ops = json!({
+            "name": "ops", "role": "viewer", "publish": ["app/#"], "subscribe": ["app/+"],
+        });
+        assert!(listed.contains(&ops), "{listed:?}");
         add("ops", &["--role", "admin"], PASSWORD).ok();
         add("short", &["--role", "viewer"], "too short").refused();
         add("code", &["--role", "viewer"], &"a".repeat(40)).refused();
@@ -281,7 +284,7 @@ fn explain_says_what_happened_and_what_to_do() {
     assert!(explained.contains("code_from_text_secret"), "{explained}");
     assert!(explained.contains("3 times in a row"), "{explained}");
     assert!(explained.contains("decode the hex"), "{explained}");
-    let json = broker.cli(&["device", "explain", "S1", "--json"]).json();
+    let json = broker.json(&["device", "explain", "S1"]);
     assert_eq!(json["refusals"][0]["refusal"], "code_from_text_secret");
     assert_eq!(json["refusals"][0]["count"], 3);
     assert_eq!(json["device"]["lifecycle"], "registered");
@@ -302,10 +305,10 @@ fn no_command_shows_a_secret() {
     let (_device, credentials) = broker.device(Version::V5, "S1");
     let code = code("S1");
     for arguments in [
-        ["product", "list", "--json"].as_slice(),
-        &["device", "list", &product, "--json"],
-        &["device", "show", "S1", "--json"],
-        &["device", "explain", "S1", "--json"],
+        ["product", "list", "--output", "json"].as_slice(),
+        &["device", "list", &product, "--output", "json"],
+        &["device", "show", "S1", "--output", "json"],
+        &["device", "explain", "S1", "--output", "json"],
         &["operator", "list"],
         &["events"],
     ] {

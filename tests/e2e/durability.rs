@@ -129,7 +129,7 @@ fn no_key_that_a_device_received_is_lost() {
             );
         }
         if let Some((serial, received)) = known.iter().find(|(_, known)| known.confirmed) {
-            let shown = broker.cli(&["device", "show", serial, "--json"]).json();
+            let shown = broker.json(&["device", "show", serial]);
             assert_eq!(shown["lifecycle"], "active");
             assert_eq!(shown["feed_id"], received.feed);
         }

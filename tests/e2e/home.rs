@@ -83,8 +83,9 @@ fn commands_that_run_at_once_take_turns() {
             scope.spawn(|| firstwake(directory.path(), &create, "").ok());
         }
     });
-    let listed = firstwake(directory.path(), &["product", "list"], "").ok();
-    assert_eq!(listed.lines().count(), 6);
+    let list = ["product", "list", "--output", "json"];
+    let listed = firstwake(directory.path(), &list, "").json_lines();
+    assert_eq!(listed.len(), 6);
 }
 
 #[test]
@@ -95,7 +96,7 @@ fn a_lost_sealing_key_is_said_and_not_replaced() {
     let key = broker.data_dir().join("sealing.key");
     let kept = std::fs::read(&key).expect("readable");
     std::fs::remove_file(&key).expect("removed");
-    let refused = broker.cli(&["device", "show", "S1"]).refused();
+    let refused = broker.cli(&["device", "show", "S1"]).failed(3);
     assert!(refused.contains("sealing.key"), "{refused}");
     assert!(!key.exists());
     std::fs::write(&key, kept).expect("put back");
@@ -114,7 +115,7 @@ fn a_question_makes_no_data_directory() {
         &["ban", "list"],
         &["feed", "config", "1", "--clear"],
     ] {
-        let sentence = crate::support::firstwake(&data_dir, question, "").refused();
+        let sentence = crate::support::firstwake(&data_dir, question, "").failed(3);
         assert!(
             sentence.contains("there is no data directory"),
             "{sentence}"

@@ -39,7 +39,7 @@ fn a_list_is_carried_out_and_its_sessions_end() {
 fn a_whole_product_is_changed_if_that_is_meant() {
     let broker = TestBroker::start();
     let product = broker.fleet(&["S1", "S2"]);
-    let other = broker.cli(&["product", "create", "door", "--json"]).json();
+    let other = broker.json(&["product", "create", "door"]);
     let other = other["product_id"].as_str().expect("an id").to_owned();
     broker.cli(&["device", "register", &other, "D1"]).ok();
     let generate = ["device", "register", &product, "--generate", "g-:2500"];

@@ -2,9 +2,10 @@
 
 use anyhow::{Result, bail};
 use firstwake::{Ban, Network};
+use serde_json::json;
 
+use super::form::{Form, Row, or_dash};
 use crate::control::{BanWish, Control, Reply, Request};
-use crate::output::{say, say_json};
 
 /// Keep sources out, whoever connects from there
 #[derive(clap::Subcommand)]
@@ -25,11 +26,7 @@ pub(super) enum Command {
         force: bool,
     },
     /// The bans that hold now
-    List {
-        /// Answer in JSON
-        #[arg(long)]
-        json: bool,
-    },
+    List,
     /// Let an address or a network in again
     Remove {
         /// As `ban list` shows it
@@ -39,7 +36,7 @@ pub(super) enum Command {
 }
 
 impl Command {
-    pub(super) async fn run(self, control: &mut Control) -> Result<()> {
+    pub(super) async fn run(self, control: &mut Control, form: Form) -> Result<()> {
         match self {
             Self::Add {
                 network,
@@ -64,32 +61,41 @@ impl Command {
                     force,
                 });
                 match control.ask(request).await? {
-                    Reply::Ban(ban) => say(&line(&ban)),
+                    Reply::Ban(ban) => form.tell(&ban, &sentence(&ban)),
                     _ => bail!("the server gave an answer to another question"),
                 }
             }
-            Self::List { json } => match control.ask(Request::Bans).await? {
-                Reply::Bans(bans) if json => say_json(&bans),
-                Reply::Bans(bans) => bans.iter().try_for_each(|ban| say(&line(ban))),
+            Self::List => match control.ask(Request::Bans).await? {
+                Reply::Bans(bans) => form.list(&bans),
                 _ => bail!("the server gave an answer to another question"),
             },
             Self::Remove { network } => {
                 control.ask(Request::Unban { network }).await?;
-                say(&format!("{network} is no longer banned"))
+                let words = format!("{network} is no longer banned");
+                form.tell(&json!({ "unbanned": network }), &words)
             }
         }
     }
 }
 
-fn line(ban: &Ban) -> String {
+fn sentence(ban: &Ban) -> String {
     let until = match ban.until {
         Some(until) => format!("until {until}"),
         None => "until it is removed".to_owned(),
     };
-    let reason = ban.reason.as_ref().map(|text| format!("  ({text})"));
-    format!(
-        "{}  banned {until}{}",
-        ban.network,
-        reason.unwrap_or_default()
-    )
+    let reason = ban.reason.as_ref().map(|text| format!(": {text}"));
+    let reason = reason.unwrap_or_default();
+    format!("{} is banned {until}{reason}", ban.network)
+}
+
+impl Row for Ban {
+    const COLUMNS: &'static [&'static str] = &["NETWORK", "UNTIL", "REASON"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.network.to_string(),
+            or_dash(self.until),
+            or_dash(self.reason.as_deref()),
+        ]
+    }
 }

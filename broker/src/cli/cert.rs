@@ -13,11 +13,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
 };
+use serde_json::json;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
+use super::form::Form;
 use crate::home;
-use crate::output::say;
 
 /// For how long they are good.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -47,15 +48,15 @@ pub(super) struct Dev {
 }
 
 impl Command {
-    pub(super) fn run(self) -> Result<()> {
+    pub(super) fn run(self, form: Form) -> Result<()> {
         match self {
-            Self::Dev(dev) => dev.run(),
+            Self::Dev(dev) => dev.run(form),
         }
     }
 }
 
 impl Dev {
-    fn run(self) -> Result<()> {
+    fn run(self, form: Form) -> Result<()> {
         let dir = &self.dir;
         let files = ["ca.pem", "ca.key", "server.pem", "server.key"].map(|name| dir.join(name));
         if !self.force
@@ -71,13 +72,15 @@ impl Dev {
         for (file, pem) in files.iter().zip(&pems) {
             replace(file, pem)?;
         }
+        let made = files.each_ref().map(|file| file.display().to_string());
         let [ca, _, server, key] = files.map(|file| quoted(&file));
-        say(&format!(
+        let words = format!(
             "made {ca}, {server} and their keys, good for a year. Try them:\n  \
              firstwake serve --mqtts 127.0.0.1:8883 --cert {server} --key {key}\n  \
              mosquitto_sub --cafile {ca} -p 8883 -i SERIAL -u SERIAL -P CODE \
              -t provision/SERIAL/response -q 1 -C 1"
-        ))
+        );
+        form.tell(&json!({ "made": made }), &words)
     }
 
     /// Both certificates and both keys, in the order of the files.

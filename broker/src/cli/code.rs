@@ -1,9 +1,10 @@
-//! `firstwake code`: the 40 characters and nothing else.
+//! `firstwake code`: the 40 characters and, as words, nothing else.
 
 use anyhow::Result;
 use firstwake::{ActivationCode, ProductSecret, Serial};
+use serde_json::json;
 
-use crate::output::say;
+use super::form::Form;
 
 /// Compute a device's activation code: hex(HMAC-SHA1(unhex(secret), serial))
 #[derive(clap::Args)]
@@ -17,8 +18,9 @@ pub(super) struct Args {
 }
 
 impl Args {
-    pub(super) fn run(self) -> Result<()> {
+    pub(super) fn run(self, form: Form) -> Result<()> {
         let secret = ProductSecret::parse(&self.secret)?;
-        say(&ActivationCode::compute(&secret, &self.serial).expose_hex())
+        let code = ActivationCode::compute(&secret, &self.serial).expose_hex();
+        form.tell(&json!({ "serial": self.serial, "code": code }), &code)
     }
 }

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use firstwake::{DeviceName, ProductId, Serial, Timestamp};
+use firstwake::{DeviceName, ProductId, Serial};
+use serde_json::json;
 
+use super::form::{Form, Row, fields, or_dash};
 use super::many::{self, Chosen, Which};
 use super::serials::{Pattern, gather};
 use crate::control::{Act, Control, DeviceView, DevicesWish, ExplanationView, Reply, Request};
-use crate::output::{say, say_json};
 
 /// Serials sent to the server at once.
 const CHUNK: usize = 10_000;
@@ -41,26 +42,17 @@ pub(super) enum Command {
     Show {
         #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
         name: DeviceName,
-        /// Answer in JSON
-        #[arg(long)]
-        json: bool,
     },
     /// A product's devices, in the order of their serials
     List {
         /// The product
         #[arg(value_name = "PRODUCT_ID")]
         product: ProductId,
-        /// Answer in JSON, one object a line
-        #[arg(long)]
-        json: bool,
     },
     /// What happened to a device, and what to do about it
     Explain {
         #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
         name: DeviceName,
-        /// Answer in JSON
-        #[arg(long)]
-        json: bool,
     },
     /// End its session and let it in never again
     Revoke(Which),
@@ -91,30 +83,31 @@ pub(super) enum Command {
 }
 
 impl Command {
-    pub(super) async fn run(self, control: &mut Control) -> Result<()> {
+    pub(super) async fn run(self, control: &mut Control, form: Form) -> Result<()> {
         match self {
             Self::Register {
                 product,
                 serials,
                 from,
                 generate,
-            } => register(control, &product, &gather(serials, from, generate)?).await,
-            Self::Show { name, json } => match control.ask(Request::Device { name }).await? {
-                Reply::Device(device) if json => say_json(&device),
-                Reply::Device(device) => show(&device),
+            } => {
+                let serials = gather(serials, from, generate)?;
+                register(control, &product, &serials, form).await
+            }
+            Self::Show { name } => match control.ask(Request::Device { name }).await? {
+                Reply::Device(device) => form.tell(&device, &fields(&known(&device))),
                 _ => bail!("the server gave an answer to another question"),
             },
-            Self::List { product, json } => list(control, product, json).await,
-            Self::Explain { name, json } => match control.ask(Request::Explain { name }).await? {
-                Reply::Explanation(explanation) if json => say_json(&explanation),
-                Reply::Explanation(explanation) => explain(&explanation),
+            Self::List { product } => list(control, product, form).await,
+            Self::Explain { name } => match control.ask(Request::Explain { name }).await? {
+                Reply::Explanation(explanation) => explain(&explanation, form),
                 _ => bail!("the server gave an answer to another question"),
             },
-            Self::Revoke(which) => change_which(control, which, Act::Revoke).await,
-            Self::Suspend(which) => change_which(control, which, Act::Suspend).await,
-            Self::Resume(which) => change_which(control, which, Act::Resume).await,
-            Self::Quarantine(which) => change_which(control, which, Act::Quarantine).await,
-            Self::Release(which) => change_which(control, which, Act::Release).await,
+            Self::Revoke(which) => change_which(control, which, Act::Revoke, form).await,
+            Self::Suspend(which) => change_which(control, which, Act::Suspend, form).await,
+            Self::Resume(which) => change_which(control, which, Act::Resume, form).await,
+            Self::Quarantine(which) => change_which(control, which, Act::Quarantine, form).await,
+            Self::Release(which) => change_which(control, which, Act::Release, form).await,
             Self::Reset {
                 which,
                 from_revoked,
@@ -123,20 +116,25 @@ impl Command {
                     true => Act::ResetFromRevoked,
                     false => Act::Reset,
                 };
-                change_which(control, which, act).await
+                change_which(control, which, act, form).await
             }
             Self::Reopen { name, span } => {
                 let seconds = span.as_secs();
                 if !(1..=LONGEST_WINDOW).contains(&seconds) {
                     bail!("a window is open from one second to a year");
                 }
-                change(control, name, Act::Reopen { seconds }).await
+                change(control, name, Act::Reopen { seconds }, form).await
             }
         }
     }
 }
 
-async fn register(control: &mut Control, product: &ProductId, serials: &[Serial]) -> Result<()> {
+async fn register(
+    control: &mut Control,
+    product: &ProductId,
+    serials: &[Serial],
+    form: Form,
+) -> Result<()> {
     let (mut added, mut before) = (0, 0);
     for chunk in serials.chunks(CHUNK) {
         let request = Request::Register(DevicesWish {
@@ -151,30 +149,30 @@ async fn register(control: &mut Control, product: &ProductId, serials: &[Serial]
             _ => bail!("the server gave an answer to another question"),
         }
     }
-    say(&format!("registered {added}, known before {before}"))
+    let words = format!("registered {added}, known before {before}");
+    form.tell(&json!({ "registered": added, "known": before }), &words)
 }
 
-async fn change_which(control: &mut Control, which: Which, act: Act) -> Result<()> {
+async fn change_which(control: &mut Control, which: Which, act: Act, form: Form) -> Result<()> {
     match which.choose(control).await? {
-        Chosen::One(name) => change(control, name, act).await,
-        Chosen::Many(names) => many::change(control, &names, act).await,
+        Chosen::One(name) => change(control, name, act, form).await,
+        Chosen::Many(names) => many::change(control, &names, act, form).await,
     }
 }
 
-async fn change(control: &mut Control, name: DeviceName, act: Act) -> Result<()> {
-    match control.ask(Request::Change { name, act }).await? {
-        Reply::Device(device) => match (act, device.reactivation_until) {
-            (Act::Reopen { .. }, Some(until)) => say(&format!(
-                "{} is {}, and its code works until {until}",
-                device.serial, device.lifecycle
-            )),
-            _ => say(&format!("{} is {}", device.serial, device.lifecycle)),
-        },
-        _ => bail!("the server gave an answer to another question"),
+async fn change(control: &mut Control, name: DeviceName, act: Act, form: Form) -> Result<()> {
+    let Reply::Device(device) = control.ask(Request::Change { name, act }).await? else {
+        bail!("the server gave an answer to another question");
+    };
+    let mut words = format!("{} is {}", device.serial, device.lifecycle);
+    if let (Act::Reopen { .. }, Some(until)) = (act, device.reactivation_until) {
+        words.push_str(&format!(", and its code works until {until}"));
     }
+    form.tell(&device, &words)
 }
 
-async fn list(control: &mut Control, product: ProductId, json: bool) -> Result<()> {
+async fn list(control: &mut Control, product: ProductId, form: Form) -> Result<()> {
+    let mut pages = form.pages();
     let mut after = None;
     loop {
         let request = Request::Devices {
@@ -187,15 +185,7 @@ async fn list(control: &mut Control, product: ProductId, json: bool) -> Result<(
         let Reply::Devices(page) = control.ask(request).await? else {
             bail!("the server gave an answer to another question");
         };
-        for device in &page.devices {
-            match json {
-                true => say_json(device)?,
-                false => say(&format!(
-                    "{}  {}  feed {}",
-                    device.serial, device.lifecycle, device.feed_id
-                ))?,
-            }
-        }
+        pages.add(&page.devices)?;
         after = page.next;
         if after.is_none() {
             return Ok(());
@@ -203,22 +193,35 @@ async fn list(control: &mut Control, product: ProductId, json: bool) -> Result<(
     }
 }
 
-fn show(device: &DeviceView) -> Result<()> {
-    let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
-    say(&format!("serial      {}", device.serial))?;
-    say(&format!("product_id  {}", device.product_id))?;
-    say(&format!("lifecycle   {}", device.lifecycle))?;
-    say(&format!("feed_id     {}", device.feed_id))?;
-    say(&format!("registered  {}", device.registered_at))?;
-    say(&format!("issued      {}", time(device.issued_at)))?;
-    say(&format!("confirmed   {}", time(device.confirmed_at)))
+impl Row for DeviceView {
+    const COLUMNS: &'static [&'static str] = &["SERIAL", "LIFECYCLE", "FEED_ID"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.serial.to_string(),
+            self.lifecycle.to_string(),
+            self.feed_id.to_string(),
+        ]
+    }
 }
 
-fn explain(explanation: &ExplanationView) -> Result<()> {
-    say(&format!("product     {}", explanation.product))?;
-    show(&explanation.device)?;
+fn known(device: &DeviceView) -> Vec<(&'static str, String)> {
+    vec![
+        ("serial", device.serial.to_string()),
+        ("product_id", device.product_id.to_string()),
+        ("lifecycle", device.lifecycle.to_string()),
+        ("feed_id", device.feed_id.to_string()),
+        ("registered", device.registered_at.to_string()),
+        ("issued", or_dash(device.issued_at)),
+        ("confirmed", or_dash(device.confirmed_at)),
+    ]
+}
+
+fn explain(explanation: &ExplanationView, form: Form) -> Result<()> {
+    let mut words = vec![("product", explanation.product.clone())];
+    words.extend(known(&explanation.device));
     if explanation.refusals.is_empty() {
-        say("refusals    none since the server started")?;
+        words.push(("refusals", "none since the server started".to_owned()));
     }
     for attempt in &explanation.refusals {
         let times = if attempt.count == 1 {
@@ -226,13 +229,15 @@ fn explain(explanation: &ExplanationView) -> Result<()> {
         } else {
             format!("{} times in a row, the last", attempt.count)
         };
-        say(&format!(
-            "refused     {times} at {} from {}: {} ({})",
-            attempt.at,
-            attempt.source,
-            attempt.refusal,
-            attempt.refusal.meaning()
-        ))?;
+        let (refusal, meaning) = (attempt.refusal, attempt.refusal.meaning());
+        words.push((
+            "refused",
+            format!(
+                "{times} at {} from {}: {refusal} ({meaning})",
+                attempt.at, attempt.source
+            ),
+        ));
     }
-    say(&format!("next        {}", explanation.advice))
+    words.push(("next", explanation.advice.clone()));
+    form.tell(explanation, &fields(&words))
 }

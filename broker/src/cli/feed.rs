@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use firstwake::{FeedId, Qos};
+use serde_json::json;
 
+use super::form::Form;
 use crate::control::{Control, Note, Reply, Request, Wanted};
-use crate::output::say;
 
 /// Bytes of a message at most: what a device may be sent in one packet.
 const LARGEST: u64 = 256 * 1024;
@@ -85,7 +86,7 @@ pub(super) enum Quality {
 }
 
 impl Command {
-    pub(super) async fn run(self, control: &mut Control) -> Result<()> {
+    pub(super) async fn run(self, control: &mut Control, form: Form) -> Result<()> {
         let (feed, note, clears) = match self {
             Self::Send {
                 feed,
@@ -120,15 +121,18 @@ impl Command {
                 (feed, Note::Configuration { payload }, clear)
             }
         };
-        match control.ask(Request::Send { feed, note }).await? {
-            Reply::Sent(_) if clears => say("no configuration is kept any more"),
-            Reply::Sent(Wanted::Waits) => say("it waits until the device has received it"),
-            Reply::Sent(Wanted::Handed) => say("handed to the device's session"),
-            Reply::Sent(Wanted::Kept) => say("kept; the device is told when it subscribes"),
-            Reply::Sent(Wanted::Nobody) => bail!(
+        let Reply::Sent(became) = control.ask(Request::Send { feed, note }).await? else {
+            bail!("the server gave an answer to another question");
+        };
+        let words = match became {
+            _ if clears => "no configuration is kept any more",
+            Wanted::Waits => "it waits until the device has received it",
+            Wanted::Handed => "handed to the device's session",
+            Wanted::Kept => "kept; the device is told when it subscribes",
+            Wanted::Nobody => bail!(
                 "nothing was sent: the device of feed {feed} has no session that subscribed to this"
             ),
-            _ => bail!("the server gave an answer to another question"),
-        }
+        };
+        form.tell(&json!({ "feed_id": feed, "became": became }), words)
     }
 }

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use firstwake::{DeviceName, ProductId};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 
+use super::form::Form;
 use super::serials;
 use crate::control::{Act, Control, Outcome, Reply, Request};
-use crate::output::{complain, say};
+use crate::output::complain;
 
 /// Devices sent to the server at once.
 const CHUNK: usize = 1000;
@@ -95,14 +97,18 @@ async fn members(control: &mut Control, product: ProductId) -> Result<Vec<Device
 }
 
 /// Carries an act out on many devices; fails if any could not be changed.
-pub(super) async fn change(control: &mut Control, names: &[DeviceName], act: Act) -> Result<()> {
+pub(super) async fn change(
+    control: &mut Control,
+    names: &[DeviceName],
+    act: Act,
+    form: Form,
+) -> Result<()> {
     let outcome = each_chunk(control, names, |names| Request::ChangeMany { names, act }).await?;
-    say(&format!(
-        "changed {}, already so {}, failed {}",
-        outcome.changed,
-        outcome.already,
-        outcome.failed.len()
-    ))?;
+    let (changed, already, failed) = (outcome.changed, outcome.already, outcome.failed.len());
+    form.tell(
+        &json!({ "changed": changed, "already": already, "failed": failed }),
+        &format!("changed {changed}, already so {already}, failed {failed}"),
+    )?;
     settle(&outcome)
 }
 

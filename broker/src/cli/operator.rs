@@ -5,9 +5,10 @@ use std::io::Read;
 use anyhow::{Context, Result, bail};
 use firstwake::topic::{Limits, TopicFilter};
 use firstwake::{OperatorName, Role};
+use serde_json::json;
 
-use crate::control::{Absent, Control, Reply, Request};
-use crate::output::say;
+use super::form::{Form, Row, joined};
+use crate::control::{Absent, Control, OperatorView, Reply, Request};
 
 /// Who may watch and talk to devices
 #[derive(clap::Subcommand)]
@@ -52,7 +53,7 @@ impl Command {
         }
     }
 
-    pub(super) async fn run(self, control: &mut Control) -> Result<()> {
+    pub(super) async fn run(self, control: &mut Control, form: Form) -> Result<()> {
         match self {
             Self::Add {
                 name,
@@ -65,37 +66,45 @@ impl Command {
                 std::io::stdin()
                     .read_to_string(&mut password)
                     .context("the password cannot be read from standard input")?;
-                let request = Request::AddOperator {
+                let added = OperatorView {
                     name: name.clone(),
+                    role,
+                    publish: publish.clone(),
+                    subscribe: subscribe.clone(),
+                };
+                let request = Request::AddOperator {
+                    name,
                     password: password.trim_end_matches(['\r', '\n']).to_owned(),
                     role,
                     publish,
                     subscribe,
                 };
                 control.ask(request).await?;
-                say(&format!("{name} is {}", role.as_str()))
+                let words = format!("{} is {}", added.name, role.as_str());
+                form.tell(&added, &words)
             }
             Self::Remove { name } => {
                 let request = Request::RemoveOperator { name: name.clone() };
                 control.ask(request).await?;
-                say(&format!("{name} is removed"))
+                form.tell(&json!({ "removed": name }), &format!("{name} is removed"))
             }
             Self::List => match control.ask(Request::Operators).await? {
-                Reply::Operators(operators) => operators.iter().try_for_each(|operator| {
-                    let own = |word: &str, filters: &[TopicFilter]| {
-                        let each = filters.iter().map(|filter| format!("  {word} {filter}"));
-                        each.collect::<String>()
-                    };
-                    say(&format!(
-                        "{}  {}{}{}",
-                        operator.name,
-                        operator.role.as_str(),
-                        own("publish", &operator.publish),
-                        own("subscribe", &operator.subscribe)
-                    ))
-                }),
+                Reply::Operators(operators) => form.list(&operators),
                 _ => bail!("the server gave an answer to another question"),
             },
         }
+    }
+}
+
+impl Row for OperatorView {
+    const COLUMNS: &'static [&'static str] = &["NAME", "ROLE", "PUBLISH", "SUBSCRIBE"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.to_string(),
+            self.role.as_str().to_owned(),
+            joined(&self.publish, " "),
+            joined(&self.subscribe, " "),
+        ]
     }
 }

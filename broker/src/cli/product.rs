@@ -8,9 +8,9 @@ use firstwake::{DatastreamId, Product, ProductId, Reactivation};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::form::{Form, Row, fields, joined};
 use super::many;
 use crate::control::{Absent, Control, ProductPatch, ProductView, ProductWish, Reply, Request};
-use crate::output::{say, say_json};
 
 /// Kinds of devices
 #[derive(clap::Subcommand)]
@@ -35,18 +35,12 @@ pub(super) enum Command {
         /// How many further datastreams each device may add
         #[arg(long, value_name = "N", default_value_t = Product::NEW_DATASTREAMS)]
         new_datastreams: u32,
-        /// Answer in JSON
-        #[arg(long)]
-        json: bool,
     },
     /// What is known of a product; never its secret
     Show {
         /// The product
         #[arg(value_name = "PRODUCT_ID")]
         product: ProductId,
-        /// Answer in JSON
-        #[arg(long)]
-        json: bool,
     },
     /// Change what is named, and nothing else
     Change {
@@ -83,11 +77,7 @@ pub(super) enum Command {
         product: ProductId,
     },
     /// All products
-    List {
-        /// Answer in JSON
-        #[arg(long)]
-        json: bool,
-    },
+    List,
 }
 
 impl Command {
@@ -99,7 +89,7 @@ impl Command {
         }
     }
 
-    pub(super) async fn run(self, control: &mut Control) -> Result<()> {
+    pub(super) async fn run(self, control: &mut Control, form: Form) -> Result<()> {
         match self {
             Self::Create {
                 name,
@@ -108,7 +98,6 @@ impl Command {
                 datastreams,
                 reactivation,
                 new_datastreams,
-                json,
             } => {
                 let secret = match secret_stdin {
                     true => Some(read_secret()?.trim().to_owned()),
@@ -122,15 +111,14 @@ impl Command {
                     ..ProductWish::named(name)
                 });
                 match control.ask(request).await? {
-                    Reply::ProductCreated { product, secret } => created(&product, secret, json),
+                    Reply::ProductCreated { product, secret } => created(&product, secret, form),
                     _ => anyhow::bail!("the server gave an answer to another question"),
                 }
             }
-            Self::Show { product, json } => match ask(control, Request::Product { product }).await?
-            {
-                product if json => say_json(&product),
-                product => show(&product),
-            },
+            Self::Show { product } => {
+                let product = ask(control, Request::Product { product }).await?;
+                form.tell(&product, &known(&product))
+            }
             Self::Change {
                 product,
                 name,
@@ -147,16 +135,17 @@ impl Command {
                     ..ProductPatch::default()
                 };
                 let request = Request::ChangeProduct { product, change };
-                show(&ask(control, request).await?)
+                let product = ask(control, request).await?;
+                form.tell(&product, &known(&product))
             }
-            Self::Block { product, except } => block(control, product, except).await,
+            Self::Block { product, except } => block(control, product, except, form).await,
             Self::Unblock { product } => {
                 let product = ask(control, Request::UnblockProduct { product }).await?;
-                say(&format!("{} is not blocked", product.product_id))
+                let words = format!("{} is not blocked", product.product_id);
+                form.tell(&product, &words)
             }
-            Self::List { json } => match control.ask(Request::Products).await? {
-                Reply::Products(products) if json => say_json(&products),
-                Reply::Products(products) => products.iter().try_for_each(line),
+            Self::List => match control.ask(Request::Products).await? {
+                Reply::Products(products) => form.list(&products),
                 _ => anyhow::bail!("the server gave an answer to another question"),
             },
         }
@@ -173,7 +162,12 @@ async fn ask(control: &mut Control, request: Request) -> Result<ProductView> {
 
 /// The exceptions are written before the block takes effect: if one of them
 /// cannot be, nothing has happened to any device.
-async fn block(control: &mut Control, product: ProductId, except: Option<PathBuf>) -> Result<()> {
+async fn block(
+    control: &mut Control,
+    product: ProductId,
+    except: Option<PathBuf>,
+    form: Form,
+) -> Result<()> {
     let names = except.map_or_else(|| Ok(Vec::new()), |path| many::names(&path))?;
     let request = Request::ReserveBlock {
         product: product.clone(),
@@ -193,27 +187,26 @@ async fn block(control: &mut Control, product: ProductId, except: Option<PathBuf
         excepted: names.len() as u64,
     };
     let product = ask(control, request).await?;
-    say(&format!(
-        "{} is blocked, but for {} devices",
-        product.product_id,
-        names.len()
-    ))
+    let (id, excepted) = (&product.product_id, names.len());
+    let words = format!("{id} is blocked, but for {excepted} devices");
+    form.tell(&product, &words)
 }
 
-fn show(product: &ProductView) -> Result<()> {
-    let datastreams: Vec<&str> = product
-        .datastreams
-        .iter()
-        .map(|datastream| datastream.id.as_str())
-        .collect();
-    let blocked = if product.blocked { "yes" } else { "no" };
-    say(&format!("product_id       {}", product.product_id))?;
-    say(&format!("name             {}", product.name))?;
-    say(&format!("datastreams      {}", datastreams.join(",")))?;
-    say(&format!("new_datastreams  {}", product.new_datastreams))?;
-    say(&format!("reactivation     {}", product.reactivation))?;
-    say(&format!("blocked          {blocked}"))?;
-    say(&format!("created          {}", product.created_at))
+fn known(product: &ProductView) -> String {
+    let datastreams: Vec<_> = product.datastreams.iter().map(|it| &it.id).collect();
+    fields(&[
+        ("product_id", product.product_id.to_string()),
+        ("name", product.name.clone()),
+        ("datastreams", joined(&datastreams, ",")),
+        ("new_datastreams", product.new_datastreams.to_string()),
+        ("reactivation", product.reactivation.to_string()),
+        ("blocked", yes_or_no(product.blocked)),
+        ("created", product.created_at.to_string()),
+    ])
+}
+
+fn yes_or_no(so: bool) -> String {
+    if so { "yes" } else { "no" }.to_owned()
 }
 
 fn read_secret() -> Result<Zeroizing<String>> {
@@ -224,27 +217,30 @@ fn read_secret() -> Result<Zeroizing<String>> {
     Ok(text)
 }
 
-fn created(product: &ProductView, secret: String, json: bool) -> Result<()> {
+fn created(product: &ProductView, secret: String, form: Form) -> Result<()> {
     let secret = Zeroizing::new(secret);
-    if json {
-        return say_json(&json!({
-            "product_id": product.product_id,
-            "name": product.name,
-            "secret": secret.as_str(),
-        }));
-    }
-    say(&format!("product_id  {}", product.product_id))?;
-    say(&format!("name        {}", product.name))?;
-    say(&format!(
-        "secret      {}   (shown only here)",
-        secret.as_str()
-    ))
+    let answer = json!({
+        "product_id": product.product_id,
+        "name": product.name,
+        "secret": secret.as_str(),
+    });
+    let words = fields(&[
+        ("product_id", product.product_id.to_string()),
+        ("name", product.name.clone()),
+        ("secret", format!("{}   (shown only here)", secret.as_str())),
+    ]);
+    form.tell(&answer, &words)
 }
 
-fn line(product: &ProductView) -> Result<()> {
-    let blocked = if product.blocked { "  blocked" } else { "" };
-    say(&format!(
-        "{}  {}  reactivation {}{blocked}",
-        product.product_id, product.name, product.reactivation
-    ))
+impl Row for ProductView {
+    const COLUMNS: &'static [&'static str] = &["PRODUCT_ID", "NAME", "REACTIVATION", "BLOCKED"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.product_id.to_string(),
+            self.name.clone(),
+            self.reactivation.to_string(),
+            yes_or_no(self.blocked),
+        ]
+    }
 }

@@ -4,11 +4,13 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use anyhow::Result;
+use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use super::announce;
+use super::form::Form;
 use crate::config::{Config, File, Options};
-use crate::output::{complain, say};
+use crate::output::complain;
 use crate::signals::{Hangups, Stop};
 use crate::systemd::{self, Sockets};
 
@@ -26,7 +28,7 @@ pub(super) struct Args {
 }
 
 impl Args {
-    pub(super) async fn run(self, data_dir: PathBuf) -> Result<()> {
+    pub(super) async fn run(self, data_dir: PathBuf, form: Form) -> Result<()> {
         start_log();
         raise_file_limit();
         // Before anything is announced: a signal from then on is a clean stop.
@@ -43,7 +45,8 @@ impl Args {
             announce(first);
         }
         for (name, address) in server.addresses() {
-            say(&format!("{name} listening on {address}"))?;
+            let answer = json!({ "listener": name, "address": address });
+            form.tell(&answer, &format!("{name} listening on {address}"))?;
         }
         systemd::ready();
         server.run(asked_to_stop(stop), hangups).await

@@ -1,21 +1,19 @@
-//! A command's way to the registry.
+//! A command's way to the registry: one of two, and a command does not know
+//! which.
+
+mod own;
+mod server;
 
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use firstwake::{Counts, Provisioner};
-use tokio::io::BufReader;
-use tokio::net::UnixStream;
+use anyhow::{Error, Result, anyhow, bail};
 use tokio::time::Instant;
 
+use self::own::Own;
+use self::server::Server;
 use super::request::{Reply, Request};
-use super::socket::{connect, read_line, write_line};
-use super::steward::carry_out;
-use crate::downlink::Dispatch;
-use crate::edge::Clock;
-use crate::home::{FirstOperator, Home, InUse, Lock};
-use crate::limits::Limits;
+use crate::home::{FirstOperator, Home, InUse};
 
 /// How long a command waits for another one, or for a server that is starting.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,15 +27,24 @@ pub(crate) enum Absent {
     IsAnError,
 }
 
+/// The server or the registry cannot be reached or is in trouble: trying again
+/// may help.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub(crate) struct Unreachable(Error);
+
+impl Unreachable {
+    fn because(error: impl Into<Error>) -> Self {
+        Self(error.into())
+    }
+}
+
 /// The registry, one way or the other.
 pub(crate) enum Control {
-    /// A server is running: it does what is asked.
-    Server(BufReader<UnixStream>),
+    /// A server is running on this data directory: it does what is asked.
+    Server(Server),
     /// None is: this process holds the lock.
-    Own {
-        provisioner: Box<Provisioner>,
-        _lock: Lock,
-    },
+    Own(Box<Own>),
 }
 
 impl Control {
@@ -47,31 +54,27 @@ impl Control {
         absent: Absent,
     ) -> Result<(Self, Option<FirstOperator>)> {
         if absent == Absent::IsAnError && !path.join("lock").exists() {
-            bail!(
+            bail!(Unreachable(anyhow!(
                 "there is no data directory {}: name the server's with --data-dir, or make a \
                  product, which makes one",
                 path.display()
-            );
+            )));
         }
         let home = Home::prepare(path)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(stream) = connect(&home).await? {
-                return Ok((Self::Server(BufReader::new(stream)), None));
+            if let Some(server) = Server::find(&home).await? {
+                return Ok((Self::Server(server), None));
             }
             match home.try_lock()? {
                 Ok(lock) => {
-                    let (provisioner, first) = lock.open(Clock::start().now()).await?;
-                    let own = Self::Own {
-                        provisioner: Box::new(provisioner),
-                        _lock: lock,
-                    };
-                    return Ok((own, first));
+                    let (own, first) = Own::open(lock).await?;
+                    return Ok((Self::Own(Box::new(own)), first));
                 }
-                Err(InUse { by }) if Instant::now() > deadline => bail!(
+                Err(InUse { by }) if Instant::now() > deadline => bail!(Unreachable(anyhow!(
                     "the data directory {} is in use by process {by}, which does not answer",
                     home.path().display()
-                ),
+                ))),
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         }
@@ -82,25 +85,8 @@ impl Control {
     /// [`Declined`]: super::Declined
     pub(crate) async fn ask(&mut self, request: Request) -> Result<Reply> {
         let reply = match self {
-            Self::Server(stream) => {
-                write_line(stream, &request)
-                    .await
-                    .context("the server did not take the request")?;
-                let line = read_line(stream).await;
-                let line = line.ok().flatten().context("the server did not answer")?;
-                serde_json::from_slice(&line)
-                    .context("the server's answer is not understood: is it another version?")?
-            }
-            Self::Own { provisioner, .. } => {
-                let dispatch = Dispatch {
-                    provisioner,
-                    sessions: None,
-                    capacity: Limits::default().mailbox(),
-                    rates: Counts::default(),
-                    moment: Clock::start().moment(),
-                };
-                return Ok(carry_out(request, &dispatch).await?);
-            }
+            Self::Server(server) => server.ask(&request).await?,
+            Self::Own(own) => own.ask(request).await,
         };
         match reply {
             Reply::Refused(declined) => Err(declined.into()),

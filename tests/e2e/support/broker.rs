@@ -52,9 +52,21 @@ impl TestBroker {
         listeners: &[&str],
         arguments: &[&str],
     ) -> Self {
+        Self::launch_in(directory, place, &[], listeners, arguments)
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn launch_in(
+        directory: TempDir,
+        place: &str,
+        environment: &[(&str, &str)],
+        listeners: &[&str],
+        arguments: &[&str],
+    ) -> Self {
         let data_dir = directory.path().join(place);
         let arguments: Vec<String> = arguments.iter().map(|&text| text.into()).collect();
         let mut command = serve(&data_dir, &log(&directory));
+        command.envs(environment.iter().copied());
         let (child, listeners) = announced(command.args(&arguments), listeners);
         Self {
             child,
@@ -92,6 +104,18 @@ impl TestBroker {
     /// Runs a command on this server's data directory.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Done {
         self.cli_with(arguments, "")
+    }
+
+    /// What a command answers, as JSON.
+    pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        self.cli(&[arguments, &["--output", "json"]].concat())
+            .json()
+    }
+
+    /// What a command lists, as JSON.
+    pub(crate) fn json_lines(&self, arguments: &[&str]) -> Vec<serde_json::Value> {
+        self.cli(&[arguments, &["--output", "json"]].concat())
+            .json_lines()
     }
 
     pub(crate) fn cli_with(&self, arguments: &[&str], stdin: &str) -> Done {
@@ -171,9 +195,7 @@ impl TestBroker {
 
     /// The audit log.
     pub(crate) fn events(&self) -> Vec<serde_json::Value> {
-        let lines = self.cli(&["events"]).ok();
-        let parse = |line| serde_json::from_str(line).expect("JSON");
-        lines.lines().map(parse).collect()
+        self.json_lines(&["events"])
     }
 }
 

@@ -19,9 +19,16 @@ impl Done {
         self.stdout
     }
 
-    /// The one sentence of a command that could not.
+    /// The one sentence of a command that was refused.
     pub(crate) fn refused(self) -> String {
-        assert_eq!((self.status, self.stdout.as_str()), (1, ""), "{self:?}");
+        self.failed(1)
+    }
+
+    /// The one sentence of a command that could not, and ended with this
+    /// status.
+    pub(crate) fn failed(self, status: i32) -> String {
+        let ended = (self.status, self.stdout.as_str());
+        assert_eq!(ended, (status, ""), "{self:?}");
         let sentence = self
             .stderr
             .lines()
@@ -33,6 +40,12 @@ impl Done {
 
     pub(crate) fn json(self) -> serde_json::Value {
         serde_json::from_str(&self.ok()).expect("one JSON object")
+    }
+
+    /// A list, an object a line.
+    pub(crate) fn json_lines(self) -> Vec<serde_json::Value> {
+        let parse = |line| serde_json::from_str(line).expect("a JSON object");
+        self.ok().lines().map(parse).collect()
     }
 }
 

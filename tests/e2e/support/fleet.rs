@@ -44,7 +44,7 @@ impl TestBroker {
     /// Makes a product with the published secret and registers these serials.
     pub(crate) fn fleet(&self, serials: &[&str]) -> String {
         let create = ["product", "create", "lamp", "--secret-stdin"];
-        let streams = ["--datastreams", "temperature,humidity", "--json"];
+        let streams = ["--datastreams", "temperature,humidity", "--output", "json"];
         let product = self.cli_with(&[create.as_slice(), &streams].concat(), SECRET);
         let product = product.json()["product_id"]
             .as_str()
@@ -102,7 +102,7 @@ impl TestBroker {
 
     /// The lifecycle of a device as a command tells it.
     pub(crate) fn lifecycle(&self, serial: &str) -> String {
-        let shown = self.cli(&["device", "show", serial, "--json"]).json();
+        let shown = self.json(&["device", "show", serial]);
         shown["lifecycle"].as_str().expect("a word").to_owned()
     }
 }

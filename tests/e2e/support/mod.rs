@@ -9,6 +9,7 @@ pub(crate) mod http;
 mod operator;
 mod peer;
 pub(crate) mod wire;
+mod xively;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,41 @@
+//! What a command's exit status says. Scripts rely on it: a number never
+//! changes its meaning.
+
+use anyhow::Error;
+
+use crate::control::{Because, Declined, Unreachable};
+
+/// How a command ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Exit {
+    Done = 0,
+    /// Refused or failed: asking again will not help.
+    Failed = 1,
+    /// The server or the registry: asking again may help.
+    Unreachable = 3,
+}
+
+/// For `--help` and the manual.
+pub(super) const TOLD: &str = "\
+Exit status:
+  0  done
+  1  refused or failed: one sentence on standard error says why
+  2  wrong usage
+  3  the server or the registry cannot be reached or is in trouble; trying again may help";
+
+impl Exit {
+    pub(super) fn after(outcome: &Result<(), Error>) -> Self {
+        match outcome {
+            Ok(()) => Self::Done,
+            Err(error) if error.is::<Unreachable>() || is_busy(error) => Self::Unreachable,
+            Err(_) => Self::Failed,
+        }
+    }
+}
+
+/// Whether the registry could not say, rather than said no.
+fn is_busy(error: &Error) -> bool {
+    let declined = error.downcast_ref::<Declined>();
+    declined.is_some_and(|declined| declined.because == Because::Busy)
+}

@@ -1,0 +1,42 @@
+//! No server is running: the command opens the registry itself, and nobody
+//! else can for as long.
+
+use anyhow::Result;
+use firstwake::{Counts, Provisioner};
+
+use super::Unreachable;
+use crate::control::request::{Reply, Request};
+use crate::control::steward::carry_out;
+use crate::downlink::Dispatch;
+use crate::edge::Clock;
+use crate::home::{FirstOperator, Lock};
+use crate::limits::Limits;
+
+pub(crate) struct Own {
+    provisioner: Provisioner,
+    _lock: Lock,
+}
+
+impl Own {
+    pub(super) async fn open(lock: Lock) -> Result<(Self, Option<FirstOperator>)> {
+        let opened = lock.open(Clock::start().now()).await;
+        let (provisioner, first) = opened.map_err(Unreachable)?;
+        let own = Self {
+            provisioner,
+            _lock: lock,
+        };
+        Ok((own, first))
+    }
+
+    pub(super) async fn ask(&self, request: Request) -> Reply {
+        let dispatch = Dispatch {
+            provisioner: &self.provisioner,
+            sessions: None,
+            capacity: Limits::default().mailbox(),
+            rates: Counts::default(),
+            moment: Clock::start().moment(),
+        };
+        let carried = carry_out(request, &dispatch).await;
+        carried.unwrap_or_else(Reply::Refused)
+    }
+}

@@ -1,0 +1,170 @@
+//! How commands answer: in words, in JSON, and with an exit status; and what a
+//! shell and `man` are told of them.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{Done, PASSWORD, SECRET, TestBroker, firstwake};
+
+fn run(dir: &Path, arguments: &[&str]) -> Done {
+    firstwake(dir, arguments, "")
+}
+
+/// A list's columns are as wide as they have to be, and have names.
+#[test]
+fn lists_are_tables() {
+    let broker = TestBroker::start();
+    let product = broker.fleet(&["S1", "a-longer-serial"]);
+    let list = |arguments: &[&str]| broker.cli(arguments).ok();
+    assert_eq!(
+        list(&["device", "list", &product]),
+        "SERIAL           LIFECYCLE   FEED_ID\n\
+         S1               registered  1\n\
+         a-longer-serial  registered  2\n"
+    );
+    assert_eq!(
+        list(&["product", "list"]),
+        format!(
+            "PRODUCT_ID            NAME  REACTIVATION     BLOCKED\n\
+             {product}  lamp  until-confirmed  no\n"
+        )
+    );
+    let ban = ["ban", "add", "192.0.2.7", "--reason", "noise"];
+    assert_eq!(
+        list(&ban),
+        "192.0.2.7 is banned until it is removed: noise\n"
+    );
+    assert_eq!(
+        list(&["ban", "list"]),
+        "NETWORK    UNTIL  REASON\n192.0.2.7  -      noise\n"
+    );
+    list(&["operator", "remove", "admin"]);
+    let add = ["operator", "add", "ops", "--role", "viewer"];
+    let more = ["--password-stdin", "--publish", "a/#", "--publish", "b"];
+    let done = broker.cli_with(&[&add[..], &more].concat(), PASSWORD);
+    assert_eq!(done.ok(), "ops is viewer\n");
+    assert_eq!(
+        list(&["operator", "list"]),
+        "NAME  ROLE    PUBLISH  SUBSCRIBE\nops   viewer  a/# b    -\n"
+    );
+    // The pages of a long list keep to the first one's columns.
+    let generate = ["device", "register", &product, "--generate", "g:1500"];
+    list(&generate);
+    let listed = list(&["device", "list", &product]);
+    assert_eq!(listed.lines().count(), 1503);
+    assert_eq!(listed.matches("SERIAL").count(), 1);
+    let starts = |line: &str| line.find("registered");
+    let mut columns = listed.lines().skip(1).map(starts);
+    assert!(columns.all(|column| column == Some(17)), "{listed}");
+}
+
+#[test]
+fn every_command_answers_in_json_too() {
+    let broker = TestBroker::start();
+    let product = broker.fleet(&["S1", "S2"]);
+    let told = |arguments: &[&str], expected: &str| {
+        let answer: Value = broker.json(arguments);
+        assert_eq!(answer.to_string(), expected, "{arguments:?}");
+    };
+    let holds = |arguments: &[&str], field: &str, expected: &str| {
+        let answer: Value = broker.json(arguments);
+        assert_eq!(answer[field], expected, "{arguments:?}");
+    };
+    told(
+        &["device", "register", &product, "S1", "S3"],
+        r#"{"registered":1,"known":1}"#,
+    );
+    holds(&["device", "suspend", "S1"], "lifecycle", "suspended");
+    told(
+        &["device", "resume", "--product", &product, "--yes"],
+        r#"{"changed":1,"already":2,"failed":0}"#,
+    );
+    holds(&["device", "reopen", "S1"], "serial", "S1");
+    let rename = ["product", "change", &product, "--name", "bulb"];
+    holds(&rename, "name", "bulb");
+    holds(&["product", "block", &product], "product_id", &product);
+    holds(&["product", "unblock", &product], "product_id", &product);
+    holds(&["ban", "add", "192.0.2.7"], "network", "192.0.2.7");
+    told(
+        &["ban", "remove", "192.0.2.7"],
+        r#"{"unbanned":"192.0.2.7"}"#,
+    );
+    told(
+        &["feed", "config", "1", "--payload", "x"],
+        r#"{"feed_id":1,"became":"kept"}"#,
+    );
+    told(&["operator", "remove", "admin"], r#"{"removed":"admin"}"#);
+    let code = ["code", "--secret", SECRET, "--serial", "S1"];
+    holds(&code, "serial", "S1");
+    let dir = broker.data_dir().join("certificates");
+    let dir = dir.to_str().expect("UTF-8");
+    let made = broker.json(&["cert", "dev", "--dir", dir]);
+    assert_eq!(made["made"][0], format!("{dir}/ca.pem"));
+    let seqs: Vec<Value> = broker
+        .events()
+        .into_iter()
+        .map(|mut event| event["seq"].take())
+        .collect();
+    assert!(seqs.len() > 10);
+    assert!(seqs.iter().zip(1..).all(|(seq, expected)| seq == expected));
+    // As words, each is one line.
+    let words = broker.cli(&["events", "--after", "1"]).ok();
+    assert_eq!(words.lines().count(), seqs.len() - 1);
+    assert!(words.contains("  product_created  ") && words.contains("  name=lamp"));
+    // What answers people, or a shell, has no other form.
+    for arguments in [&["demo"][..], &["completions", "bash"], &["man", dir]] {
+        let done = broker.cli(&[arguments, &["--output", "json"]].concat());
+        assert_eq!((done.status, done.stdout.as_str()), (2, ""));
+    }
+}
+
+#[test]
+fn the_exit_status_says_why() {
+    let broker = TestBroker::start();
+    broker.fleet(&["S1"]);
+    let ends = |arguments: &[&str], status: i32| {
+        let done = broker.cli(arguments);
+        assert_eq!(done.status, status, "{arguments:?}: {done:?}");
+    };
+    for (arguments, status) in [
+        (&["device", "show", "S1"][..], 0),
+        (&["device", "resume", "S1"], 1),
+        (&["ban", "add", "127.0.0.1"], 1),
+        (&["device", "show"], 2),
+        (&["device", "show", "no good"], 2),
+    ] {
+        ends(arguments, status);
+    }
+    let away = broker.data_dir().join("not-there");
+    run(&away, &["device", "show", "S1"]).failed(3);
+    let help = broker.cli(&["--help"]).ok();
+    assert!(help.contains("  3  the server"), "{help}");
+}
+
+/// What the shells themselves say of a script is in `scripts`; here it is
+/// there, and names a command of the lowest level.
+#[test]
+fn shells_and_man_are_told_of_every_command() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let dir = directory.path().join("man");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = run(directory.path(), &["completions", shell]).ok();
+        assert!(script.contains("quarantine"), "{shell}");
+        assert!(script.contains("firstwake"), "{shell}");
+    }
+    assert_eq!(run(directory.path(), &["completions", "sh"]).status, 2);
+    let pages = dir.to_str().expect("UTF-8");
+    assert_eq!(run(directory.path(), &["man", pages]).ok(), "");
+    let page = |name: &str| fs::read_to_string(dir.join(name)).expect("a page");
+    assert!(page("firstwake.1").contains("wrong usage"));
+    assert!(page("firstwake-device-quarantine.1").contains("PRODUCT_ID"));
+    assert!(page("firstwake-serve.1").contains("mqtts"));
+    let names = fs::read_dir(&dir).expect("readable");
+    let names: Vec<_> = names.map(|entry| entry.expect("one").file_name()).collect();
+    assert!(
+        !names.iter().any(|n| n.to_string_lossy().contains("help")),
+        "{names:?}"
+    );
+}
