@@ -100,7 +100,7 @@ impl Command {
             },
             Self::List { product } => list(control, product, form).await,
             Self::Explain { name } => match control.ask(Request::Explain { name }).await? {
-                Reply::Explanation(explanation) => explain(&explanation, form),
+                Reply::Explanation(explanation) => explain(*explanation, form),
                 _ => bail!("the server gave an answer to another question"),
             },
             Self::Revoke(which) => change_which(control, which, Act::Revoke, form).await,
@@ -217,7 +217,7 @@ fn known(device: &DeviceView) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn explain(explanation: &ExplanationView, form: Form) -> Result<()> {
+fn explain(explanation: ExplanationView, form: Form) -> Result<()> {
     let mut words = vec![("product", explanation.product.clone())];
     words.extend(known(&explanation.device));
     if explanation.refusals.is_empty() {
@@ -239,5 +239,5 @@ fn explain(explanation: &ExplanationView, form: Form) -> Result<()> {
         ));
     }
     words.push(("next", explanation.advice.clone()));
-    form.tell(explanation, &fields(&words))
+    form.tell(&explanation, &fields(&words))
 }

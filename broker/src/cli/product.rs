@@ -193,11 +193,11 @@ async fn block(
 }
 
 fn known(product: &ProductView) -> String {
-    let datastreams: Vec<_> = product.datastreams.iter().map(|it| &it.id).collect();
+    let names: Vec<_> = product.datastreams.iter().map(|one| &one.id).collect();
     fields(&[
         ("product_id", product.product_id.to_string()),
         ("name", product.name.clone()),
-        ("datastreams", joined(&datastreams, ",")),
+        ("datastreams", joined(&names, ",")),
         ("new_datastreams", product.new_datastreams.to_string()),
         ("reactivation", product.reactivation.to_string()),
         ("blocked", yes_or_no(product.blocked)),

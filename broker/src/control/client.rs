@@ -86,7 +86,7 @@ impl Control {
     pub(crate) async fn ask(&mut self, request: Request) -> Result<Reply> {
         let reply = match self {
             Self::Server(server) => server.ask(&request).await?,
-            Self::Own(own) => own.ask(request).await,
+            Self::Own(own) => own.ask(request).await?,
         };
         match reply {
             Reply::Refused(declined) => Err(declined.into()),

@@ -28,7 +28,7 @@ impl Own {
         Ok((own, first))
     }
 
-    pub(super) async fn ask(&self, request: Request) -> Reply {
+    pub(super) async fn ask(&self, request: Request) -> Result<Reply> {
         let dispatch = Dispatch {
             provisioner: &self.provisioner,
             sessions: None,
@@ -36,7 +36,6 @@ impl Own {
             rates: Counts::default(),
             moment: Clock::start().moment(),
         };
-        let carried = carry_out(request, &dispatch).await;
-        carried.unwrap_or_else(Reply::Refused)
+        Ok(carry_out(request, &dispatch).await?)
     }
 }
