@@ -769,7 +769,7 @@ def xively_device(server):
 
 def xively_values(api, feed):
     streams = api.feeds.get(feed).datastreams
-    return {stream.id: stream.current_value for stream in streams if hasattr(stream, "current_value")}
+    return {stream.id: stream.current_value for stream in streams if stream.current_value is not None}
 
 
 @check("xively-python")
