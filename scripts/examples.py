@@ -25,7 +25,11 @@ import urllib.request
 
 DEADLINE = 30
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Where each protocol is spoken: plain, and over TLS.
 LISTENERS = {"mqtt": "mqtt", "http": "xively"}
+TLS_LISTENERS = {"mqtt": "mqtts", "http": "https"}
+SPEAK_TLS = [("python", "mqtt"), ("python", "http"), ("ruby", "mqtt"), ("ruby", "http"), ("shell", "mqtt"),
+             ("shell", "http"), ("rust", "http")]  # fmt: skip
 KEY = re.compile(r"[A-Za-z0-9_-]{48}")
 VALUE = "21.5"
 
@@ -34,9 +38,14 @@ DONE, BROKEN, REFUSED = 0, 1, 3
 STORIES = []
 
 
-def story(function):
-    STORIES.append(function)
-    return function
+def story(where=lambda language, protocol: True):
+    """Registers a story, for the languages and protocols where it can happen."""
+
+    def register(function):
+        STORIES.append((function, where))
+        return function
+
+    return register
 
 
 def expect(condition, what):
@@ -53,14 +62,19 @@ class Server:
 
     def __init__(self, binary, data):
         self.binary, self.data = binary, data
-        product = json.loads(self.command("product", "create", "examples", "--datastreams", "temperature", "--json"))
+        product = json.loads(self.command("product", "create", "examples", "--datastreams", "temperature", "--output", "json"))
         self.product, self.secret = product["product_id"], product["secret"]
+        certificates = f"{data}/certificates"
+        self.command("cert", "dev", "--dir", certificates)
+        self.authority = f"{certificates}/ca.pem"
         arguments = [binary, "serve", "--data-dir", data, "--http", "off"]
-        for listener in LISTENERS.values():
+        arguments += ["--cert", f"{certificates}/server.pem", "--key", f"{certificates}/server.key"]
+        listeners = [*LISTENERS.values(), *TLS_LISTENERS.values()]
+        for listener in listeners:
             arguments += [f"--{listener}", "127.0.0.1:0"]
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.addresses = {}
-        for _ in LISTENERS:
+        for _ in listeners:
             name, address = self.process.stdout.readline().strip().split(" listening on ")
             host, port = address.rsplit(":", 1)
             self.addresses[name] = (host, int(port))
@@ -98,7 +112,7 @@ class Way:
         self.socket.bind(("127.0.0.1", 0))
         self.url = f"{protocol}://127.0.0.1:{self.socket.getsockname()[1]}"
         # Each takes one connection or one answer, and is gone.
-        self.busy = False
+        self.busy = None
         self.when_answered = None
         self.lost = None
 
@@ -121,8 +135,8 @@ class Way:
     def serve(self, device):
         with contextlib.suppress(OSError), device:
             if self.busy:
-                self.busy = False
-                return self.refuse(device)
+                reply, self.busy = self.busy, None
+                return self.refuse(device, reply)
             with socket.create_connection(self.server, timeout=DEADLINE) as server:
                 up = threading.Thread(target=self.pump, args=[device, server], daemon=True)
                 up.start()
@@ -151,19 +165,28 @@ class Way:
         with contextlib.suppress(OSError):
             device.shutdown(socket.SHUT_WR)
 
-    def refuse(self, device):
-        """As a server that has no room: CONNACK 3 or 0x89, or status 503."""
+    @staticmethod
+    def refuse(device, reply):
+        """As a server that has no room, once it is asked."""
         heard = b""
-        while not re.search(rb"MQTT.|\r\n\r\n", heard, re.DOTALL):
+        while not (found := re.search(rb"MQTT(.)|\r\n\r\n", heard, re.DOTALL)):
             heard += device.recv(65536)
-        if self.protocol == "http":
-            device.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        else:
-            # The version is behind the fixed header and the name.
-            version = heard[heard.index(b"MQTT") + 4]
-            device.sendall(b"\x20\x03\x00\x89\x00" if version == 5 else b"\x20\x02\x00\x03")
+        device.sendall(reply[found[1]])
         device.shutdown(socket.SHUT_WR)
         device.recv(65536)
+
+
+# What a server without room says, by the version of MQTT that is asked in:
+# CONNACK 3 or 0x89. HTTP has none.
+BUSY = {
+    b"\x04": b"\x20\x02\x00\x03",
+    b"\x05": b"\x20\x03\x00\x89\x00",
+    None: b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+}
+TOO_MANY = {
+    None: b"HTTP/1.1 403 Forbidden\r\nContent-Length: 83\r\nConnection: close\r\n\r\n"
+    b'{"title":"Forbidden","errors":"too many requests from this address: wait a minute"}'
+}
 
 
 class Stage:
@@ -172,13 +195,20 @@ class Stage:
     serials = itertools.count()
 
     def __init__(self, server, language, command, protocol, directory):
-        self.server, self.language, self.command = server, language, command
+        self.server, self.language, self.command, self.protocol = server, language, command, protocol
         self.way = Way(protocol, server.addresses[LISTENERS[protocol]])
         # A plus is what topics cannot have as it is.
         self.serial = f"{language}+{protocol}-{next(self.serials)}"
         self.file = pathlib.Path(directory) / "kept" / "device"
         self.code = server.command("code", "--secret", server.secret, "--serial", self.serial).strip()
         self.environment = {"FIRSTWAKE_SECRET": server.secret}
+
+    def over_tls(self):
+        self.way.close()
+        self.way = Way(self.protocol, self.server.addresses[TLS_LISTENERS[self.protocol]])
+        self.way.url = self.way.url.replace("://", "s://")
+        self.environment["FIRSTWAKE_CA"] = self.server.authority
+        return self
 
     def register(self):
         self.server.command("device", "register", self.server.product, self.serial)
@@ -273,7 +303,7 @@ class Awake:
 # --- what may happen to a device ---------------------------------------------
 
 
-@story
+@story()
 def the_first_time_and_the_second(stage):
     stage.register().make_place().way.open()
     said = stage.run()
@@ -283,7 +313,21 @@ def the_first_time_and_the_second(stage):
     same(stage.kept(), (key, feed), "what is kept")
 
 
-@story
+@story(lambda *of: of in SPEAK_TLS)
+def the_first_time_over_tls(stage):
+    stage.register().make_place().over_tls().way.open()
+    stage.run()
+    stage.activated()
+    # A server that nobody vouches for is sent nothing.
+    stage.file.unlink()
+    stage.environment["FIRSTWAKE_CA"] = "/etc/ssl/certs/ca-certificates.crt"
+    awake = stage.start().until("next try")
+    awake.process.kill()
+    expect(not stage.file.exists(), "it trusts anybody")
+    awake.end()
+
+
+@story()
 def with_a_code_that_was_burnt_in(stage):
     stage.environment = {"FIRSTWAKE_CODE": stage.code}
     stage.register().make_place().way.open()
@@ -291,7 +335,7 @@ def with_a_code_that_was_burnt_in(stage):
     stage.activated()
 
 
-@story
+@story()
 def the_answer_is_lost(stage):
     stage.way.when_answered = lambda: None
     stage.register().make_place().way.open()
@@ -301,7 +345,7 @@ def the_answer_is_lost(stage):
     expect(key != stage.way.lost["apikey"], "the lost key came again")
 
 
-@story
+@story()
 def killed_before_it_could_store(stage):
     stage.register().make_place()
     awake = stage.start_to_be_killed()
@@ -313,7 +357,7 @@ def killed_before_it_could_store(stage):
     expect(key != stage.way.lost["apikey"], "the lost key came again")
 
 
-@story
+@story()
 def nowhere_to_store(stage):
     stage.register().way.open()
     expect("cannot be kept" in stage.run(BROKEN), "it does not say why")
@@ -323,7 +367,7 @@ def nowhere_to_store(stage):
     stage.activated()
 
 
-@story
+@story()
 def the_code_is_spent(stage):
     stage.register().make_place().way.open()
     stage.run()
@@ -332,7 +376,7 @@ def the_code_is_spent(stage):
     same(list(stage.file.parent.iterdir()), [], "files")
 
 
-@story
+@story()
 def suspended_and_then_reset(stage):
     stage.register().make_place().way.open()
     stage.run()
@@ -347,7 +391,7 @@ def suspended_and_then_reset(stage):
     expect(fresh != key, "the key is the same")
 
 
-@story
+@story()
 def away_at_first(stage):
     stage.register().make_place()
     awake = stage.start().until("next try")
@@ -357,15 +401,23 @@ def away_at_first(stage):
     stage.activated()
 
 
-@story
+@story()
 def busy_at_first(stage):
-    stage.way.busy = True
+    stage.way.busy = BUSY
     stage.register().make_place().way.open()
     expect("next try" in stage.run(), "it did not wait")
     stage.activated()
 
 
-@story
+@story(lambda language, protocol: protocol == "http")
+def asked_too_often_at_first(stage):
+    stage.way.busy = TOO_MANY
+    stage.register().make_place().way.open()
+    expect("next try" in stage.run(), "it did not wait")
+    stage.activated()
+
+
+@story()
 def not_registered_at_first(stage):
     stage.make_place().way.open()
     awake = stage.start().until("no such serial and code")
@@ -378,7 +430,7 @@ def not_registered_at_first(stage):
 def tell(server, language, command, protocol):
     """All stories of one language over one protocol, one after the other."""
     results = []
-    for one in STORIES:
+    for one in (one for one, where in STORIES if where(language, protocol)):
         name = f"{language} over {protocol}: {one.__name__.replace('_', ' ')}"
         with tempfile.TemporaryDirectory(prefix="firstwake-examples-") as directory:
             stage = Stage(server, language, command, protocol, directory)

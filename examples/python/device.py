@@ -186,7 +186,8 @@ class Http:
             return reply
         if reply.status_code in (401, 404):
             raise Unknown
-        if reply.status_code == 429 or reply.status_code >= 500:
+        # Of a 403, the words say which of two it is.
+        if reply.status_code == 429 or reply.status_code >= 500 or "too many requests" in reply.text:
             raise Later(f"the server is busy (status {reply.status_code})")
         raise Stop(f"status {reply.status_code}: {reply.text}")
 

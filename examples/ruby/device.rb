@@ -150,7 +150,9 @@ class OverHttp
   def ask(request)
     tls = { use_ssl: @url.scheme == "https", ca_file: ENV["FIRSTWAKE_CA"] }
     reply = Net::HTTP.start(@url.host, @url.port, open_timeout: PATIENCE, read_timeout: PATIENCE, **tls) { |http| http.request(request) }
-    case reply.code.to_i
+    # Of a 403, the words say which of two it is.
+    status = reply.body.to_s.include?("too many requests") ? 429 : reply.code.to_i
+    case status
     when 200 then reply
     when 401, 404 then raise Unknown
     when 429, 500.. then raise Later, "the server is busy (status #{reply.code})"

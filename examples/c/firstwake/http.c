@@ -26,5 +26,7 @@ enum outcome http_reply(const char *reply, const char **body) {
     const char *end = strstr(reply, "\r\n\r\n");
     if (strncmp(reply, "HTTP/1.", 7) != 0 || strlen(reply) < 12 || end == NULL) return OUTCOME_LATER;
     *body = end + 4;
+    /* Of a 403, the words say which of two it is. */
+    if (strstr(*body, "too many requests") != NULL) return OUTCOME_LATER;
     return http_outcome(atoi(reply + 9));
 }

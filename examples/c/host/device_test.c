@@ -129,6 +129,8 @@ static void replies(void) {
     const char *body = NULL;
     check(http_reply("HTTP/1.0 200 OK\r\nA: b\r\n\r\n{}", &body) == OUTCOME_DONE && strcmp(body, "{}") == 0, "200");
     check(http_reply("HTTP/1.1 403 Forbidden\r\n\r\n", &body) == OUTCOME_STOP, "403");
+    check(http_reply("HTTP/1.1 403 Forbidden\r\n\r\n{\"errors\":\"too many requests\"}", &body) == OUTCOME_LATER,
+          "403 for haste");
     check(http_reply("HTTP/1.1 404 Not Found\r\n\r\n", &body) == OUTCOME_UNKNOWN, "404");
     check(http_reply("HTTP/1.1 503 Busy\r\n\r\n", &body) == OUTCOME_LATER, "503");
     check(http_reply("HTTP/1.1 200 OK\r\nhalf a", &body) == OUTCOME_LATER, "half a reply");

@@ -17,6 +17,7 @@ mod server;
 
 use std::env;
 use std::io::{Write, stderr, stdout};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
         say("with FIRSTWAKE_CODE or FIRSTWAKE_SECRET in the environment");
         return ExitCode::from(2);
     };
-    match device.live() {
+    match device.and_then(Device::live) {
         Ok(Ended::Sent) => ExitCode::SUCCESS,
         Ok(Ended::Refused(why)) => {
             say(&format!(
@@ -72,7 +73,8 @@ enum Failed {
 }
 
 impl Device {
-    fn from_arguments() -> Option<Self> {
+    /// `None` for what is no usage.
+    fn from_arguments() -> Option<Result<Self>> {
         let [url, serial, file]: [String; 3] =
             env::args().skip(1).collect::<Vec<_>>().try_into().ok()?;
         let code = match (env::var("FIRSTWAKE_CODE"), env::var("FIRSTWAKE_SECRET")) {
@@ -82,14 +84,20 @@ impl Device {
         };
         let server: Box<dyn Server> = match url.split_once("://")? {
             ("mqtt", address) => Box::new(OverMqtt::new(address, serial)?),
-            ("http" | "https", _) => Box::new(OverHttp::new(url)),
+            ("http" | "https", _) => {
+                let authority = env::var_os("FIRSTWAKE_CA").map(PathBuf::from);
+                match OverHttp::new(url, authority.as_deref()) {
+                    Ok(server) => Box::new(server),
+                    Err(error) => return Some(Err(error)),
+                }
+            }
             _ => return None,
         };
-        Some(Self {
+        Some(Ok(Self {
             server,
             code,
             file: CredentialsFile::at(file),
-        })
+        }))
     }
 
     fn live(self) -> Result<Ended> {

@@ -1,8 +1,12 @@
 //! HTTP, with `ureq`.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
+use anyhow::{Context, Result};
 use ureq::http::{Request, StatusCode};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, AsSendBody};
 
 use crate::code::ActivationCode;
@@ -16,16 +20,23 @@ pub(crate) struct OverHttp {
 }
 
 impl OverHttp {
-    /// `http://HOST:PORT`.
-    pub(crate) fn new(base: String) -> Self {
+    /// `http://HOST:PORT` or `https://HOST:PORT`, with a file for an authority
+    /// of one's own.
+    pub(crate) fn new(base: String, authority: Option<&Path>) -> Result<Self> {
+        let mut tls = TlsConfig::builder();
+        if let Some(path) = authority {
+            let pem = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            tls = tls.root_certs(RootCerts::new_with_certs(&[Certificate::from_pem(&pem)?]));
+        }
         let config = Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(PATIENCE)))
             .http_status_as_error(false)
+            .tls_config(tls.build())
             .build();
-        Self {
+        Ok(Self {
             base,
             agent: config.into(),
-        }
+        })
     }
 
     fn ask(&self, request: Request<impl AsSendBody>) -> Result<String, No> {
@@ -37,7 +48,12 @@ impl OverHttp {
         match reply.status() {
             StatusCode::OK => Ok(text),
             StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => Err(No::Unknown),
-            status if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
+            // Of a 403, the words say which of two it is.
+            status
+                if status == StatusCode::TOO_MANY_REQUESTS
+                    || status.is_server_error()
+                    || text.contains("too many requests") =>
+            {
                 Err(No::Later(format!("the server is busy ({status})")))
             }
             status => Err(No::Stop(format!("{status}: {text}"))),
