@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use axum::response::{IntoResponse, Response};
 use firstwake::feed::NotRead;
 use firstwake::{DeviceError, NotAdmitted, NotKept, ProductError, Proof, Refusal, RegistryError};
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -176,6 +176,7 @@ impl IntoResponse for Denied {
         let headers = response.headers_mut();
         let put = HeaderValue::from_static;
         headers.insert(CONTENT_TYPE, put("application/json; charset=utf-8"));
+        headers.insert(CACHE_CONTROL, put("no-store"));
         for verb in self.allow {
             headers.append(ALLOW, put(verb.allowed()));
         }
