@@ -1,5 +1,9 @@
 //! The HTTP face, from the first byte: what carries it, and who is let in.
 
+mod events;
+mod hostile;
+mod once;
+mod resources;
 mod rights;
 
 use std::io::Write;
