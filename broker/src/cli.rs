@@ -31,7 +31,8 @@ use self::form::Form;
 use crate::control::{Absent, Control};
 use crate::demo;
 use crate::home::{FirstOperator, Home};
-use crate::output::complain;
+use crate::http;
+use crate::output::{complain, say};
 
 /// A secure front door for fleets of devices that speak MQTT
 #[derive(Parser)]
@@ -79,6 +80,9 @@ enum Command {
     Completions(completions::Args),
     /// Write the manual pages, one for each command, into a directory
     Man(man::Args),
+    /// Write the page of the HTTP API, as docs/openapi.json has it
+    #[command(hide = true)]
+    Openapi,
 }
 
 /// Runs the command that the arguments name.
@@ -155,6 +159,7 @@ impl Args {
             Command::Code(args) => args.run(form),
             Command::Completions(args) => args.run(Self::command()),
             Command::Man(args) => args.run(Self::command()),
+            Command::Openapi => say(http::page().trim_end()),
         }
     }
 }

@@ -5,7 +5,7 @@ use firstwake::{Ban, Network};
 use serde_json::json;
 
 use super::form::{Form, Row, or_dash};
-use crate::control::{Control, Reply, Request};
+use crate::control::{BanWish, Control, Reply, Request};
 
 /// Keep sources out, whoever connects from there
 #[derive(clap::Subcommand)]
@@ -54,11 +54,12 @@ impl Command {
                 if seconds == Some(0) {
                     bail!("a ban lasts a second at least");
                 }
-                let request = Request::Ban {
+                let request = Request::Ban(BanWish {
                     network,
                     seconds,
                     reason,
-                };
+                    force,
+                });
                 match control.ask(request).await? {
                     Reply::Ban(ban) => form.tell(&ban, &sentence(&ban)),
                     _ => bail!("the server gave an answer to another question"),

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use firstwake::{DeviceName, Explanation, ProductId, Serial};
+use firstwake::{DeviceName, ProductId, Serial};
 use serde_json::json;
 
 use super::form::{Form, Row, fields, or_dash};
 use super::many::{self, Chosen, Which};
 use super::serials::{Pattern, gather};
-use crate::control::{Act, Control, DeviceView, Reply, Request};
+use crate::control::{Act, Control, DeviceView, DevicesWish, ExplanationView, Reply, Request};
 
 /// Serials sent to the server at once.
 const CHUNK: usize = 10_000;
@@ -137,14 +137,14 @@ async fn register(
 ) -> Result<()> {
     let (mut added, mut before) = (0, 0);
     for chunk in serials.chunks(CHUNK) {
-        let request = Request::Register {
-            product: product.clone(),
+        let request = Request::Register(DevicesWish {
+            product_id: product.clone(),
             serials: chunk.to_vec(),
-        };
+        });
         match control.ask(request).await? {
-            Reply::Registered { new, known } => {
-                added += new;
-                before += known;
+            Reply::Registered(registered) => {
+                added += registered.new;
+                before += registered.known;
             }
             _ => bail!("the server gave an answer to another question"),
         }
@@ -176,18 +176,20 @@ async fn list(control: &mut Control, product: ProductId, form: Form) -> Result<(
     let mut after = None;
     loop {
         let request = Request::Devices {
-            product: product.clone(),
-            after: after.take(),
+            product: Some(product.clone()),
+            after,
+            serial: None,
+            activated: None,
             limit: PAGE,
         };
-        let Reply::Devices(devices) = control.ask(request).await? else {
+        let Reply::Devices(page) = control.ask(request).await? else {
             bail!("the server gave an answer to another question");
         };
-        let Some(last) = devices.last() else {
+        pages.add(&page.devices)?;
+        after = page.next;
+        if after.is_none() {
             return Ok(());
-        };
-        after = Some(last.serial.clone());
-        pages.add(&devices)?;
+        }
     }
 }
 
@@ -215,14 +217,13 @@ fn known(device: &DeviceView) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn explain(explanation: Explanation, form: Form) -> Result<()> {
-    let device = DeviceView::from(explanation.device);
-    let mut words = vec![("product", explanation.product_name.clone())];
-    words.extend(known(&device));
-    if explanation.attempts.is_empty() {
+fn explain(explanation: ExplanationView, form: Form) -> Result<()> {
+    let mut words = vec![("product", explanation.product.clone())];
+    words.extend(known(&explanation.device));
+    if explanation.refusals.is_empty() {
         words.push(("refusals", "none since the server started".to_owned()));
     }
-    for attempt in &explanation.attempts {
+    for attempt in &explanation.refusals {
         let times = if attempt.count == 1 {
             "once".to_owned()
         } else {
@@ -238,12 +239,5 @@ fn explain(explanation: Explanation, form: Form) -> Result<()> {
         ));
     }
     words.push(("next", explanation.advice.clone()));
-    let answer = json!({
-        "product": explanation.product_name,
-        "product_blocked": explanation.product_blocked,
-        "device": device,
-        "refusals": explanation.attempts,
-        "advice": explanation.advice,
-    });
-    form.tell(&answer, &fields(&words))
+    form.tell(&explanation, &fields(&words))
 }

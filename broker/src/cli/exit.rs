@@ -3,7 +3,7 @@
 
 use anyhow::Error;
 
-use crate::control::Unreachable;
+use crate::control::{Because, Declined, Unreachable};
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,10 @@ pub(super) enum Exit {
     Failed = 1,
     /// The server or the registry: asking again may help.
     Unreachable = 3,
+    /// There is no such thing.
+    NotFound = 4,
+    /// Whoever asks may not have that done.
+    NotAllowed = 5,
 }
 
 /// For `--help` and the manual.
@@ -22,14 +26,21 @@ Exit status:
   0  done
   1  refused or failed: one sentence on standard error says why
   2  wrong usage
-  3  the server or the registry cannot be reached or is in trouble; trying again may help";
+  3  the server or the registry cannot be reached or is in trouble; trying again may help
+  4  there is no such thing
+  5  not allowed";
 
 impl Exit {
     pub(super) fn after(outcome: &Result<(), Error>) -> Self {
         match outcome {
             Ok(()) => Self::Done,
             Err(error) if error.is::<Unreachable>() => Self::Unreachable,
-            Err(_) => Self::Failed,
+            Err(error) => match error.downcast_ref::<Declined>().map(|it| it.because) {
+                Some(Because::Busy) => Self::Unreachable,
+                Some(Because::NotFound) => Self::NotFound,
+                Some(Because::Forbidden) => Self::NotAllowed,
+                Some(_) | None => Self::Failed,
+            },
         }
     }
 }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::form::{Form, Row, fields, joined};
 use super::many;
-use crate::control::{Absent, Control, ProductView, Reply, Request};
+use crate::control::{Absent, Control, ProductPatch, ProductView, ProductWish, Reply, Request};
 
 /// Kinds of devices
 #[derive(clap::Subcommand)]
@@ -103,13 +103,13 @@ impl Command {
                     true => Some(read_secret()?.trim().to_owned()),
                     false => secret,
                 };
-                let request = Request::CreateProduct {
-                    name,
+                let request = Request::CreateProduct(ProductWish {
                     secret,
-                    datastreams,
+                    datastreams: datastreams.into_iter().map(Into::into).collect(),
                     reactivation,
                     new_datastreams,
-                };
+                    ..ProductWish::named(name)
+                });
                 match control.ask(request).await? {
                     Reply::ProductCreated { product, secret } => created(&product, secret, form),
                     _ => anyhow::bail!("the server gave an answer to another question"),
@@ -126,13 +126,15 @@ impl Command {
                 reactivation,
                 new_datastreams,
             } => {
-                let request = Request::ChangeProduct {
-                    product,
+                let datastreams = datastreams.map(|ids| ids.into_iter().map(Into::into).collect());
+                let change = ProductPatch {
                     name,
                     datastreams,
                     reactivation,
                     new_datastreams,
+                    ..ProductPatch::default()
                 };
+                let request = Request::ChangeProduct { product, change };
                 let product = ask(control, request).await?;
                 form.tell(&product, &known(&product))
             }
@@ -191,10 +193,11 @@ async fn block(
 }
 
 fn known(product: &ProductView) -> String {
+    let names: Vec<_> = product.datastreams.iter().map(|one| &one.id).collect();
     fields(&[
         ("product_id", product.product_id.to_string()),
         ("name", product.name.clone()),
-        ("datastreams", joined(&product.datastreams, ",")),
+        ("datastreams", joined(&names, ",")),
         ("new_datastreams", product.new_datastreams.to_string()),
         ("reactivation", product.reactivation.to_string()),
         ("blocked", yes_or_no(product.blocked)),

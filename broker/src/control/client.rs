@@ -80,14 +80,16 @@ impl Control {
         }
     }
 
-    /// Asks for one thing. A refusal is an error of one sentence.
+    /// Asks for one thing. A refusal is an error that is a [`Declined`].
+    ///
+    /// [`Declined`]: super::Declined
     pub(crate) async fn ask(&mut self, request: Request) -> Result<Reply> {
         let reply = match self {
             Self::Server(server) => server.ask(&request).await?,
-            Self::Own(own) => own.ask(request).await,
+            Self::Own(own) => own.ask(request).await?,
         };
         match reply {
-            Reply::Refused(sentence) => bail!(sentence),
+            Reply::Refused(declined) => Err(declined.into()),
             reply => Ok(reply),
         }
     }

@@ -2,7 +2,7 @@
 //! else can for as long.
 
 use anyhow::Result;
-use firstwake::Provisioner;
+use firstwake::{Counts, Provisioner};
 
 use super::Unreachable;
 use crate::control::request::{Reply, Request};
@@ -28,13 +28,14 @@ impl Own {
         Ok((own, first))
     }
 
-    pub(super) async fn ask(&self, request: Request) -> Reply {
+    pub(super) async fn ask(&self, request: Request) -> Result<Reply> {
         let dispatch = Dispatch {
             provisioner: &self.provisioner,
             sessions: None,
             capacity: Limits::default().mailbox(),
+            rates: Counts::default(),
             moment: Clock::start().moment(),
         };
-        carry_out(request, &dispatch).await
+        Ok(carry_out(request, &dispatch).await?)
     }
 }
