@@ -202,7 +202,8 @@ mod tests {
     async fn world() -> (Arc<Memory>, Provisioner, ProductId) {
         let registry = Arc::new(Memory::default());
         let sealing = SealingKey::generate(&OsEntropy);
-        let provisioner = Provisioner::start(Arc::clone(&registry) as _, sealing, Arc::new(OsEntropy));
+        let provisioner =
+            Provisioner::start(Arc::clone(&registry) as _, sealing, Arc::new(OsEntropy));
         let provisioner = provisioner.await.expect("it starts");
         let new = NewProduct {
             name: "lamp".to_owned(),
