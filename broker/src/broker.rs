@@ -1,12 +1,12 @@
 //! What every connection shares.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use firstwake::mailbox::Moment;
-use firstwake::{Pace, Proof, Provisioner, Refusal};
+use firstwake::{Counts, Pace, Proof, Provisioner, Refusal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +33,8 @@ pub(crate) struct Broker {
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
     pub(crate) connections: Connections,
+    /// What happened in the last whole second.
+    pub(crate) rates: Mutex<Counts>,
     /// What the server waits for when it stops.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the server stops: ends what is no session yet.
@@ -69,12 +71,13 @@ impl Broker {
         self.stopping.run_until_cancelled(slowly).await
     }
 
-    /// The way for messages to devices.
+    /// The way for messages to devices, and for what operators ask.
     pub(crate) fn downlink(&self) -> Dispatch<'_> {
         Dispatch {
             provisioner: &self.provisioner,
             sessions: Some(&self.sessions),
             capacity: self.limits.mailbox(),
+            rates: *self.rates.lock().unwrap_or_else(PoisonError::into_inner),
             moment: self.clock.moment(),
         }
     }

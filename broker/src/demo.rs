@@ -20,13 +20,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use device_sim::{Ask, Confirm, Hold, Plan, Progress, Report, Stage, Transport, storm};
-use firstwake::{ProductId, ProductSecret, Reactivation, Serial};
+use firstwake::{DatastreamId, ProductId, ProductSecret, Serial};
 use tokio::sync::oneshot;
 
 use self::child::Child;
 use self::screen::Screen;
 use self::watcher::Watcher;
-use crate::control::{Absent, Control, Reply, Request};
+use crate::control::{Absent, Control, DevicesWish, ProductWish, Reply, Request};
 use crate::output::say;
 use crate::signals::Stop;
 
@@ -134,22 +134,19 @@ impl Set {
     /// Makes the product and registers the serials, as any operator would.
     async fn up(home: &Path, devices: u32) -> Result<Self> {
         let (mut control, _) = Control::reach(&Child::data_dir(home), Absent::IsAnError).await?;
-        let create = Request::CreateProduct {
-            name: "demo".to_owned(),
-            secret: None,
-            datastreams: vec!["temperature".parse()?],
-            reactivation: Reactivation::UntilConfirmed,
-            new_datastreams: firstwake::Product::NEW_DATASTREAMS,
-        };
+        let create = Request::CreateProduct(ProductWish {
+            datastreams: vec!["temperature".parse::<DatastreamId>()?.into()],
+            ..ProductWish::named("demo".to_owned())
+        });
         let Reply::ProductCreated { product, secret } = control.ask(create).await? else {
             bail!("the server gave an answer to another question");
         };
         let serials = device_sim::serials::generate(PREFIX, devices)?;
         for chunk in serials.chunks(CHUNK) {
-            let register = Request::Register {
-                product: product.product_id.clone(),
+            let register = Request::Register(DevicesWish {
+                product_id: product.product_id.clone(),
                 serials: chunk.to_vec(),
-            };
+            });
             control.ask(register).await?;
         }
         Ok(Self {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use firstwake::mailbox::{Capacity, Moment};
 use firstwake::topic::device::{Downlink, DownlinkKind};
-use firstwake::{Body, NotPosted, Posted, Provisioner};
+use firstwake::{Body, Counts, NotPosted, Posted, Provisioner};
 
 use crate::bus::Message;
 use crate::sessions::Sessions;
@@ -19,6 +19,8 @@ pub(crate) struct Dispatch<'a> {
     /// Nobody is connected where no server is running.
     pub(crate) sessions: Option<&'a Sessions>,
     pub(crate) capacity: Capacity,
+    /// What happened in the last whole second.
+    pub(crate) rates: Counts,
     pub(crate) moment: Moment,
 }
 

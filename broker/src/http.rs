@@ -7,11 +7,11 @@
 //! logged is the route that matched.
 
 mod api;
-#[expect(dead_code, reason = "for the routes that come next")]
+mod ask;
 mod body;
-#[expect(dead_code, reason = "for the routes that come next")]
 mod caller;
 mod health;
+mod once;
 mod problem;
 mod serve;
 mod unread;
@@ -24,6 +24,8 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
+
+pub(crate) use self::api::page;
 
 use crate::broker::Broker;
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -83,6 +83,7 @@ impl Config {
             clock,
             limits,
             connections: Connections::from(clock.moment()),
+            rates: Mutex::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         });

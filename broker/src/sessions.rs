@@ -15,6 +15,7 @@ use dashmap::DashMap;
 use firstwake::{FeedId, Network, OperatorName, Refusal};
 
 use crate::bus::Message;
+use crate::control::view::Connected;
 use crate::edge::Tick;
 use crate::mqtt::packet::{Farewell, Start};
 
@@ -250,6 +251,15 @@ impl Sessions {
         self.activations.each(|handle| handle.end(why));
         self.devices.each(|handle| handle.end(why));
         self.operators.each(|handle| handle.end(why));
+    }
+
+    /// How many sessions of each kind there are.
+    pub(crate) fn connected(&self) -> Connected {
+        Connected {
+            activations: self.activations.0.len() as u64,
+            devices: self.devices.0.len() as u64,
+            operators: self.operators.0.len() as u64,
+        }
     }
 
     /// How many sessions there are.

@@ -1,7 +1,7 @@
 //! What runs beside the connections: ending sessions that must end, and the
 //! reports on `provisioning/fleet` and `provisioning/refusals`.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use firstwake::mailbox::Change;
@@ -154,6 +154,12 @@ pub(crate) async fn report(broker: Arc<Broker>) {
     loop {
         second.tick().await;
         let now = broker.provisioner.counts();
+        let rates = Counts {
+            issued: now.issued - before.issued,
+            confirmed: now.confirmed - before.confirmed,
+            refused: now.refused - before.refused,
+        };
+        *broker.rates.lock().unwrap_or_else(PoisonError::into_inner) = rates;
         if let Ok(census) = broker.provisioner.registry().census().await {
             let counts: serde_json::Map<String, Value> = Lifecycle::ALL
                 .into_iter()
@@ -161,9 +167,9 @@ pub(crate) async fn report(broker: Arc<Broker>) {
                 .collect();
             let fleet = json!({
                 "devices": counts,
-                "activations_per_second": now.issued - before.issued,
-                "confirmations_per_second": now.confirmed - before.confirmed,
-                "refusals_per_second": now.refused - before.refused,
+                "activations_per_second": rates.issued,
+                "confirmations_per_second": rates.confirmed,
+                "refusals_per_second": rates.refused,
             });
             if fleet != last {
                 publish(&broker, "provisioning/fleet", &fleet, Retain::Latest).await;

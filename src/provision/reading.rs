@@ -23,7 +23,8 @@ pub struct DeviceFilter {
 }
 
 impl DeviceFilter {
-    fn takes(&self, device: &Device) -> bool {
+    /// Whether it is one of those.
+    pub fn takes(&self, device: &Device) -> bool {
         let part = self.serial.as_deref().unwrap_or_default();
         let serial = device.serial.as_str().to_ascii_lowercase();
         let activated = device.keys != Keys::None;

@@ -1,5 +1,7 @@
 //! The HTTP face, from the first byte: what carries it, and who is let in.
 
+mod rights;
+
 use std::io::Write;
 
 use crate::support::http::{HttpPeer, basic, request};

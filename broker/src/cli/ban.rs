@@ -5,7 +5,7 @@ use firstwake::{Ban, Network};
 use serde_json::json;
 
 use super::form::{Form, Row, or_dash};
-use crate::control::{Control, Reply, Request};
+use crate::control::{BanWish, Control, Reply, Request};
 
 /// Keep sources out, whoever connects from there
 #[derive(clap::Subcommand)]
@@ -44,6 +44,7 @@ impl Command {
                 reason,
                 force,
             } => {
+                // Said here, where `--force` is what to add.
                 if network.is_perilous() && !force {
                     bail!(
                         "banning {network} may lock out this machine or nearly everybody: \
@@ -51,14 +52,12 @@ impl Command {
                     );
                 }
                 let seconds = span.map(|span| span.as_secs());
-                if seconds == Some(0) {
-                    bail!("a ban lasts a second at least");
-                }
-                let request = Request::Ban {
+                let request = Request::Ban(BanWish {
                     network,
                     seconds,
                     reason,
-                };
+                    force,
+                });
                 match control.ask(request).await? {
                     Reply::Ban(ban) => form.tell(&ban, &sentence(&ban)),
                     _ => bail!("the server gave an answer to another question"),

@@ -73,22 +73,26 @@ pub(super) fn names(path: &Path) -> Result<Vec<DeviceName>> {
 
 async fn members(control: &mut Control, product: ProductId) -> Result<Vec<DeviceName>> {
     let mut names: Vec<DeviceName> = Vec::new();
+    let mut after = None;
     loop {
         let request = Request::Devices {
-            product: product.clone(),
-            after: names.last().map(|name| name.serial.clone()),
+            product: Some(product.clone()),
+            after,
+            serial: None,
+            activated: None,
             limit: CHUNK,
         };
         let Reply::Devices(page) = control.ask(request).await? else {
             bail!("the server gave an answer to another question");
         };
-        if page.is_empty() {
-            return Ok(names);
-        }
-        names.extend(page.into_iter().map(|device| DeviceName {
+        names.extend(page.devices.into_iter().map(|device| DeviceName {
             product: Some(device.product_id),
             serial: device.serial,
         }));
+        after = page.next;
+        if after.is_none() {
+            return Ok(names);
+        }
     }
 }
 
@@ -132,8 +136,8 @@ pub(super) async fn each_chunk(
 
 /// Tells of each failure why; any is one of the whole command.
 pub(super) fn settle(outcome: &Outcome) -> Result<()> {
-    for (name, reason) in &outcome.failed {
-        complain(&format!("{name}: {reason}"));
+    for failure in &outcome.failed {
+        complain(&format!("{}: {}", failure.device, failure.reason));
     }
     match outcome.failed.len() {
         0 => Ok(()),

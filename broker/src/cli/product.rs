@@ -4,13 +4,13 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use firstwake::{DatastreamId, Product, ProductId, Reactivation};
+use firstwake::{DatastreamId, Product, ProductId, Reactivation, Stage};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::form::{Form, Row, fields, joined};
+use super::form::{Form, Row, fields, joined, or_dash};
 use super::many;
-use crate::control::{Absent, Control, ProductView, Reply, Request};
+use crate::control::{Absent, Control, ProductPatch, ProductView, ProductWish, Reply, Request};
 
 /// Kinds of devices
 #[derive(clap::Subcommand)]
@@ -26,6 +26,12 @@ pub(super) enum Command {
         /// Read the secret from standard input
         #[arg(long)]
         secret_stdin: bool,
+        /// What it is, in more words
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+        /// How far it has come; changes nothing that the server does
+        #[arg(long, value_name = "STAGE", default_value = "develop")]
+        stage: StageWord,
         /// What its devices are told they may send
         #[arg(long, value_name = "NAMES", value_delimiter = ',')]
         datastreams: Vec<DatastreamId>,
@@ -50,6 +56,12 @@ pub(super) enum Command {
         /// What people call it
         #[arg(long)]
         name: Option<String>,
+        /// What it is, in more words
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+        /// How far it has come
+        #[arg(long, value_name = "STAGE")]
+        stage: Option<StageWord>,
         /// What its devices are told they may send
         #[arg(long, value_name = "NAMES", value_delimiter = ',')]
         datastreams: Option<Vec<DatastreamId>>,
@@ -76,8 +88,41 @@ pub(super) enum Command {
         #[arg(value_name = "PRODUCT_ID")]
         product: ProductId,
     },
+    /// Remove it and all its devices: their sessions end, their feeds are gone
+    Remove {
+        /// The product
+        #[arg(value_name = "PRODUCT_ID")]
+        product: ProductId,
+        /// With all its devices
+        #[arg(long, required = true)]
+        yes: bool,
+    },
+    /// Its newest secret, 40 hex characters
+    Secret {
+        /// The product
+        #[arg(value_name = "PRODUCT_ID")]
+        product: ProductId,
+    },
     /// All products
     List,
+}
+
+/// A [`Stage`] as an argument.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum StageWord {
+    /// Being made
+    Develop,
+    /// In the field
+    Deploy,
+}
+
+impl From<StageWord> for Stage {
+    fn from(word: StageWord) -> Self {
+        match word {
+            StageWord::Develop => Self::Develop,
+            StageWord::Deploy => Self::Deploy,
+        }
+    }
 }
 
 impl Command {
@@ -95,6 +140,8 @@ impl Command {
                 name,
                 secret,
                 secret_stdin,
+                description,
+                stage,
                 datastreams,
                 reactivation,
                 new_datastreams,
@@ -103,13 +150,15 @@ impl Command {
                     true => Some(read_secret()?.trim().to_owned()),
                     false => secret,
                 };
-                let request = Request::CreateProduct {
-                    name,
+                let request = Request::CreateProduct(ProductWish {
                     secret,
-                    datastreams,
+                    description: description.unwrap_or_default(),
+                    stage: stage.into(),
+                    datastreams: datastreams.into_iter().map(Into::into).collect(),
                     reactivation,
                     new_datastreams,
-                };
+                    ..ProductWish::named(name)
+                });
                 match control.ask(request).await? {
                     Reply::ProductCreated { product, secret } => created(&product, secret, form),
                     _ => anyhow::bail!("the server gave an answer to another question"),
@@ -122,17 +171,22 @@ impl Command {
             Self::Change {
                 product,
                 name,
+                description,
+                stage,
                 datastreams,
                 reactivation,
                 new_datastreams,
             } => {
-                let request = Request::ChangeProduct {
-                    product,
+                let change = ProductPatch {
                     name,
-                    datastreams,
+                    description,
+                    stage: stage.map(Into::into),
+                    datastreams: datastreams.map(|ids| ids.into_iter().map(Into::into).collect()),
                     reactivation,
                     new_datastreams,
+                    ..ProductPatch::default()
                 };
+                let request = Request::ChangeProduct { product, change };
                 let product = ask(control, request).await?;
                 form.tell(&product, &known(&product))
             }
@@ -142,6 +196,14 @@ impl Command {
                 let words = format!("{} is not blocked", product.product_id);
                 form.tell(&product, &words)
             }
+            Self::Remove { product, yes: _ } => remove(control, product, form).await,
+            Self::Secret { product } => match control.ask(Request::Secret { product }).await? {
+                Reply::Shown(secret) => {
+                    let secret = Zeroizing::new(secret);
+                    form.tell(&json!({ "secret": secret.as_str() }), &secret)
+                }
+                _ => anyhow::bail!("the server gave an answer to another question"),
+            },
             Self::List => match control.ask(Request::Products).await? {
                 Reply::Products(products) => form.list(&products),
                 _ => anyhow::bail!("the server gave an answer to another question"),
@@ -190,11 +252,37 @@ async fn block(
     form.tell(&product, &words)
 }
 
+async fn remove(control: &mut Control, product: ProductId, form: Form) -> Result<()> {
+    let request = Request::RemoveProduct {
+        product: product.clone(),
+    };
+    match control.ask(request).await? {
+        Reply::ProductRemoved { devices } => form.tell(
+            &json!({ "removed": product, "devices": devices }),
+            &format!("{product} is removed, and {devices} devices with it"),
+        ),
+        _ => anyhow::bail!("the server gave an answer to another question"),
+    }
+}
+
 fn known(product: &ProductView) -> String {
+    let datastreams: Vec<&DatastreamId> = product.datastreams.iter().map(|it| &it.id).collect();
     fields(&[
         ("product_id", product.product_id.to_string()),
         ("name", product.name.clone()),
-        ("datastreams", joined(&product.datastreams, ",")),
+        (
+            "description",
+            or_dash(Some(&product.description).filter(|it| !it.is_empty())),
+        ),
+        (
+            "stage",
+            match product.stage {
+                Stage::Develop => "develop",
+                Stage::Deploy => "deploy",
+            }
+            .to_owned(),
+        ),
+        ("datastreams", joined(&datastreams, ",")),
         ("new_datastreams", product.new_datastreams.to_string()),
         ("reactivation", product.reactivation.to_string()),
         ("blocked", yes_or_no(product.blocked)),

@@ -1,35 +1,44 @@
 //! What a command asks, and what it is answered.
 //!
 //! One JSON object a line, both ways. Neither type prints: requests may carry
-//! passwords, and one reply carries a secret.
+//! passwords, and some replies carry a secret.
 
-use firstwake::topic::TopicFilter;
 use firstwake::{
-    Ban, DatastreamId, Device, DeviceName, Explanation, FeedId, Lifecycle, Network, OperatorName,
-    Product, ProductId, Qos, Reactivation, Role, Serial, Timestamp,
+    Ban, DeviceName, FeedId, Network, OperatorName, ProductId, Qos, Role, Serial, TokenId,
+    topic::TopicFilter,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::declined::Declined;
+use super::view::{
+    CensusView, DeviceView, ExplanationView, FeedView, FleetView, OperatorView, ProductView,
+    TokenView,
+};
+use super::wish::{BanWish, DevicesWish, ProductPatch, ProductWish, TokenWish, ValueWish};
 
 /// What a command asks.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Request {
-    CreateProduct {
-        name: String,
-        /// 40 hex characters; drawn if it is not given.
-        secret: Option<String>,
-        datastreams: Vec<DatastreamId>,
-        reactivation: Reactivation,
-        new_datastreams: u32,
-    },
+    CreateProduct(ProductWish),
     /// Only what is given is changed.
     ChangeProduct {
         product: ProductId,
-        name: Option<String>,
-        datastreams: Option<Vec<DatastreamId>>,
-        reactivation: Option<Reactivation>,
-        new_datastreams: Option<u32>,
+        change: ProductPatch,
+    },
+    /// With all its devices.
+    RemoveProduct {
+        product: ProductId,
+    },
+    /// Its newest secret.
+    Secret {
+        product: ProductId,
+    },
+    /// How many of its devices are in each state.
+    Census {
+        product: ProductId,
     },
     Product {
         product: ProductId,
@@ -54,17 +63,33 @@ pub(crate) enum Request {
     UnblockProduct {
         product: ProductId,
     },
-    Register {
-        product: ProductId,
-        serials: Vec<Serial>,
-    },
+    Register(DevicesWish),
     Device {
         name: DeviceName,
     },
+    /// Those that are looked for, in the order of products and serials.
     Devices {
-        product: ProductId,
-        after: Option<Serial>,
+        /// Of this product; of all if it is not given.
+        product: Option<ProductId>,
+        /// Behind this one, with its product.
+        after: Option<DeviceName>,
+        /// Part of its serial, in any case.
+        serial: Option<String>,
+        /// Whether it has been given a key.
+        activated: Option<bool>,
         limit: usize,
+    },
+    /// Another serial, and with it another code.
+    Rename {
+        name: DeviceName,
+        serial: Serial,
+    },
+    RemoveDevice {
+        name: DeviceName,
+    },
+    /// Its activation code.
+    Code {
+        name: DeviceName,
     },
     Change {
         name: DeviceName,
@@ -82,11 +107,16 @@ pub(crate) enum Request {
         feed: FeedId,
         note: Note,
     },
-    Ban {
-        network: Network,
-        seconds: Option<u64>,
-        reason: Option<String>,
+    /// A feed's current values.
+    Feed {
+        feed: FeedId,
     },
+    /// All of them are kept, or none.
+    PutValues {
+        feed: FeedId,
+        values: Vec<ValueWish>,
+    },
+    Ban(BanWish),
     Unban {
         network: Network,
     },
@@ -102,6 +132,12 @@ pub(crate) enum Request {
         name: OperatorName,
     },
     Operators,
+    CreateToken(TokenWish),
+    RemoveToken {
+        token: TokenId,
+    },
+    Tokens,
+    Fleet,
     Events {
         after: u64,
         limit: usize,
@@ -138,7 +174,7 @@ pub(crate) enum Note {
 }
 
 /// What became of a message.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Wanted {
     /// It waits until the device has received it.
@@ -162,94 +198,67 @@ pub(crate) enum Reply {
     },
     Products(Vec<ProductView>),
     Product(ProductView),
+    ProductRemoved {
+        /// So many devices went with it.
+        devices: u64,
+    },
+    /// A product's secret or a device's code, in hex.
+    Shown(String),
+    Census(CensusView),
     Block(u32),
     Changed(Outcome),
     Ban(Ban),
     Bans(Vec<Ban>),
-    Registered {
-        new: usize,
-        known: usize,
-    },
+    Registered(Registered),
     Device(DeviceView),
-    Devices(Vec<DeviceView>),
-    Explanation(Box<Explanation>),
+    Devices(DevicePage),
+    Explanation(Box<ExplanationView>),
+    Feed(FeedView),
     Operators(Vec<OperatorView>),
+    TokenCreated {
+        token: TokenView,
+        /// Shown this once.
+        secret: String,
+    },
+    Tokens(Vec<TokenView>),
+    Fleet(FleetView),
     Events(Vec<Value>),
     Sent(Wanted),
     Done,
-    /// One sentence.
-    Refused(String),
+    Refused(Declined),
+}
+
+/// How many serials were registered.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Registered {
+    pub(crate) new: usize,
+    /// They stay as they are.
+    pub(crate) known: usize,
+}
+
+/// Some of the devices that are looked for.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct DevicePage {
+    pub(crate) devices: Vec<DeviceView>,
+    /// Where the next page begins (`after`); nothing at the end. A page may
+    /// be short, or empty, and not the last.
+    #[schema(value_type = Option<String>)]
+    pub(crate) next: Option<DeviceName>,
 }
 
 /// What became of an act on many devices.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Outcome {
     pub(crate) changed: usize,
     /// It was so before.
     pub(crate) already: usize,
-    /// Each with its reason.
-    pub(crate) failed: Vec<(DeviceName, String)>,
+    pub(crate) failed: Vec<Failure>,
 }
 
-/// A product, without its secrets.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct ProductView {
-    pub(crate) product_id: ProductId,
-    pub(crate) name: String,
-    pub(crate) datastreams: Vec<DatastreamId>,
-    pub(crate) reactivation: Reactivation,
-    pub(crate) new_datastreams: u32,
-    pub(crate) blocked: bool,
-    pub(crate) created_at: Timestamp,
-}
-
-impl From<Product> for ProductView {
-    fn from(product: Product) -> Self {
-        Self {
-            product_id: product.id,
-            name: product.name,
-            datastreams: product.datastreams.into_iter().map(|it| it.id).collect(),
-            reactivation: product.reactivation,
-            new_datastreams: product.new_datastreams,
-            blocked: product.block.current.is_some(),
-            created_at: product.created_at,
-        }
-    }
-}
-
-/// A device, without its keys.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct DeviceView {
-    pub(crate) serial: Serial,
-    pub(crate) product_id: ProductId,
-    pub(crate) lifecycle: Lifecycle,
-    pub(crate) feed_id: FeedId,
-    pub(crate) registered_at: Timestamp,
-    pub(crate) issued_at: Option<Timestamp>,
-    pub(crate) confirmed_at: Option<Timestamp>,
-    pub(crate) reactivation_until: Option<Timestamp>,
-}
-
-impl From<Device> for DeviceView {
-    fn from(device: Device) -> Self {
-        Self {
-            lifecycle: device.lifecycle(),
-            serial: device.serial,
-            product_id: device.product,
-            feed_id: device.feed,
-            registered_at: device.registered_at,
-            issued_at: device.issued_at,
-            confirmed_at: device.confirmed_at,
-            reactivation_until: device.reactivation_until,
-        }
-    }
-}
-
-/// An operator, without its password.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct OperatorView {
-    pub(crate) name: OperatorName,
-    pub(crate) role: Role,
-    pub(crate) publish: Vec<TopicFilter>,
-    pub(crate) subscribe: Vec<TopicFilter>,
+/// A device that was left as it is.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Failure {
+    #[schema(value_type = String)]
+    pub(crate) device: DeviceName,
+    pub(crate) reason: String,
 }

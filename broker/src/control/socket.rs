@@ -15,6 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
+use super::declined::Because;
 use super::request::{Reply, Request};
 use super::steward::carry_out;
 use crate::broker::Broker;
@@ -77,8 +78,12 @@ async fn converse(stream: UnixStream, broker: Arc<Broker>) {
     while let Some(Ok(Some(line))) = stopping.run_until_cancelled(read_line(&mut stream)).await {
         let reply = match serde_json::from_slice::<Request>(&line) {
             Ok(request) => carry_out(request, &broker.downlink()).await,
-            Err(error) => Reply::Refused(format!("the server does not know this request: {error}")),
+            Err(error) => {
+                let sentence = format!("the server does not know this request: {error}");
+                Err(Because::Invalid.told(sentence))
+            }
         };
+        let reply = reply.unwrap_or_else(Reply::Refused);
         if write_line(&mut stream, &reply).await.is_err() {
             return;
         }

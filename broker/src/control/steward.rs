@@ -1,79 +1,52 @@
-//! Carrying out what a command asks. The same code for a running server and
-//! for a command that opened the registry itself.
+//! Carrying out what an operator asks: a command over the socket, a request
+//! over HTTP, or a command that opened the registry itself. Whoever calls has
+//! made sure that the operator may have it done.
 
+mod devices;
 mod note;
+mod products;
 
 use std::time::Duration;
 
-use anyhow::Result;
-use firstwake::registry::Registration;
-use firstwake::{
-    Device, DeviceError, DeviceName, Lifecycle, NewOperator, NewProduct, ProductChange,
-    ProductError, ProductSecret, Profile, Timestamp, Transition, TransitionError,
-};
+use firstwake::feed::CurrentValue;
+use firstwake::{FeedId, NewOperator, NotKept, Timestamp};
 
-use super::request::{Act, OperatorView, Outcome, Reply, Request};
+use super::declined::{Because, Declined};
+use super::request::{Registered, Reply, Request};
+use super::view::{Connected, FeedView, FleetView};
+use super::wish::{BanWish, DevicesWish, TokenWish, ValueWish};
 use crate::downlink::Dispatch;
 
 /// Devices that are changed together: many enough to share a sync, few enough
 /// that an activation waits behind them for a moment only.
 const CHUNK: usize = 256;
 
-/// Carries out one request. A refusal is a reply, in one sentence.
-pub(crate) async fn carry_out(request: Request, dispatch: &Dispatch<'_>) -> Reply {
-    match attempt(request, dispatch).await {
-        Ok(reply) => reply,
-        Err(error) => Reply::Refused(error.to_string()),
-    }
-}
-
-async fn attempt(request: Request, dispatch: &Dispatch<'_>) -> Result<Reply> {
+/// Carries out one request.
+pub(crate) async fn carry_out(
+    request: Request,
+    dispatch: &Dispatch<'_>,
+) -> Result<Reply, Declined> {
     let (provisioner, now) = (dispatch.provisioner, dispatch.moment.at);
     let registry = provisioner.registry();
     Ok(match request {
-        Request::CreateProduct {
-            name,
-            secret,
-            datastreams,
-            reactivation,
-            new_datastreams,
-        } => {
-            let secret = secret.map(|hex| ProductSecret::parse(&hex)).transpose()?;
-            let new = NewProduct {
-                name,
-                secret,
-                datastreams: datastreams.into_iter().map(Into::into).collect(),
-                reactivation,
-                new_datastreams,
-                profile: Profile::default(),
-            };
-            let (product, secret) = provisioner.create_product(new, now).await?;
-            Reply::ProductCreated {
-                product: product.into(),
-                secret: secret.expose_hex().to_string(),
-            }
+        Request::CreateProduct(wish) => products::create(wish, dispatch).await?,
+        Request::ChangeProduct { product, change } => {
+            products::change(&product, change, dispatch).await?
         }
-        Request::ChangeProduct {
-            product,
-            name,
-            datastreams,
-            reactivation,
-            new_datastreams,
-        } => {
-            let change = ProductChange {
-                name,
-                datastreams: datastreams.map(|ids| ids.into_iter().map(Into::into).collect()),
-                reactivation,
-                new_datastreams,
-                profile: None,
-            };
-            let changed = provisioner.change_product(&product, change, now).await?;
-            Reply::Product(changed.into())
-        }
-        Request::Product { product } => match registry.product(&product).await? {
-            Some(found) => Reply::Product(found.into()),
-            None => return Err(ProductError::Unknown(product).into()),
+        Request::RemoveProduct { product } => Reply::ProductRemoved {
+            devices: provisioner.remove_product(&product, now).await?,
         },
+        Request::Secret { product } => {
+            let secret = provisioner.secret_of(&product, now).await?;
+            Reply::Shown(secret.expose_hex().to_string())
+        }
+        Request::Census { product } => {
+            products::known(&product, dispatch).await?;
+            Reply::Census(registry.product_census(&product).await?.into())
+        }
+        Request::Product { product } => {
+            Reply::Product(products::known(&product, dispatch).await?.into())
+        }
         Request::ReserveBlock { product } => {
             Reply::Block(provisioner.reserve_block(&product, now).await?)
         }
@@ -81,15 +54,7 @@ async fn attempt(request: Request, dispatch: &Dispatch<'_>) -> Result<Reply> {
             product,
             block,
             names,
-        } => {
-            let mut outcome = Outcome::default();
-            for chunk in names.chunks(CHUNK) {
-                let each = provisioner.except(&product, block, chunk).await;
-                let each = each.into_iter().map(|one| one.map(|()| Became::Changed));
-                outcome.add(chunk, each);
-            }
-            Reply::Changed(outcome)
-        }
+        } => Reply::Changed(devices::except(&product, block, &names, dispatch).await),
         Request::BlockProduct {
             product,
             block,
@@ -105,64 +70,60 @@ async fn attempt(request: Request, dispatch: &Dispatch<'_>) -> Result<Reply> {
             let products = registry.products().await?;
             Reply::Products(products.into_iter().map(Into::into).collect())
         }
-        Request::Register { product, serials } => {
-            let outcome = provisioner.register(&product, serials, now).await?;
-            let new = outcome
-                .iter()
-                .filter(|one| matches!(one, Registration::New(_)))
-                .count();
-            Reply::Registered {
-                new,
-                known: outcome.len() - new,
-            }
+        Request::Register(DevicesWish {
+            product_id,
+            serials,
+        }) => {
+            use firstwake::registry::Registration;
+            let outcome = provisioner.register(&product_id, serials, now).await?;
+            let is_new = |one: &&Registration| matches!(one, Registration::New(_));
+            let new = outcome.iter().filter(is_new).count();
+            let known = outcome.len() - new;
+            Reply::Registered(Registered { new, known })
         }
         Request::Device { name } => Reply::Device(provisioner.find_device(&name).await?.into()),
         Request::Devices {
             product,
             after,
+            serial,
+            activated,
             limit,
         } => {
-            if registry.product(&product).await?.is_none() {
-                return Err(ProductError::Unknown(product).into());
-            }
-            let devices = registry.devices(&product, after.as_ref(), limit).await?;
-            Reply::Devices(devices.into_iter().map(Into::into).collect())
+            let filter = firstwake::DeviceFilter { serial, activated };
+            Reply::Devices(devices::page(product, after, &filter, limit, dispatch).await?)
+        }
+        Request::Rename { name, serial } => {
+            Reply::Device(provisioner.rename_device(&name, serial, now).await?.into())
+        }
+        Request::RemoveDevice { name } => {
+            Reply::Device(provisioner.remove_device(&name, now).await?.into())
+        }
+        Request::Code { name } => {
+            let device = provisioner.find_device(&name).await?;
+            let code = provisioner.code_of(&device, now).await?;
+            Reply::Shown(code.expose_hex().to_string())
         }
         Request::Change { name, act } => {
-            let transition = transition(act, now);
-            let changed = provisioner.change_device(&name, transition, now).await;
-            Reply::Device(match changed {
-                // What was asked for is so: as good as done.
-                Err(DeviceError::Transition(TransitionError::Already(_))) => {
-                    provisioner.find_device(&name).await?.into()
-                }
-                changed => changed?.into(),
-            })
+            Reply::Device(devices::change(&name, act, dispatch).await?.into())
         }
         Request::ChangeMany { names, act } => {
-            let transition = transition(act, now);
-            let mut outcome = Outcome::default();
-            for chunk in names.chunks(CHUNK) {
-                let each = provisioner.change_devices(chunk, transition, now).await;
-                outcome.add(chunk, each.into_iter().map(became));
-            }
-            Reply::Changed(outcome)
+            Reply::Changed(devices::change_many(&names, act, dispatch).await)
         }
-        Request::Ban {
-            network,
-            seconds,
-            reason,
-        } => {
-            let span = seconds.map(Duration::from_secs);
-            Reply::Ban(provisioner.ban(network, span, reason, now).await?)
-        }
+        Request::Ban(wish) => ban(wish, dispatch).await?,
         Request::Unban { network } => {
             provisioner.unban(network, now).await?;
             Reply::Done
         }
         Request::Bans => Reply::Bans(provisioner.standing_bans(now).await?),
         Request::Explain { name } => {
-            Reply::Explanation(Box::new(provisioner.explain(&name, now).await?))
+            let explanation = provisioner.explain(&name, now).await?;
+            Reply::Explanation(Box::new(explanation.into()))
+        }
+        Request::Feed { feed } => Reply::Feed(read(feed, dispatch).await?),
+        Request::PutValues { feed, values } => {
+            let values = values.into_iter().map(|wish| measured(wish, now));
+            provisioner.keep_values(feed, values.collect(), now).await?;
+            Reply::Done
         }
         Request::Send { feed, note } => Reply::Sent(note::send(feed, note, dispatch).await?),
         Request::AddOperator {
@@ -188,14 +149,26 @@ async fn attempt(request: Request, dispatch: &Dispatch<'_>) -> Result<Reply> {
         }
         Request::Operators => {
             let operators = registry.operators().await?;
-            let view = |operator: firstwake::Operator| OperatorView {
-                name: operator.name,
-                role: operator.role,
-                publish: operator.publish,
-                subscribe: operator.subscribe,
-            };
-            Reply::Operators(operators.into_iter().map(view).collect())
+            Reply::Operators(operators.into_iter().map(Into::into).collect())
         }
+        Request::CreateToken(wish) => create_token(wish, dispatch).await?,
+        Request::RemoveToken { token } => {
+            provisioner.remove_token(&token, now).await?;
+            Reply::Done
+        }
+        Request::Tokens => {
+            let tokens = provisioner.tokens(now).await?;
+            Reply::Tokens(tokens.into_iter().map(Into::into).collect())
+        }
+        Request::Fleet => Reply::Fleet(FleetView {
+            devices: registry.census().await?.into(),
+            activations_per_second: dispatch.rates.issued,
+            confirmations_per_second: dispatch.rates.confirmed,
+            refusals_per_second: dispatch.rates.refused,
+            connected: dispatch
+                .sessions
+                .map_or_else(Connected::default, |sessions| sessions.connected()),
+        }),
         Request::Events { after, limit } => {
             let events = registry.events(after, limit).await?;
             Reply::Events(events.iter().map(firstwake::Event::to_json).collect())
@@ -203,55 +176,69 @@ async fn attempt(request: Request, dispatch: &Dispatch<'_>) -> Result<Reply> {
     })
 }
 
-/// What became of one device of many.
-enum Became {
-    Changed,
-    Already,
+async fn ban(wish: BanWish, dispatch: &Dispatch<'_>) -> Result<Reply, Declined> {
+    let BanWish {
+        network,
+        seconds,
+        reason,
+        force,
+    } = wish;
+    if network.is_perilous() && !force {
+        return Err(Because::Conflict.told(format!(
+            "banning {network} may lock out this machine or nearly everybody: \
+             say that it is meant (force)"
+        )));
+    }
+    let span = span(seconds, "a ban lasts a second at least")?;
+    let now = dispatch.moment.at;
+    let ban = dispatch.provisioner.ban(network, span, reason, now);
+    Ok(Reply::Ban(ban.await?))
 }
 
-/// Of many devices, some are so already: nothing that anybody has to look at.
-fn became(changed: Result<Device, DeviceError>) -> Result<Became, DeviceError> {
-    use Lifecycle::{Active, Issued, Registered};
-    match changed {
-        Ok(_) => Ok(Became::Changed),
-        Err(DeviceError::Transition(
-            TransitionError::Already(_)
-            | TransitionError::NotIn {
-                found: Registered | Issued | Active,
-                ..
-            },
-        )) => Ok(Became::Already),
-        Err(error) => Err(error),
+async fn create_token(wish: TokenWish, dispatch: &Dispatch<'_>) -> Result<Reply, Declined> {
+    let TokenWish {
+        operator,
+        label,
+        seconds,
+    } = wish;
+    let operator = operator.ok_or_else(|| Because::Invalid.told("say whose token it is to be"))?;
+    let span = span(seconds, "a token works for a second at least")?;
+    let now = dispatch.moment.at;
+    let created = dispatch
+        .provisioner
+        .create_token(&operator, &label, span, now);
+    let (token, shown) = created.await?;
+    Ok(Reply::TokenCreated {
+        token: token.into(),
+        secret: shown.expose().to_owned(),
+    })
+}
+
+/// A span that is not nothing.
+fn span(seconds: Option<u64>, sentence: &str) -> Result<Option<Duration>, Declined> {
+    match seconds {
+        Some(0) => Err(Because::Invalid.told(sentence)),
+        seconds => Ok(seconds.map(Duration::from_secs)),
     }
 }
 
-impl Outcome {
-    fn add(
-        &mut self,
-        names: &[DeviceName],
-        each: impl IntoIterator<Item = Result<Became, DeviceError>>,
-    ) {
-        for (name, one) in names.iter().zip(each) {
-            match one {
-                Ok(Became::Changed) => self.changed += 1,
-                Ok(Became::Already) => self.already += 1,
-                Err(error) => self.failed.push((name.clone(), error.to_string())),
-            }
-        }
-    }
+async fn read(feed: FeedId, dispatch: &Dispatch<'_>) -> Result<FeedView, Declined> {
+    let registry = dispatch.provisioner.registry();
+    let device = registry.device(feed).await?;
+    let device = device.ok_or(NotKept::Unknown(feed))?;
+    let values = registry.values(feed).await?;
+    Ok(FeedView {
+        feed_id: feed,
+        serial: device.serial,
+        product_id: device.product,
+        values: values.into_iter().map(Into::into).collect(),
+    })
 }
 
-fn transition(act: Act, now: Timestamp) -> Transition {
-    match act {
-        Act::Suspend => Transition::Suspend,
-        Act::Resume => Transition::Resume,
-        Act::Quarantine => Transition::Quarantine,
-        Act::Release => Transition::Release,
-        Act::Revoke => Transition::Revoke,
-        Act::Reset => Transition::Reset,
-        Act::ResetFromRevoked => Transition::ResetFromRevoked,
-        Act::Reopen { seconds } => Transition::Reopen {
-            until: now.plus(Duration::from_secs(seconds)),
-        },
+fn measured(wish: ValueWish, now: Timestamp) -> CurrentValue {
+    CurrentValue {
+        datastream: wish.datastream,
+        value: wish.value,
+        at: wish.at.unwrap_or(now),
     }
 }

@@ -1,45 +1,113 @@
 //! What operators and services ask: `/api/v1`.
 //!
 //! One resource a file. The page of what there is is made from the handlers,
-//! so it cannot leave one out.
+//! so it cannot leave one out. Web pages of elsewhere have no business here:
+//! no other origin is allowed anything.
 
+mod bans;
+mod blocks;
+mod devices;
+mod events;
+mod feeds;
+mod fleet;
+mod operators;
+mod page;
+mod products;
 mod time;
+mod tokens;
 mod version;
+mod watching;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use utoipa::OpenApi;
+use http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use http::{HeaderMap, Uri};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{body, problem};
-use crate::broker::Broker;
+pub(crate) use self::page::page;
 
-/// What the page says about the whole.
-#[derive(OpenApi)]
-#[openapi(info(
-    title = "Firstwake",
-    description = "For operators and services. docs/api.md has examples.",
-    license(name = "Apache-2.0 OR MIT")
-))]
-struct Page;
+use super::problem::{Kind, Problem};
+use super::{body, once, problem};
+use crate::broker::Broker;
 
 /// The routes under `/api/v1`.
 pub(super) fn router(broker: &Arc<Broker>) -> Router {
-    let (router, page) = routes().split_for_parts();
-    let page = page.to_json().unwrap_or_default();
-    router
-        .route("/api/v1/openapi.json", get(async || page))
+    let once = || from_fn_with_state(Arc::clone(broker), once::once);
+    let most = Router::from(most()).layer(once()).layer(body::limit());
+    let lists = Router::from(lists())
+        .layer(once())
+        .layer(body::limit_of_lists());
+    let text = page();
+    most.merge(lists)
+        .route(
+            "/api/v1/openapi.json",
+            get(async || ([(CONTENT_TYPE, "application/json")], text)),
+        )
         .route("/api/v1/problems", get(problem::list))
         .method_not_allowed_fallback(problem::no_such_method)
-        .layer(body::limit())
+        .layer(from_fn(of_this_origin))
         .with_state(Arc::clone(broker))
 }
 
-fn routes() -> OpenApiRouter<Arc<Broker>> {
-    OpenApiRouter::with_openapi(Page::openapi())
+/// Routes with short bodies.
+fn most() -> OpenApiRouter<Arc<Broker>> {
+    OpenApiRouter::new()
+        .routes(routes!(products::list, products::create))
+        .routes(routes!(products::show, products::change, products::remove))
+        .routes(routes!(products::secret))
+        .routes(routes!(products::census))
+        .routes(routes!(devices::list))
+        .routes(routes!(devices::show, devices::rename, devices::remove))
+        .routes(routes!(devices::act))
+        .routes(routes!(devices::code))
+        .routes(routes!(devices::explain))
+        .routes(routes!(feeds::show, feeds::put))
+        .routes(routes!(feeds::send))
+        .routes(routes!(feeds::configure, feeds::clear))
+        .routes(routes!(events::list))
+        .routes(routes!(operators::list))
+        .routes(routes!(operators::put, operators::remove))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::remove))
+        .routes(routes!(bans::list, bans::add))
+        .routes(routes!(bans::remove))
+        .routes(routes!(fleet::fleet))
         .routes(routes!(time::time))
         .routes(routes!(version::version))
+}
+
+/// Routes that take long lists.
+fn lists() -> OpenApiRouter<Arc<Broker>> {
+    OpenApiRouter::new()
+        .routes(routes!(devices::register))
+        .routes(routes!(devices::act_on_many))
+        .routes(routes!(blocks::block, blocks::unblock))
+}
+
+/// Refuses what a page of another origin has a browser ask: browsers send
+/// passwords along that they have seen before.
+async fn of_this_origin(request: Request, next: Next) -> Response {
+    if is_of_elsewhere(request.headers()) {
+        return Problem::new(
+            Kind::Forbidden,
+            "web pages of another origin may not ask anything here",
+        )
+        .into_response();
+    }
+    next.run(request).await
+}
+
+fn is_of_elsewhere(headers: &HeaderMap) -> bool {
+    let own = headers.get(HOST).map(|host| host.as_bytes());
+    headers.get_all(ORIGIN).iter().any(|origin| {
+        let origin = origin.to_str().ok().and_then(|it| it.parse::<Uri>().ok());
+        let asked = origin.as_ref().and_then(|origin| origin.authority());
+        asked.map(|authority| authority.as_str().as_bytes()) != own || own.is_none()
+    })
 }

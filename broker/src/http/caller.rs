@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum_extra::headers::HeaderMapExt;
 use axum_extra::headers::authorization::{Authorization, Basic, Bearer};
-use firstwake::{Admission, Attempt, DeviceLogin, NotAdmitted, OperatorLogin, Refusal, Role};
+use firstwake::{Admission, Attempt, NotAdmitted, OperatorLogin, Refusal, Role};
 use http::request::Parts;
 
 use super::Source;
@@ -23,7 +23,7 @@ pub(crate) enum Caller {
     /// An operator or a service.
     Operator(OperatorLogin),
     /// A device with its key, which this confirmed.
-    Device(DeviceLogin),
+    Device,
 }
 
 /// Any operator: it may read what is no secret.
@@ -33,7 +33,7 @@ pub(crate) struct Viewer(pub(crate) OperatorLogin);
 pub(crate) struct AsOperator(pub(crate) OperatorLogin);
 
 /// An operator that may do everything.
-pub(crate) struct Admin(pub(crate) OperatorLogin);
+pub(crate) struct Admin;
 
 impl FromRequestParts<Arc<Broker>> for Caller {
     type Rejection = Problem;
@@ -62,7 +62,7 @@ impl FromRequestParts<Arc<Broker>> for Caller {
         };
         let caller = match admit(attempt, broker).await? {
             Admission::Operator(login) => Self::Operator(login),
-            Admission::Device(login) => Self::Device(login),
+            Admission::Device(_) => Self::Device,
             // A code gets a device its key, and nothing here.
             Admission::Activation(_) => {
                 let refusal = NotAdmitted::Refused(Refusal::Malformed);
@@ -122,7 +122,7 @@ impl FromRequestParts<Arc<Broker>> for Admin {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, broker: &Arc<Broker>) -> Result<Self, Problem> {
-        at_least(Role::Admin, parts, broker).await.map(Self)
+        at_least(Role::Admin, parts, broker).await.map(|_| Self)
     }
 }
 
@@ -137,7 +137,7 @@ async fn at_least(
             Kind::Forbidden,
             format!("this takes the role {}", role.as_str()),
         )),
-        Caller::Device(_) => Err(Problem::new(
+        Caller::Device => Err(Problem::new(
             Kind::Forbidden,
             "this is for operators, not for devices",
         )),

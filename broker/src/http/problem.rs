@@ -42,6 +42,8 @@ pub(crate) enum Kind {
     TooLarge,
     /// The body is of another kind.
     MediaType,
+    /// The key of a request was used for another.
+    KeyReused,
     /// Somebody asks too often, or too much is asked.
     TooMany,
     /// It could not be decided or written down.
@@ -68,7 +70,7 @@ pub(crate) struct Details<'a> {
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Invalid,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -78,6 +80,7 @@ impl Kind {
         Self::Conflict,
         Self::TooLarge,
         Self::MediaType,
+        Self::KeyReused,
         Self::TooMany,
         Self::Unavailable,
     ];
@@ -105,6 +108,11 @@ impl Kind {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "media-type",
                 "Unsupported media type",
+            ),
+            Self::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "key-reused",
+                "Idempotency key reused",
             ),
             Self::TooMany => (
                 StatusCode::TOO_MANY_REQUESTS,

@@ -164,7 +164,6 @@ fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {
     bytes.windows(mark.len()).position(|window| window == mark)
 }
 
-#[expect(dead_code, reason = "for the stories that come next")]
 /// What is sent with a body of JSON.
 pub(crate) const JSON: &str = "Content-Type: application/json";
 

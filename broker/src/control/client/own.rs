@@ -2,9 +2,10 @@
 //! else can for as long.
 
 use anyhow::Result;
-use firstwake::Provisioner;
+use firstwake::{Counts, Provisioner};
 
 use super::Unreachable;
+use crate::control::declined::Declined;
 use crate::control::request::{Reply, Request};
 use crate::control::steward::carry_out;
 use crate::downlink::Dispatch;
@@ -28,11 +29,12 @@ impl Own {
         Ok((own, first))
     }
 
-    pub(super) async fn ask(&self, request: Request) -> Reply {
+    pub(super) async fn ask(&self, request: Request) -> Result<Reply, Declined> {
         let dispatch = Dispatch {
             provisioner: &self.provisioner,
             sessions: None,
             capacity: Limits::default().mailbox(),
+            rates: Counts::default(),
             moment: Clock::start().moment(),
         };
         carry_out(request, &dispatch).await

@@ -1,15 +1,19 @@
 //! A message down to a device, as a command sends it.
 
-use anyhow::{Context, Result};
 use firstwake::topic::device::Downlink;
 use firstwake::{FeedId, Qos};
 
 use crate::bus::Message;
+use crate::control::declined::{Because, Declined};
 use crate::control::request::{Note, Wanted};
 use crate::downlink::{Dispatch, Sent};
 use crate::mqtt::packet::Properties;
 
-pub(super) async fn send(feed: FeedId, note: Note, dispatch: &Dispatch<'_>) -> Result<Wanted> {
+pub(super) async fn send(
+    feed: FeedId,
+    note: Note,
+    dispatch: &Dispatch<'_>,
+) -> Result<Wanted, Declined> {
     let (downlink, payload, qos, expiry) = match note {
         Note::Command {
             name,
@@ -17,8 +21,10 @@ pub(super) async fn send(feed: FeedId, note: Note, dispatch: &Dispatch<'_>) -> R
             qos,
             expiry,
         } => {
-            let downlink = Downlink::command(feed, &name)
-                .context("a command's name is one level of a topic: no / + #, not empty")?;
+            let downlink = Downlink::command(feed, &name).map_err(|_| {
+                Because::Invalid
+                    .told("a command's name is one level of a topic: no / + #, not empty")
+            })?;
             (downlink, payload, qos, expiry)
         }
         Note::Configuration { payload } => {

@@ -21,12 +21,8 @@ pub(super) struct Time {
 }
 
 /// What time it is
-#[utoipa::path(
-    get,
-    path = "/api/v1/time",
-    tag = "server",
-    responses((status = OK, body = Time))
-)]
+#[utoipa::path(get, path = "/api/v1/time", tag = "server", operation_id = "show_time", security(()),
+    responses((status = OK, body = Time)))]
 pub(super) async fn time(State(broker): State<Arc<Broker>>) -> Json<Time> {
     let now = broker.clock.now();
     Json(Time {

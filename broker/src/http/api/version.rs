@@ -15,12 +15,8 @@ pub(super) struct Version {
 }
 
 /// Which server this is
-#[utoipa::path(
-    get,
-    path = "/api/v1/version",
-    tag = "server",
-    responses((status = OK, body = Version))
-)]
+#[utoipa::path(get, path = "/api/v1/version", tag = "server", operation_id = "show_version",
+    responses((status = OK, body = Version)))]
 pub(super) async fn version(_: Viewer) -> Json<Version> {
     let version = env!("CARGO_PKG_VERSION");
     Json(Version { version })

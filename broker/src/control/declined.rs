@@ -1,0 +1,125 @@
+//! Why a request was not carried out: a cause that programs tell apart, and a
+//! sentence for people.
+
+use firstwake::{
+    BanError, DeviceError, InvalidSecret, NotKept, NotPosted, OperatorError, ProductError,
+    RegistryError,
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// A request that was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[error("{sentence}")]
+pub(crate) struct Declined {
+    pub(crate) because: Because,
+    pub(crate) sentence: String,
+}
+
+/// The causes there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Because {
+    /// It cannot be asked like that.
+    Invalid,
+    /// What it is about is not there.
+    NotFound,
+    /// It does not go with what is there.
+    Conflict,
+    /// Whoever asks may not.
+    Forbidden,
+    /// It could not be decided or written down; it may have been done.
+    Busy,
+}
+
+impl Because {
+    /// With what is to be told.
+    pub(crate) fn told(self, sentence: impl ToString) -> Declined {
+        Declined {
+            because: self,
+            sentence: sentence.to_string(),
+        }
+    }
+}
+
+impl From<RegistryError> for Declined {
+    fn from(error: RegistryError) -> Self {
+        Because::Busy.told(error)
+    }
+}
+
+impl From<InvalidSecret> for Declined {
+    fn from(error: InvalidSecret) -> Self {
+        Because::Invalid.told(error)
+    }
+}
+
+impl From<ProductError> for Declined {
+    fn from(error: ProductError) -> Self {
+        let because = match error {
+            ProductError::Unknown(_) => Because::NotFound,
+            ProductError::Name => Because::Invalid,
+            ProductError::Registry(_) => Because::Busy,
+        };
+        because.told(error)
+    }
+}
+
+impl From<DeviceError> for Declined {
+    fn from(error: DeviceError) -> Self {
+        let because = match error {
+            DeviceError::Unknown { .. } => Because::NotFound,
+            DeviceError::Ambiguous { .. }
+            | DeviceError::Taken(_)
+            | DeviceError::OtherProduct(_)
+            | DeviceError::Transition(_) => Because::Conflict,
+            DeviceError::Registry(_) => Because::Busy,
+        };
+        because.told(error)
+    }
+}
+
+impl From<OperatorError> for Declined {
+    fn from(error: OperatorError) -> Self {
+        let because = match error {
+            OperatorError::Invalid(_) | OperatorError::Label => Because::Invalid,
+            OperatorError::Unknown(_) | OperatorError::UnknownToken(_) => Because::NotFound,
+            OperatorError::TooManyTokens(_) => Because::Conflict,
+            OperatorError::Registry(_) => Because::Busy,
+        };
+        because.told(error)
+    }
+}
+
+impl From<BanError> for Declined {
+    fn from(error: BanError) -> Self {
+        let because = match error {
+            BanError::Reason => Because::Invalid,
+            BanError::Unknown(_) => Because::NotFound,
+            BanError::Registry(_) => Because::Busy,
+        };
+        because.told(error)
+    }
+}
+
+impl From<NotPosted> for Declined {
+    fn from(error: NotPosted) -> Self {
+        let because = match error {
+            NotPosted::Unknown(_) => Because::NotFound,
+            NotPosted::Revoked(_) => Because::Conflict,
+            NotPosted::Registry(_) => Because::Busy,
+        };
+        because.told(error)
+    }
+}
+
+impl From<NotKept> for Declined {
+    fn from(error: NotKept) -> Self {
+        let because = match error {
+            NotKept::Unknown(_) => Because::NotFound,
+            NotKept::QuotaExceeded => Because::Conflict,
+            NotKept::Unavailable(_) => Because::Busy,
+        };
+        because.told(error)
+    }
+}

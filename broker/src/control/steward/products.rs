@@ -1,0 +1,78 @@
+//! What operators do to products.
+
+use firstwake::{
+    NewProduct, Product, ProductChange, ProductError, ProductId, ProductSecret, Profile,
+};
+
+use crate::control::declined::{Because, Declined};
+use crate::control::request::Reply;
+use crate::control::view::DatastreamView;
+use crate::control::wish::{ProductPatch, ProductWish};
+use crate::downlink::Dispatch;
+
+pub(super) async fn create(wish: ProductWish, dispatch: &Dispatch<'_>) -> Result<Reply, Declined> {
+    each_once(&wish.datastreams)?;
+    let secret = wish.secret.as_deref().map(ProductSecret::parse);
+    let new = NewProduct {
+        name: wish.name,
+        secret: secret.transpose()?,
+        datastreams: wish.datastreams.into_iter().map(Into::into).collect(),
+        reactivation: wish.reactivation,
+        new_datastreams: wish.new_datastreams,
+        profile: Profile {
+            description: wish.description,
+            stage: wish.stage,
+            feed_defaults: wish.feed_defaults.into(),
+        },
+    };
+    let now = dispatch.moment.at;
+    let (product, secret) = dispatch.provisioner.create_product(new, now).await?;
+    Ok(Reply::ProductCreated {
+        product: product.into(),
+        secret: secret.expose_hex().to_string(),
+    })
+}
+
+pub(super) async fn change(
+    id: &ProductId,
+    patch: ProductPatch,
+    dispatch: &Dispatch<'_>,
+) -> Result<Reply, Declined> {
+    each_once(patch.datastreams.as_deref().unwrap_or_default())?;
+    let mut profile = known(id, dispatch).await?.profile;
+    profile.description = patch.description.unwrap_or(profile.description);
+    profile.stage = patch.stage.unwrap_or(profile.stage);
+    if let Some(defaults) = patch.feed_defaults {
+        profile.feed_defaults = defaults.into();
+    }
+    let datastreams = patch.datastreams;
+    let change = ProductChange {
+        name: patch.name,
+        datastreams: datastreams.map(|each| each.into_iter().map(Into::into).collect()),
+        reactivation: patch.reactivation,
+        new_datastreams: patch.new_datastreams,
+        profile: Some(profile),
+    };
+    let now = dispatch.moment.at;
+    let changed = dispatch.provisioner.change_product(id, change, now).await?;
+    Ok(Reply::Product(changed.into()))
+}
+
+/// The product of this id.
+pub(super) async fn known(id: &ProductId, dispatch: &Dispatch<'_>) -> Result<Product, Declined> {
+    let found = dispatch.provisioner.registry().product(id).await?;
+    Ok(found.ok_or_else(|| ProductError::Unknown(id.clone()))?)
+}
+
+/// No datastream stands in the list twice.
+fn each_once(datastreams: &[DatastreamView]) -> Result<(), Declined> {
+    let mut ids: Vec<_> = datastreams.iter().map(|it| &it.id).collect();
+    ids.sort();
+    match ids.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => {
+            let sentence = format!("the datastream {} is named twice", pair[0]);
+            Err(Because::Invalid.told(sentence))
+        }
+        None => Ok(()),
+    }
+}

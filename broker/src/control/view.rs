@@ -1,0 +1,361 @@
+//! What is told of products, devices and operators: never a key, a code or a
+//! password. The same over the control socket and over HTTP.
+
+use firstwake::feed::{CurrentValue, Value};
+use firstwake::registry::Census;
+use firstwake::topic::TopicFilter;
+use firstwake::{
+    Datastream, DatastreamId, Device, Explanation, FeedDefaults, FeedId, Lifecycle, Operator,
+    OperatorName, Product, ProductId, Reactivation, RefusedAttempt, Role, Serial, Stage, Timestamp,
+    Token, TokenId, Unit, Visibility,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::schema;
+
+/// A product, without its secrets.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Product)]
+pub(crate) struct ProductView {
+    #[schema(value_type = String, example = "sBgAmJ5b9nLpQxT3VdKw")]
+    pub(crate) product_id: ProductId,
+    #[schema(example = "lamp")]
+    pub(crate) name: String,
+    pub(crate) description: String,
+    #[schema(schema_with = schema::stage)]
+    pub(crate) stage: Stage,
+    pub(crate) datastreams: Vec<DatastreamView>,
+    pub(crate) feed_defaults: FeedDefaultsView,
+    #[schema(schema_with = schema::reactivation)]
+    pub(crate) reactivation: Reactivation,
+    /// How many further datastreams each device may add.
+    pub(crate) new_datastreams: u32,
+    /// Whether its devices are kept out.
+    pub(crate) blocked: bool,
+    #[schema(schema_with = schema::time)]
+    pub(crate) created_at: Timestamp,
+}
+
+/// One series of values.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Datastream)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DatastreamView {
+    /// 1 to 64 letters, digits and `_ - + .`
+    #[schema(value_type = String, example = "temperature")]
+    pub(crate) id: DatastreamId,
+    #[serde(default)]
+    pub(crate) tags: Vec<String>,
+    #[serde(default)]
+    pub(crate) unit: Option<UnitView>,
+}
+
+/// What values are measured in.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Unit)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UnitView {
+    #[serde(default)]
+    #[schema(example = "Celsius")]
+    pub(crate) label: Option<String>,
+    #[serde(default)]
+    #[schema(example = "C")]
+    pub(crate) symbol: Option<String>,
+    #[serde(default)]
+    #[schema(example = "derivedSI")]
+    pub(crate) kind: Option<String>,
+}
+
+/// What the feeds of a product's devices are called.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = FeedDefaults)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FeedDefaultsView {
+    #[serde(default)]
+    pub(crate) title: Option<String>,
+    #[serde(default)]
+    pub(crate) tags: Vec<String>,
+    #[serde(default)]
+    #[schema(schema_with = schema::visibility)]
+    pub(crate) visibility: Visibility,
+}
+
+/// A device, without its keys.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Device)]
+pub(crate) struct DeviceView {
+    #[schema(value_type = String, example = "LAMP-000001")]
+    pub(crate) serial: Serial,
+    #[schema(value_type = String, example = "sBgAmJ5b9nLpQxT3VdKw")]
+    pub(crate) product_id: ProductId,
+    #[schema(schema_with = schema::lifecycle)]
+    pub(crate) lifecycle: Lifecycle,
+    #[schema(value_type = u32, example = 1_234_567)]
+    pub(crate) feed_id: FeedId,
+    #[schema(schema_with = schema::time)]
+    pub(crate) registered_at: Timestamp,
+    #[schema(schema_with = schema::time_or_null)]
+    pub(crate) issued_at: Option<Timestamp>,
+    #[schema(schema_with = schema::time_or_null)]
+    pub(crate) confirmed_at: Option<Timestamp>,
+    /// Until then its code works although it is active.
+    #[schema(schema_with = schema::time_or_null)]
+    pub(crate) reactivation_until: Option<Timestamp>,
+}
+
+/// What happened to a device, and what to do about it.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Explanation)]
+pub(crate) struct ExplanationView {
+    /// What the product is called.
+    pub(crate) product: String,
+    /// Whether a block of the product keeps it out.
+    pub(crate) product_blocked: bool,
+    pub(crate) device: DeviceView,
+    /// Its last refusals since the server started, the oldest first.
+    #[schema(schema_with = schema::attempts)]
+    pub(crate) refusals: Vec<RefusedAttempt>,
+    /// What to do next.
+    pub(crate) advice: String,
+}
+
+/// An operator, without its password.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Operator)]
+pub(crate) struct OperatorView {
+    #[schema(value_type = String, example = "panel")]
+    pub(crate) name: OperatorName,
+    #[schema(schema_with = schema::role)]
+    pub(crate) role: Role,
+    /// Topics it may publish to, beside those of its role.
+    #[schema(value_type = Vec<String>)]
+    pub(crate) publish: Vec<TopicFilter>,
+    /// Topics it may subscribe, beside those of its role.
+    #[schema(value_type = Vec<String>)]
+    pub(crate) subscribe: Vec<TopicFilter>,
+}
+
+/// A token, without what it is shown as.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Token)]
+pub(crate) struct TokenView {
+    #[schema(value_type = String, example = "u3Zs0bQm_x")]
+    pub(crate) id: TokenId,
+    #[schema(value_type = String, example = "panel")]
+    pub(crate) operator: OperatorName,
+    /// What it is for.
+    pub(crate) label: String,
+    #[schema(schema_with = schema::time)]
+    pub(crate) created_at: Timestamp,
+    #[schema(schema_with = schema::time_or_null)]
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+/// A feed and what was measured last.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Feed)]
+pub(crate) struct FeedView {
+    #[schema(value_type = u32, example = 1_234_567)]
+    pub(crate) feed_id: FeedId,
+    #[schema(value_type = String, example = "LAMP-000001")]
+    pub(crate) serial: Serial,
+    #[schema(value_type = String, example = "sBgAmJ5b9nLpQxT3VdKw")]
+    pub(crate) product_id: ProductId,
+    pub(crate) values: Vec<ValueView>,
+}
+
+/// A datastream's current value.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = CurrentValue)]
+pub(crate) struct ValueView {
+    #[schema(value_type = String, example = "temperature")]
+    pub(crate) datastream: DatastreamId,
+    /// A text; a number is what reads as one.
+    #[schema(value_type = String, example = "21.5")]
+    pub(crate) value: Value,
+    #[schema(schema_with = schema::time)]
+    pub(crate) at: Timestamp,
+}
+
+/// How many devices are in each state.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Census)]
+pub(crate) struct CensusView {
+    pub(crate) registered: u64,
+    pub(crate) issued: u64,
+    pub(crate) active: u64,
+    pub(crate) suspended: u64,
+    pub(crate) quarantined: u64,
+    pub(crate) revoked: u64,
+}
+
+/// The fleet at a glance.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Fleet)]
+pub(crate) struct FleetView {
+    pub(crate) devices: CensusView,
+    /// Keys issued in the last whole second.
+    pub(crate) activations_per_second: u64,
+    /// Keys used for the first time.
+    pub(crate) confirmations_per_second: u64,
+    /// Attempts refused, for whatever reason.
+    pub(crate) refusals_per_second: u64,
+    pub(crate) connected: Connected,
+}
+
+/// Who is connected over MQTT now.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Connected {
+    /// Devices that fetch their credentials.
+    pub(crate) activations: u64,
+    /// Devices with a key.
+    pub(crate) devices: u64,
+    /// Sessions of operators and services.
+    pub(crate) operators: u64,
+}
+
+impl From<Product> for ProductView {
+    fn from(product: Product) -> Self {
+        let profile = product.profile;
+        Self {
+            product_id: product.id,
+            name: product.name,
+            description: profile.description,
+            stage: profile.stage,
+            datastreams: product.datastreams.into_iter().map(Into::into).collect(),
+            feed_defaults: profile.feed_defaults.into(),
+            reactivation: product.reactivation,
+            new_datastreams: product.new_datastreams,
+            blocked: product.block.current.is_some(),
+            created_at: product.created_at,
+        }
+    }
+}
+
+impl From<Datastream> for DatastreamView {
+    fn from(datastream: Datastream) -> Self {
+        Self {
+            id: datastream.id,
+            tags: datastream.tags,
+            unit: datastream.unit.map(|unit| UnitView {
+                label: unit.label,
+                symbol: unit.symbol,
+                kind: unit.kind,
+            }),
+        }
+    }
+}
+
+impl From<DatastreamView> for Datastream {
+    fn from(view: DatastreamView) -> Self {
+        Self {
+            id: view.id,
+            tags: view.tags,
+            unit: view.unit.map(|unit| Unit {
+                label: unit.label,
+                symbol: unit.symbol,
+                kind: unit.kind,
+            }),
+        }
+    }
+}
+
+impl From<DatastreamId> for DatastreamView {
+    fn from(id: DatastreamId) -> Self {
+        Datastream::from(id).into()
+    }
+}
+
+impl From<FeedDefaults> for FeedDefaultsView {
+    fn from(defaults: FeedDefaults) -> Self {
+        Self {
+            title: defaults.title,
+            tags: defaults.tags,
+            visibility: defaults.visibility,
+        }
+    }
+}
+
+impl From<FeedDefaultsView> for FeedDefaults {
+    fn from(view: FeedDefaultsView) -> Self {
+        Self {
+            title: view.title,
+            tags: view.tags,
+            visibility: view.visibility,
+        }
+    }
+}
+
+impl From<Device> for DeviceView {
+    fn from(device: Device) -> Self {
+        Self {
+            lifecycle: device.lifecycle(),
+            serial: device.serial,
+            product_id: device.product,
+            feed_id: device.feed,
+            registered_at: device.registered_at,
+            issued_at: device.issued_at,
+            confirmed_at: device.confirmed_at,
+            reactivation_until: device.reactivation_until,
+        }
+    }
+}
+
+impl From<Explanation> for ExplanationView {
+    fn from(explanation: Explanation) -> Self {
+        Self {
+            product: explanation.product_name,
+            product_blocked: explanation.product_blocked,
+            device: explanation.device.into(),
+            refusals: explanation.attempts,
+            advice: explanation.advice,
+        }
+    }
+}
+
+impl From<Operator> for OperatorView {
+    fn from(operator: Operator) -> Self {
+        Self {
+            name: operator.name,
+            role: operator.role,
+            publish: operator.publish,
+            subscribe: operator.subscribe,
+        }
+    }
+}
+
+impl From<Token> for TokenView {
+    fn from(token: Token) -> Self {
+        Self {
+            id: token.id,
+            operator: token.operator,
+            label: token.label,
+            created_at: token.created_at,
+            expires_at: token.expires_at,
+        }
+    }
+}
+
+impl From<CurrentValue> for ValueView {
+    fn from(current: CurrentValue) -> Self {
+        Self {
+            datastream: current.datastream,
+            value: current.value,
+            at: current.at,
+        }
+    }
+}
+
+impl From<Census> for CensusView {
+    fn from(census: Census) -> Self {
+        Self {
+            registered: census.of(Lifecycle::Registered),
+            issued: census.of(Lifecycle::Issued),
+            active: census.of(Lifecycle::Active),
+            suspended: census.of(Lifecycle::Suspended),
+            quarantined: census.of(Lifecycle::Quarantined),
+            revoked: census.of(Lifecycle::Revoked),
+        }
+    }
+}

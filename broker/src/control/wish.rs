@@ -1,0 +1,177 @@
+//! What an operator wants to be made or changed. The same over the control
+//! socket and over HTTP, where these are the bodies.
+
+use firstwake::feed::Value;
+use firstwake::topic::TopicFilter;
+use firstwake::{
+    DatastreamId, DeviceName, Network, OperatorName, Product, ProductId, Reactivation, Role,
+    Serial, Stage, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::schema;
+use super::view::{DatastreamView, FeedDefaultsView};
+
+/// A product to be made.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = NewProduct)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProductWish {
+    /// 1 to 128 characters on one line.
+    #[schema(example = "lamp")]
+    pub(crate) name: String,
+    /// 40 hex characters; drawn if it is not given.
+    #[serde(default)]
+    pub(crate) secret: Option<String>,
+    #[serde(default)]
+    pub(crate) description: String,
+    #[serde(default)]
+    #[schema(schema_with = schema::stage)]
+    pub(crate) stage: Stage,
+    #[serde(default)]
+    pub(crate) datastreams: Vec<DatastreamView>,
+    #[serde(default)]
+    pub(crate) feed_defaults: FeedDefaultsView,
+    /// Whether a code works again.
+    #[serde(default = "until_confirmed")]
+    #[schema(schema_with = schema::reactivation)]
+    pub(crate) reactivation: Reactivation,
+    /// How many further datastreams each device may add.
+    #[serde(default = "new_datastreams")]
+    pub(crate) new_datastreams: u32,
+}
+
+/// What is to be changed of a product; what is not given stays.
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = ProductChange)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ProductPatch {
+    pub(crate) name: Option<String>,
+    pub(crate) description: Option<String>,
+    #[schema(schema_with = schema::stage)]
+    pub(crate) stage: Option<Stage>,
+    /// One that comes by its id alone keeps what is known of it.
+    pub(crate) datastreams: Option<Vec<DatastreamView>>,
+    pub(crate) feed_defaults: Option<FeedDefaultsView>,
+    #[schema(schema_with = schema::reactivation)]
+    pub(crate) reactivation: Option<Reactivation>,
+    pub(crate) new_datastreams: Option<u32>,
+}
+
+/// Serials to be made known to a product.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = NewDevices)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DevicesWish {
+    #[schema(value_type = String, example = "sBgAmJ5b9nLpQxT3VdKw")]
+    pub(crate) product_id: ProductId,
+    #[schema(value_type = Vec<String>, example = json!(["LAMP-000001"]))]
+    pub(crate) serials: Vec<Serial>,
+}
+
+/// An operator to be added, or one to be given another password and other
+/// rights.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = NewOperator)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OperatorWish {
+    pub(crate) password: String,
+    #[schema(schema_with = schema::role)]
+    pub(crate) role: Role,
+    /// Topics it may publish to, beside those of its role.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub(crate) publish: Vec<TopicFilter>,
+    /// Topics it may subscribe, beside those of its role.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub(crate) subscribe: Vec<TopicFilter>,
+}
+
+/// A token to be made.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = NewToken)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokenWish {
+    /// Whose; over HTTP, of whoever asks if it is not given.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub(crate) operator: Option<OperatorName>,
+    /// What it is for.
+    #[serde(default)]
+    #[schema(example = "nightly import")]
+    pub(crate) label: String,
+    /// How long it works; for ever if it is not given.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    pub(crate) seconds: Option<u64>,
+}
+
+/// A ban to be made.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = NewBan)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BanWish {
+    /// An address or a network.
+    #[schema(value_type = String, example = "192.0.2.0/24")]
+    pub(crate) network: Network,
+    /// How long it holds; until it is removed if it is not given.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    pub(crate) seconds: Option<u64>,
+    /// Why.
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
+    /// Even if that may lock out this machine or nearly everybody.
+    #[serde(default)]
+    pub(crate) force: bool,
+}
+
+/// Devices that a block of their product leaves alone.
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = NewBlock)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct BlockWish {
+    #[schema(value_type = Vec<String>)]
+    pub(crate) except: Vec<DeviceName>,
+}
+
+/// A value to be kept as a datastream's current one.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = NewValue)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ValueWish {
+    #[schema(value_type = String, example = "temperature")]
+    pub(crate) datastream: DatastreamId,
+    #[schema(value_type = String, example = "21.5")]
+    pub(crate) value: Value,
+    /// When it was measured; now if it is not given.
+    #[serde(default)]
+    #[schema(schema_with = schema::time_or_null)]
+    pub(crate) at: Option<Timestamp>,
+}
+
+impl ProductWish {
+    /// A product about which nothing more is said.
+    pub(crate) fn named(name: String) -> Self {
+        Self {
+            name,
+            secret: None,
+            description: String::new(),
+            stage: Stage::default(),
+            datastreams: Vec::new(),
+            feed_defaults: FeedDefaultsView::default(),
+            reactivation: until_confirmed(),
+            new_datastreams: new_datastreams(),
+        }
+    }
+}
+
+fn until_confirmed() -> Reactivation {
+    Reactivation::UntilConfirmed
+}
+
+fn new_datastreams() -> u32 {
+    Product::NEW_DATASTREAMS
+}

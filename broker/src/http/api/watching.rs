@@ -1,0 +1,83 @@
+//! The event log as it is written: server-sent events.
+//!
+//! Each stream reads with a cursor of its own, as its peer takes what it read:
+//! a slow one slows only itself. A stream ends when its operator may not read
+//! any more, when its token ends, and when the server stops.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::sse::{Event, KeepAlive, Sse};
+use firstwake::{Admission, Event as Happened, OperatorLogin, Subject};
+use futures_util::Stream;
+use futures_util::stream::unfold;
+
+use crate::broker::Broker;
+use crate::keep::Cursor;
+
+/// How often a stream says that it is there. Proxies drop what is silent for a
+/// minute.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+
+/// One operator's reading.
+struct Watching {
+    admission: Admission,
+    cursor: Cursor,
+    broker: Arc<Broker>,
+}
+
+/// The events behind number `after`, or from now on.
+pub(super) fn stream(
+    login: OperatorLogin,
+    after: Option<u64>,
+    broker: Arc<Broker>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let cursor = Cursor::new(broker.provisioner.registry().newest(), after);
+    let watching = Watching {
+        admission: Admission::Operator(login),
+        cursor,
+        broker,
+    };
+    let events = unfold(watching, |mut watching| async move {
+        let event = watching.next().await?;
+        Some((Ok(told(&event)), watching))
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE))
+}
+
+impl Watching {
+    /// The next event; `None` is the end.
+    async fn next(&mut self) -> Option<Happened> {
+        let Self {
+            admission,
+            cursor,
+            broker,
+        } = self;
+        let provisioner = &broker.provisioner;
+        loop {
+            if let Some(event) = cursor.take() {
+                // Only what happens to operators ends an operator's reading.
+                if matches!(event.body.subject, Subject::Operator(_))
+                    && provisioner.recheck(admission).await.is_err()
+                {
+                    return None;
+                }
+                return Some(event);
+            }
+            let wait = cursor.wait(&**provisioner.registry());
+            let waited = broker.stopping.run_until_cancelled(wait).await?;
+            if let Err(error) = waited {
+                tracing::warn!(%error, "the event log could not be read: a stream of it ends");
+                return None;
+            }
+        }
+    }
+}
+
+fn told(event: &Happened) -> Event {
+    Event::default()
+        .id(event.seq.to_string())
+        .event(event.body.kind.as_str())
+        .data(event.to_json().to_string())
+}
