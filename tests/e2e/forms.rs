@@ -151,7 +151,6 @@ fn the_exit_status_says_why() {
         (&["ban", "remove", "192.0.2.7"], 4),
         (&["device", "remove", "unknown"], 4),
         (&["device", "rename", "unknown", "S2"], 4),
-        (&["device", "rename", "S1", "S1"], 1),
         (&["product", "remove", &nobody, "--yes"], 4),
         (&["product", "remove", &nobody], 2),
         (&["feed", "show", "77"], 4),

@@ -220,35 +220,19 @@ async fn ask(control: &mut Control, request: Request) -> Result<ProductView> {
     }
 }
 
-/// The exceptions are written before the block takes effect: if one of them
-/// cannot be, nothing has happened to any device.
 async fn block(
     control: &mut Control,
     product: ProductId,
     except: Option<PathBuf>,
     form: Form,
 ) -> Result<()> {
-    let names = except.map_or_else(|| Ok(Vec::new()), |path| many::names(&path))?;
-    let request = Request::ReserveBlock {
-        product: product.clone(),
-    };
-    let Reply::Block(block) = control.ask(request).await? else {
-        anyhow::bail!("the server gave an answer to another question");
-    };
-    let outcome = many::each_chunk(control, &names, |names| Request::Except {
-        product: product.clone(),
-        block,
-        names,
-    });
-    many::settle(&outcome.await?).context("nothing is blocked")?;
-    let request = Request::BlockProduct {
-        product,
-        block,
-        excepted: names.len() as u64,
-    };
-    let product = ask(control, request).await?;
-    let (id, excepted) = (&product.product_id, names.len());
-    let words = format!("{id} is blocked, but for {excepted} devices");
+    let except = except.map_or_else(|| Ok(Vec::new()), |path| many::names(&path))?;
+    let excepted = except.len();
+    let product = ask(control, Request::BlockProduct { product, except }).await?;
+    let words = format!(
+        "{} is blocked, but for {excepted} devices",
+        product.product_id
+    );
     form.tell(&product, &words)
 }
 

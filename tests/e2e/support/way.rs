@@ -92,11 +92,6 @@ impl Way {
         self.run(&[arguments, &["--output", "json"]].concat())
             .json()
     }
-
-    pub(crate) fn json_lines(&self, arguments: &[&str]) -> Vec<serde_json::Value> {
-        self.run(&[arguments, &["--output", "json"]].concat())
-            .json_lines()
-    }
 }
 
 impl TestBroker {

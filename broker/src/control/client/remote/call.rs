@@ -2,7 +2,7 @@
 //!
 //! One `match`: a request that is not in it does not compile.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use firstwake::{DeviceName, Qos};
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::control::request::{Act, Note, Reply, Request, Wanted};
 use crate::control::view::{ProductView, TokenView};
-use crate::control::wish::OperatorWish;
+use crate::control::wish::{BlockWish, OperatorWish};
 
 /// One call.
 pub(super) struct Call {
@@ -95,9 +95,10 @@ pub(super) fn of(request: Request) -> Result<Call> {
         Request::Products => {
             Asked::new(Method::GET, &["products"]).then(|body| Ok(Reply::Products(parse(body)?)))
         }
-        // Blocks are prepared by the server that is asked: see `Control::block`.
-        Request::ReserveBlock { .. } | Request::Except { .. } | Request::BlockProduct { .. } => {
-            bail!("a server elsewhere is asked to block a product in one call")
+        Request::BlockProduct { product, except } => {
+            Asked::new(Method::PUT, &["products", product.as_str(), "block"])
+                .json(&BlockWish { except })?
+                .then(|body| Ok(Reply::Product(parse(body)?)))
         }
         Request::UnblockProduct { product } => {
             Asked::new(Method::DELETE, &["products", product.as_str(), "block"])
