@@ -3,6 +3,10 @@
 //! A datastream has one: the newest that its device, or somebody for it, has
 //! sent. Values are texts, as Xively had them: a number is what reads as one.
 
+mod body;
+mod page;
+mod time;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::product::DatastreamId;
+
+pub use self::body::{Body, Format, NotRead};
+pub use self::page::{DatastreamPage, FeedPage, precise};
 
 /// A datastream's current value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,6 +17,7 @@ use crate::gate::Gate;
 use crate::keep::Seats;
 use crate::limits::Limits;
 use crate::sessions::Sessions;
+use crate::values::Values;
 use crate::wills::Wills;
 
 /// How long a source that fails too often waits for each answer.
@@ -28,6 +29,7 @@ pub(crate) struct Broker {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) seats: Arc<Seats>,
     pub(crate) wills: Wills,
+    pub(crate) values: Values,
     pub(crate) bus: Bus,
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Clock,

@@ -56,11 +56,11 @@ impl Http {
         let operators = || health::router(broker).merge(api::router(broker));
         let devices = || Router::new().nest("/v2", v2::router(broker));
         let app = match face {
-            Face::Operators => operators(),
-            Face::Devices => devices(),
-            Face::Everybody => operators().merge(devices()),
+            Face::Operators => operators().fallback(problem::nothing_here),
+            Face::Devices => devices().fallback(v2::nothing_here),
+            Face::Everybody => operators().merge(devices()).fallback(problem::nothing_here),
         };
-        let app = app.fallback(problem::nothing_here).layer(from_fn(log));
+        let app = app.layer(from_fn(log));
         Self { app }
     }
 }

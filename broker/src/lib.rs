@@ -13,6 +13,7 @@ mod control;
 mod demo;
 mod downlink;
 mod edge;
+mod feeds;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gate;
@@ -30,6 +31,7 @@ mod session;
 mod sessions;
 mod signals;
 mod systemd;
+mod values;
 mod watchers;
 mod websocket;
 mod wills;

@@ -25,8 +25,9 @@ use crate::listen::door::Door;
 use crate::mqtt::packet::Farewell;
 use crate::sessions::Sessions;
 use crate::signals::Hangups;
+use crate::values::Values;
 use crate::wills::Wills;
-use crate::{systemd, watchers};
+use crate::{systemd, values, watchers};
 
 /// How long sessions have to end once the server stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -78,6 +79,7 @@ impl Config {
             sessions: Arc::new(Sessions::default()),
             seats: Arc::new(Seats::default()),
             wills: Wills::default(),
+            values: Values::default(),
             bus,
             gate,
             clock,
@@ -129,6 +131,7 @@ impl Server {
             door.serve(&mut services, &broker, &tasks);
         }
         services.spawn(socket::serve(control, Arc::clone(&broker), tasks.clone()));
+        services.spawn(values::write_behind(Arc::clone(&broker)));
         services.spawn(watchers::sweep(Arc::clone(&broker)));
         services.spawn(watchers::expire(Arc::clone(&broker)));
         services.spawn(watchers::enforce(Arc::clone(&broker)));
@@ -149,6 +152,10 @@ impl Server {
             let left = tasks.len();
             tracing::warn!(left, "connections were still open when the server stopped");
         }
+        broker
+            .values
+            .write(&broker.provisioner, broker.clock.now())
+            .await;
         // The registry writes what it accepted before the lock is let go.
         drop(broker);
         drop(lock);

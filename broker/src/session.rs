@@ -25,6 +25,7 @@ use crate::limits::Limits;
 use crate::mqtt::machine::{Offered, Session, Terms};
 use crate::mqtt::packet::{Connect, Farewell, Goodbye, Input, WillFate};
 use crate::sessions::Owner;
+use crate::wills;
 use crate::wire::{Step, Stream, Wire};
 
 impl Terms {
@@ -120,8 +121,7 @@ pub(crate) async fn take_up(
     if let Some(will) = broker.wills.take(owner)
         && session == Session::New
     {
-        // Without a router the server is about to stop.
-        drop(broker.bus.publish(will).await);
+        wills::publish(will, broker).await;
     }
     Ok((session, resumption))
 }

@@ -173,6 +173,13 @@ impl Sessions {
         }
     }
 
+    /// Tells a device's session that its feed has changed.
+    pub(crate) fn tell_of_values(&self, feed: FeedId) {
+        if let Some(entry) = self.devices.0.get(&feed) {
+            entry.tell_of_values();
+        }
+    }
+
     /// Hands a device's session something that waits nowhere else; whether
     /// there is a session.
     pub(crate) fn hand(&self, feed: FeedId, message: Arc<Message>) -> bool {

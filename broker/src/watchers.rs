@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::broker::Broker;
 use crate::bus::Message;
+use crate::wills;
 
 /// Events read at once.
 const PAGE: usize = 1024;
@@ -32,8 +33,7 @@ pub(crate) async fn sweep(broker: Arc<Broker>) {
         broker.sessions.sweep(now);
         broker.bus.retained().sweep(broker.clock.now());
         for will in broker.wills.take_due(now) {
-            // Without a router the server is about to stop.
-            drop(broker.bus.publish(will).await);
+            wills::publish(will, &broker).await;
         }
     }
 }

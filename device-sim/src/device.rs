@@ -69,7 +69,7 @@ impl Activation {
         Ok(Self {
             topic: topics::response(serial).as_str().to_owned(),
             request: match ask {
-                Ask::Subscribe => None,
+                Ask::Subscribe | Ask::Http => None,
                 Ask::SubscribeAndRequest => Some(topics::request(serial).as_str().to_owned()),
             },
             awaiting: Awaiting::Connack,

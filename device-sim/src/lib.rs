@@ -21,6 +21,7 @@ mod answer;
 mod closed_loop;
 mod device;
 mod hold;
+mod http;
 mod line;
 mod open_files;
 mod outcome;
@@ -38,7 +39,7 @@ mod wire;
 
 pub use answer::{Credentials, IssuedKey};
 pub use open_files::OpenFilesError;
-pub use outcome::{ConnackCode, Outcome, Refusal, Step};
+pub use outcome::{ConnackCode, HttpStatus, Outcome, Refusal, Step};
 pub use plan::{Ask, Confirm, Downlink, Hold, Plan, PlanError};
 pub use progress::{Counts, Progress, Stage};
 pub use record::{DeviceResult, Phase, Timings};

@@ -50,6 +50,22 @@ impl<'a> Line<'a> {
             .await
     }
 
+    /// Sends what there is to say, then waits until `reply` makes something of
+    /// what comes.
+    pub(crate) async fn ask<T>(
+        &mut self,
+        stream: &mut Stream,
+        reply: impl Fn(&[u8]) -> Result<Option<T>, Mishap>,
+    ) -> Result<T, Mishap> {
+        let buffers = &mut self.buffers;
+        self.patience
+            .bound(async {
+                wire::send(stream, buffers).await?;
+                wire::whole_reply(stream, buffers, reply).await
+            })
+            .await
+    }
+
     /// Sends the last words before the stream is dropped. The device has all
     /// it came for, so that they do not arrive is no mishap of its own.
     pub(crate) async fn leave(&mut self, stream: &mut Stream) {

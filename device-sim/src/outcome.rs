@@ -52,6 +52,19 @@ pub enum Refusal {
     Answer,
     /// By the CONNACK to the key it gave out before.
     ConfirmConnack(ConnackCode),
+    /// By the status of its reply over HTTP.
+    Status(HttpStatus),
+}
+
+/// A status of HTTP that is a refusal: any but 200.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HttpStatus(u16);
+
+impl HttpStatus {
+    /// `None` for 200, which is no refusal.
+    pub fn new(status: u16) -> Option<Self> {
+        (status != 200).then_some(Self(status))
+    }
 }
 
 /// A CONNACK return code that is a refusal: 1 to 5 (MQTT 3.1.1, table 3.1).
@@ -88,7 +101,7 @@ pub enum Step {
     /// The CONNACK to the activation code, or to the key of a device that came
     /// with one.
     Connack,
-    /// The answer, after SUBSCRIBE.
+    /// The answer, after SUBSCRIBE or the request.
     Answer,
     /// The connection of the confirmation.
     ConfirmConnect,
@@ -163,6 +176,9 @@ impl Serialize for Outcome {
             Self::Refused(Refusal::ConfirmConnack(code)) => {
                 serializer.collect_str(&format_args!("refused_confirm_connack_{}", code.0))
             }
+            Self::Refused(Refusal::Status(status)) => {
+                serializer.collect_str(&format_args!("refused_http_{}", status.0))
+            }
             Self::TimedOut(step) => {
                 serializer.collect_str(&format_args!("timed_out_{}", step.label()))
             }
@@ -206,6 +222,7 @@ impl fmt::Display for Refusal {
             Self::Subscribe => f.write_str("SUBACK 128"),
             Self::Answer => f.write_str("an error for an answer"),
             Self::ConfirmConnack(code) => write!(f, "CONNACK {code} to its key"),
+            Self::Status(status) => write!(f, "status {}", status.0),
         }
     }
 }
@@ -253,6 +270,11 @@ mod tests {
         check(
             Outcome::Refused(Refusal::ConfirmConnack(four)),
             "refused_confirm_connack_4",
+        );
+        let status = HttpStatus::new(403).expect("a refusal");
+        check(
+            Outcome::Refused(Refusal::Status(status)),
+            "refused_http_403",
         );
         check(Outcome::TimedOut(Step::Answer), "timed_out_answer");
         check(Outcome::Closed(Step::Connack), "closed_connack");

@@ -25,7 +25,8 @@ pub struct Plan {
     /// How many devices are under way at any time. The loop is closed: the
     /// next one starts when an earlier one is done.
     pub in_flight: NonZeroUsize,
-    /// How devices ask for their credentials.
+    /// How devices ask for their credentials. Those who ask over HTTP cannot
+    /// confirm.
     pub ask: Ask,
     /// Whether devices come back with their key.
     pub confirm: Confirm,
@@ -56,6 +57,8 @@ pub enum Ask {
     /// Also by an empty message to its request topic, in the same write. For
     /// brokers where nobody is told of a SUBSCRIBE.
     SubscribeAndRequest,
+    /// Over HTTP, with the code in the path: nothing else is said.
+    Http,
 }
 
 /// What a device that came with its key wants to hear.
@@ -96,6 +99,11 @@ pub enum PlanError {
     /// The fleet is empty.
     #[error("there are no devices in this fleet: give at least one")]
     NoDevices,
+    /// Those who ask over HTTP are to come back.
+    #[error(
+        "devices that ask over HTTP do not come back with their key: leave the confirmation out"
+    )]
+    ConfirmOverHttp,
     /// The fleet needs more connections than the process may open.
     #[error(transparent)]
     OpenFiles(#[from] OpenFilesError),

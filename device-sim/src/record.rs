@@ -25,7 +25,7 @@ pub enum Phase {
     Tls,
     /// CONNECT to CONNACK.
     Connack,
-    /// SUBSCRIBE to the answer.
+    /// SUBSCRIBE, or the request over HTTP, to the answer.
     Answer,
     /// The start of the TCP connection to the answer: all of the above.
     Activation,

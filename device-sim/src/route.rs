@@ -35,6 +35,11 @@ impl Route {
         }
     }
 
+    /// Whom it leads to.
+    pub(crate) fn broker(&self) -> SocketAddr {
+        self.broker
+    }
+
     /// Calls as the next device.
     pub(crate) async fn open(&self) -> Result<Opened, Mishap> {
         self.open_from(self.sources.next()).await

@@ -125,6 +125,28 @@ pub(crate) async fn next_packet(
     }
 }
 
+/// Waits until `reply` makes something of all that has been heard.
+pub(crate) async fn whole_reply<T>(
+    stream: &mut Stream,
+    buffers: &mut Buffers,
+    reply: impl Fn(&[u8]) -> Result<Option<T>, Mishap>,
+) -> Result<T, Mishap> {
+    loop {
+        let filled = buffers.unread.end;
+        if let Some(found) = reply(&buffers.heard[..filled])? {
+            return Ok(found);
+        }
+        // Longer than `heard`: no answer is.
+        if filled == buffers.heard.len() {
+            return Err(Mishap::Malformed);
+        }
+        match stream.read(&mut buffers.heard[filled..]).await {
+            Ok(0) | Err(_) => return Err(Mishap::Closed),
+            Ok(count) => buffers.unread.end += count,
+        }
+    }
+}
+
 /// Reads whatever still comes, to the end of the stream.
 pub(crate) async fn until_closed(stream: &mut Stream) {
     let mut heard = [0; 1024];

@@ -158,8 +158,8 @@ class Programs:
                 "--serials", serials, "--in-flight", str(in_flight), *more,
             )  # fmt: skip
 
-    def floor(self, serials, in_flight):
-        return self.simulate("floor", "--serials", serials, "--in-flight", str(in_flight))
+    def floor(self, serials, in_flight, *more):
+        return self.simulate("floor", "--serials", serials, "--in-flight", str(in_flight), *more)
 
 
 def listening(child):

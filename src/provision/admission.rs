@@ -76,6 +76,11 @@ impl DeviceLogin {
     pub fn feed(&self) -> FeedId {
         self.feed
     }
+
+    /// Whether this is the key that it is in with.
+    pub fn is_with(&self, key: &ApiKey) -> bool {
+        self.key == key.digest()
+    }
 }
 
 /// An operator that is in, with its rights.

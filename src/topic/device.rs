@@ -5,8 +5,12 @@
 //! own. A check returns the canonical topic that the next step needs.
 
 use super::{InvalidTopic, Limits, TopicFilter, TopicName, decode_level, encode_level};
+use crate::clock::Timestamp;
+use crate::feed::{Body, CurrentValue, Format, NotRead, Value};
 use crate::identity::{FeedId, Serial};
 use crate::product::DatastreamId;
+use crate::provision::DeviceLogin;
+use crate::secret::ApiKey;
 
 /// The topic on which a device's activation is answered.
 pub fn response(serial: &Serial) -> TopicName {
@@ -30,11 +34,38 @@ pub fn data(feed: FeedId, datastream: &DatastreamId) -> TopicName {
     TopicName::from_valid(format!("feeds/{feed}/data/{level}"))
 }
 
+/// The topic of several datastreams' values.
+pub fn values(feed: FeedId) -> TopicName {
+    TopicName::from_valid(format!("feeds/{feed}/data"))
+}
+
+/// The feed that a canonical uplink topic belongs to.
+pub fn feed_of(topic: &TopicName) -> Option<FeedId> {
+    let mut levels = topic.levels();
+    match (levels.next(), levels.next(), levels.next()) {
+        (Some("feeds"), Some(id), Some("data" | "status")) => FeedId::parse(id).ok(),
+        _ => None,
+    }
+}
+
 /// A topic that the device may publish to, in its canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uplink {
     topic: TopicName,
-    datastream: Option<DatastreamId>,
+    carries: Carries,
+}
+
+/// What the messages on an uplink topic say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Carries {
+    /// Whatever the device likes.
+    Text,
+    /// One value, as it is.
+    Value(DatastreamId),
+    /// One value, perhaps behind its time.
+    Row(DatastreamId),
+    /// Several values, in this format or in the one that they look like.
+    Values(Option<Format>),
 }
 
 impl Uplink {
@@ -42,45 +73,79 @@ impl Uplink {
     /// or under Xively's name.
     pub fn permit(feed: FeedId, topic: &TopicName) -> Option<Self> {
         let levels: Vec<&str> = topic.levels().collect();
-        let rest = match levels.as_slice() {
-            ["feeds", id, "status"] if is_feed(id, feed) => "status",
-            ["feeds", id, "data"] if is_feed(id, feed) => "data",
+        let carries = match levels.as_slice() {
+            ["feeds", id, "status"] if is_feed(id, feed) => Carries::Text,
+            ["feeds", id, "data"] if is_feed(id, feed) => Carries::Values(None),
             ["feeds", id, "data", stream] if is_feed(id, feed) => {
-                return Some(Self::of(feed, datastream(stream)?));
+                Carries::Value(datastream(stream)?)
             }
             ["", "v2", "feeds", file] => {
-                let id = file
-                    .strip_suffix(".json")
-                    .or_else(|| file.strip_suffix(".csv"))?;
-                is_feed(id, feed).then_some("data")?
+                let (id, format) = suffixed(file)?;
+                is_feed(id, feed).then_some(Carries::Values(Some(format)))?
             }
             ["", "v2", "feeds", id, "datastreams", file] if is_feed(id, feed) => {
-                return Some(Self::of(feed, datastream(file.strip_suffix(".csv")?)?));
+                Carries::Row(datastream(file.strip_suffix(".csv")?)?)
             }
             _ => return None,
         };
-        Some(Self {
-            topic: TopicName::from_valid(format!("feeds/{feed}/{rest}")),
-            datastream: None,
-        })
+        let topic = match &carries {
+            Carries::Text => TopicName::from_valid(format!("feeds/{feed}/status")),
+            Carries::Values(_) => values(feed),
+            Carries::Value(id) | Carries::Row(id) => data(feed, id),
+        };
+        Some(Self { topic, carries })
     }
 
-    fn of(feed: FeedId, datastream: DatastreamId) -> Self {
-        Self {
-            topic: data(feed, &datastream),
-            datastream: Some(datastream),
+    /// The same for a device that is in: its key may stand before a topic of
+    /// Xively's, nobody else's.
+    pub fn of(login: &DeviceLogin, topic: &TopicName) -> Option<Self> {
+        let text = without_key(topic.as_str(), |key| login.is_with(key))?;
+        if text.len() == topic.as_str().len() {
+            return Self::permit(login.feed(), topic);
         }
+        Self::permit(login.feed(), &TopicName::parse(text, Limits::DEVICE).ok()?)
     }
 
     /// The one datastream that the message is for, if its topic names one.
     pub fn datastream(&self) -> Option<&DatastreamId> {
-        self.datastream.as_ref()
+        match &self.carries {
+            Carries::Value(id) | Carries::Row(id) => Some(id),
+            Carries::Text | Carries::Values(_) => None,
+        }
+    }
+
+    /// The values that a message says, each the newest of its datastream; none
+    /// where the topic is for something else.
+    pub fn read(&self, payload: &[u8], now: Timestamp) -> Result<Vec<CurrentValue>, NotRead> {
+        match &self.carries {
+            Carries::Text => Ok(Vec::new()),
+            Carries::Value(id) => Ok(vec![CurrentValue {
+                datastream: id.clone(),
+                value: plain(payload)?,
+                at: now,
+            }]),
+            Carries::Row(id) => Body::Datastream(id).read(payload, Format::Csv, now),
+            Carries::Values(format) => {
+                let format = format.unwrap_or_else(|| Format::guess(payload));
+                Body::Feed.read(payload, format, now)
+            }
+        }
     }
 
     /// The topic under which the message is carried on.
     pub fn into_topic(self) -> TopicName {
         self.topic
     }
+}
+
+/// A payload that is one value and nothing else.
+fn plain(payload: &[u8]) -> Result<Value, NotRead> {
+    let text = std::str::from_utf8(payload).map_err(|_| invalid("the value is not text"))?;
+    Value::parse(text.trim()).map_err(invalid)
+}
+
+fn invalid(error: impl ToString) -> NotRead {
+    NotRead::Invalid(error.to_string())
 }
 
 /// A topic that leads down to one device.
@@ -158,14 +223,26 @@ impl Downlink {
 }
 
 /// What a device asked for when it subscribed to something of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Own {
     /// Commands or configuration, perhaps beside other topics of its own: what
     /// operators send down to it.
     Downlink,
+    /// Its feed, or one datastream of it, under Xively's name: read to it as it
+    /// is now, and whenever it has changed.
+    Page(Page),
     /// Another topic of its own, on which nothing is ever delivered to a
     /// device session.
     Other,
+}
+
+/// A page about a device's own feed, by Xively's name for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// `/v2/feeds/ID.json` or `.csv`.
+    Feed(Format),
+    /// `/v2/feeds/ID/datastreams/NAME.json` or `.csv`.
+    Datastream(DatastreamId, Format),
 }
 
 /// Decides whether all that `filter` could match is the device's own.
@@ -188,16 +265,39 @@ pub fn own(feed: FeedId, serial: &Serial, filter: &TopicFilter) -> Option<Own> {
             Some(own)
         }
         ["", "v2", "feeds", file] => {
-            let id = file
-                .strip_suffix(".json")
-                .or_else(|| file.strip_suffix(".csv"))?;
-            is_feed(id, feed).then_some(Own::Other)
+            let (id, format) = suffixed(file)?;
+            is_feed(id, feed).then_some(Own::Page(Page::Feed(format)))
+        }
+        ["", "v2", "feeds", id, "datastreams", file] if is_feed(id, feed) => {
+            let page = suffixed(file)
+                .and_then(|(stream, format)| Some(Page::Datastream(datastream(stream)?, format)));
+            Some(page.map_or(Own::Other, Own::Page))
         }
         ["", "v2", "feeds", id, _, ..] if is_feed(id, feed) => Some(Own::Other),
         ["provision", level, "response" | "request"] => {
             (decode_level(level)? == serial.as_str()).then_some(Own::Other)
         }
         _ => None,
+    }
+}
+
+/// A level that says how it wants to be written.
+fn suffixed(level: &str) -> Option<(&str, Format)> {
+    let json = level.strip_suffix(".json").map(|name| (name, Format::Json));
+    json.or_else(|| level.strip_suffix(".csv").map(|name| (name, Format::Csv)))
+}
+
+/// One of Xively's topics without the key that may stand before it, its other
+/// way to show one; `None` if that key is not the reader's own. Anything else
+/// is left as it is.
+pub fn without_key(topic: &str, is_own: impl FnOnce(&ApiKey) -> bool) -> Option<&str> {
+    let keyed = topic.split_once('/').and_then(|(key, rest)| {
+        rest.strip_prefix("v2/")?;
+        Some((ApiKey::parse(key).ok()?, &topic[key.len()..]))
+    });
+    match keyed {
+        None => Some(topic),
+        Some((key, rest)) => is_own(&key).then_some(rest),
     }
 }
 
@@ -226,6 +326,67 @@ mod tests {
 
     fn filter(text: &str) -> TopicFilter {
         TopicFilter::parse(text, Limits::DEVICE).expect("valid filter")
+    }
+
+    #[test]
+    fn a_key_may_stand_before_xivelys_topics() {
+        const KEY: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST_-";
+        let keyed = format!("{KEY}/v2/feeds/504.csv");
+        fn rest<'a>(topic: &'a str, own: &str) -> Option<&'a str> {
+            without_key(topic, |key| key.expose() == own)
+        }
+        assert_eq!(rest(&keyed, KEY), Some("/v2/feeds/504.csv"));
+        assert_eq!(rest(&keyed, &KEY.replace('a', "b")), None);
+        let other = format!("{KEY}/feeds/504/data");
+        for plain in [
+            "/v2/feeds/504.csv",
+            "v2/feeds/504.csv",
+            KEY,
+            "x/v2/feeds/504.csv",
+            &other,
+        ] {
+            assert_eq!(rest(plain, ""), Some(plain));
+        }
+    }
+
+    #[test]
+    fn what_uplinks_say() {
+        let now = Timestamp::from_millis(1_767_225_600_000);
+        let check = |topic: &str, payload: &[u8], expected: Result<&[(&str, &str)], ()>| {
+            let uplink = Uplink::permit(feed(504), &name(topic)).expect("its own");
+            let read = uplink.read(payload, now).map_err(drop);
+            let read = read.map(|values| -> Vec<(String, String)> {
+                let text = |one: CurrentValue| (one.datastream.to_string(), one.value.to_string());
+                values.into_iter().map(text).collect()
+            });
+            let text = |(id, value): &(&str, &str)| (id.to_string(), value.to_string());
+            assert_eq!(
+                read,
+                expected.map(|all| all.iter().map(text).collect()),
+                "{topic}"
+            );
+        };
+        let one: &[(&str, &str)] = &[("t", "21.5")];
+        check("feeds/504/data/t", b"21.5", Ok(one));
+        check("feeds/504/data/t", b" 21.5\r\n", Ok(one));
+        check("feeds/504/data/t", b"21.5,1", Ok(&[("t", "21.5,1")]));
+        check("feeds/504/data/t", b"\xff", Err(()));
+        check("feeds/504/data/t", &[b'x'; 1025], Err(()));
+        check("/v2/feeds/504/datastreams/t.csv", b"21.5", Ok(one));
+        check(
+            "/v2/feeds/504/datastreams/t.csv",
+            b"2025-12-31T00:00:00Z,21.5",
+            Ok(one),
+        );
+        check("/v2/feeds/504/datastreams/t.csv", b"21.5,1", Err(()));
+        check("feeds/504/data", b"t,21.5", Ok(one));
+        let object = br#"{"datastreams":[{"id":"t","current_value":"21.5"}]}"#;
+        check("feeds/504/data", object, Ok(one));
+        check("/v2/feeds/504.json", object, Ok(one));
+        check("/v2/feeds/504.csv", object, Err(()));
+        check("/v2/feeds/504.csv", b"t,21.5", Ok(one));
+        check("/v2/feeds/504.json", b"t,21.5", Err(()));
+        check("feeds/504/status", b"t,21.5", Ok(&[]));
     }
 
     #[test]
@@ -278,7 +439,22 @@ mod tests {
         check("feeds/504/commands/a/b", Some(Own::Other));
         check("feeds/504/data/#", Some(Own::Other));
         check("feeds/504/data/x", Some(Own::Other));
-        check("/v2/feeds/504.csv", Some(Own::Other));
+        let page = |page| Some(Own::Page(page));
+        check("/v2/feeds/504.csv", page(Page::Feed(Format::Csv)));
+        check("/v2/feeds/504.json", page(Page::Feed(Format::Json)));
+        let one = |id, format| {
+            page(Page::Datastream(
+                DatastreamId::parse(id).expect("valid"),
+                format,
+            ))
+        };
+        check(
+            "/v2/feeds/504/datastreams/a%2Bb.csv",
+            one("a+b", Format::Csv),
+        );
+        check("/v2/feeds/504/datastreams/0.json", one("0", Format::Json));
+        check("/v2/feeds/504/datastreams/0", Some(Own::Other));
+        check("/v2/feeds/504/datastreams/+", Some(Own::Other));
         check("provision/%2B/response", Some(Own::Other));
         for foreign in [
             "#",

@@ -181,6 +181,9 @@ impl World {
                 let down = [
                     format!("feeds/{own_feed}/commands/"),
                     format!("feeds/{own_feed}/config"),
+                    format!("/v2/feeds/{own_feed}.csv"),
+                    format!("/v2/feeds/{own_feed}.json"),
+                    format!("/v2/feeds/{own_feed}/datastreams/"),
                 ];
                 let is_own = down.iter().any(|prefix| publish.topic.starts_with(prefix));
                 assert!(is_own, "it heard {publish:?}");

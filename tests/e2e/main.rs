@@ -51,3 +51,4 @@ mod transports;
 mod uplink;
 mod websocket;
 mod wills;
+mod xively;

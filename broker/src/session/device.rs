@@ -6,12 +6,15 @@
 //! for years: what a device does not use, it does not have.
 
 mod hold;
+mod pages;
 mod subscribing;
 
+use firstwake::feed::CurrentValue;
 use firstwake::topic::device::Uplink;
 use firstwake::{DeviceLogin, NoDatastream, NotAdmitted};
 
 use self::hold::Match;
+use self::pages::{Pages, Which};
 use super::offences::{Offences, Tolerance};
 use super::pace::Pace;
 use super::streams::Streams;
@@ -36,6 +39,7 @@ pub(crate) struct DeviceSession<S> {
     /// Seconds that the session outlives its connection.
     expiry: u32,
     mail: MailState,
+    pages: Pages,
     pace: Pace,
     streams: Streams,
 }
@@ -88,13 +92,21 @@ impl<S: Stream> Conversation<S> for DeviceSession<S> {
         let held = self.hold.as_ref();
         self.wire.flows()
             && (self.mail == MailState::Due
+                || self.pages == Pages::Stale
                 || held.is_some_and(|hold| hold.is_due(&self.wire.machine)))
     }
 
     async fn deliver(&mut self, broker: &Broker) -> Result<(), Departure> {
         self.mail = MailState::Nothing;
         let now = broker.clock.now();
-        let handed = self.wire.place().handle().take_handed();
+        let handle = self.wire.place().handle();
+        let handed = handle.take_handed();
+        if handle.take_values() {
+            self.turn_pages();
+        }
+        if std::mem::replace(&mut self.pages, Pages::Fresh) == Pages::Stale {
+            self.read_out(Which::All, broker).await;
+        }
         let Some(hold) = &mut self.hold else {
             return Ok(());
         };
@@ -131,6 +143,7 @@ impl<S: Stream> DeviceSession<S> {
             offences: Offences::default(),
             expiry,
             mail: MailState::Nothing,
+            pages: Pages::Fresh,
             pace: Pace::default(),
             streams: Streams::default(),
         }
@@ -177,7 +190,7 @@ impl<S: Stream> DeviceSession<S> {
             self.wait_for_token(broker).await?;
         }
         let uplink = match &publish.topic {
-            Ok(topic) => Uplink::permit(self.login.feed(), topic).ok_or(Verdict::NotAuthorized),
+            Ok(topic) => Uplink::of(&self.login, topic).ok_or(Verdict::NotAuthorized),
             Err(_) => Err(Verdict::TopicInvalid),
         };
         let uplink = match uplink {
@@ -187,20 +200,21 @@ impl<S: Stream> DeviceSession<S> {
                 return self.forbid(broker);
             }
         };
-        if let Some(datastream) = uplink.datastream().cloned() {
-            let Self { streams, login, .. } = &mut *self;
-            let permitted = streams.permit(datastream, login, &broker.provisioner);
-            match permitted.await {
-                Ok(()) => {}
-                Err(NoDatastream::QuotaExceeded) => {
-                    let told = self.wire.machine.can_refuse(publish.receipt);
-                    let quota = Verdict::QuotaExceeded;
-                    self.wire.machine.acknowledge(publish.receipt, quota);
-                    return if told { Ok(()) } else { self.forbid(broker) };
-                }
-                Err(NoDatastream::Unavailable(_)) => {
-                    return Err(Departure::ended(Farewell::ServerBusy));
-                }
+        let now = broker.clock.now();
+        // What is no value is carried on, and not kept.
+        let values = uplink
+            .read(publish.payload.as_slice(), now)
+            .unwrap_or_default();
+        match self.permit_datastreams(&uplink, &values, broker).await {
+            Ok(()) => {}
+            Err(NoDatastream::QuotaExceeded) => {
+                let told = self.wire.machine.can_refuse(publish.receipt);
+                let quota = Verdict::QuotaExceeded;
+                self.wire.machine.acknowledge(publish.receipt, quota);
+                return if told { Ok(()) } else { self.forbid(broker) };
+            }
+            Err(NoDatastream::Unavailable(_)) => {
+                return Err(Departure::ended(Farewell::ServerBusy));
             }
         }
         let message = Message {
@@ -210,14 +224,40 @@ impl<S: Stream> DeviceSession<S> {
             retain: false,
             properties: publish.properties,
             sender: Sender::SERVER,
-            at: broker.clock.now(),
+            at: now,
         };
         if broker.bus.publish(message).await.is_err() {
             return Err(Departure::ended(Farewell::ServerBusy));
         }
+        if !values.is_empty() {
+            broker.values.keep(self.login.feed(), values);
+            self.turn_pages();
+        }
         self.wire
             .machine
             .acknowledge(publish.receipt, Verdict::Accepted);
+        Ok(())
+    }
+
+    /// Whether the device may send the datastreams that a message names, in its
+    /// topic or in what it says.
+    async fn permit_datastreams(
+        &mut self,
+        uplink: &Uplink,
+        values: &[CurrentValue],
+        broker: &Broker,
+    ) -> Result<(), NoDatastream> {
+        let named = uplink.datastream();
+        let said = values.iter().map(|value| &value.datastream);
+        for datastream in named
+            .into_iter()
+            .chain(said.filter(|id| named != Some(*id)))
+        {
+            let (streams, login) = (&mut self.streams, &self.login);
+            streams
+                .permit(datastream.clone(), login, &broker.provisioner)
+                .await?;
+        }
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use crate::bus::{Message, Sender};
 use crate::mqtt::connack::Rejection;
 use crate::mqtt::packet::{Connect, Farewell, Version, WillFate};
 use crate::sessions::Owner;
+use crate::wills;
 
 /// A will that its peer may publish.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Will {
                     return Err(Rejection::WillRetain);
                 }
                 let topic = parse(Limits::DEVICE)?;
-                let uplink = Uplink::permit(login.feed(), &topic).ok_or(Rejection::WillTopic)?;
+                let uplink = Uplink::of(login, &topic).ok_or(Rejection::WillTopic)?;
                 (uplink.into_topic(), false)
             }
             Admission::Operator(login) => {
@@ -91,8 +92,7 @@ impl Will {
             _ => Some(message),
         };
         if let Some(message) = now {
-            // Without a router the server is about to stop.
-            drop(broker.bus.publish(message).await);
+            wills::publish(message, broker).await;
         }
     }
 }

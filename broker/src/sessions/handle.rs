@@ -29,6 +29,8 @@ pub(crate) struct Handle {
     poked: AtomicBool,
     /// Something came into the mailbox, or was handed over.
     mail: AtomicBool,
+    /// The device's feed has changed, and not by what it sent here.
+    values: AtomicBool,
     handed: Mutex<VecDeque<Arc<Message>>>,
     gone: Notify,
     deadline: AtomicU32,
@@ -44,6 +46,7 @@ impl Handle {
             end: AtomicU8::new(0),
             poked: AtomicBool::new(false),
             mail: AtomicBool::new(false),
+            values: AtomicBool::new(false),
             handed: Mutex::default(),
             gone: Notify::new(),
             deadline: AtomicU32::new(deadline.0),
@@ -76,6 +79,11 @@ impl Handle {
     /// Whether there is mail. Asking clears it.
     pub(crate) fn take_mail(&self) -> bool {
         self.mail.load(Ordering::Acquire) && self.mail.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether the feed has changed. Asking clears it.
+    pub(crate) fn take_values(&self) -> bool {
+        self.values.load(Ordering::Acquire) && self.values.swap(false, Ordering::AcqRel)
     }
 
     /// What was handed over.
@@ -115,6 +123,11 @@ impl Handle {
     pub(super) fn tell_of_mail(&self) {
         self.mail.store(true, Ordering::Release);
         self.waker.wake();
+    }
+
+    pub(super) fn tell_of_values(&self) {
+        self.values.store(true, Ordering::Release);
+        self.tell_of_mail();
     }
 
     pub(super) fn hand(&self, message: Arc<Message>) {

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Result;
 use clap::Args;
-use device_sim::floor::Server;
+use device_sim::floor::{Server, Speaks};
 
 use super::options::IdentityArgs;
 use super::parent_gone;
@@ -14,6 +14,8 @@ use super::parent_gone;
 pub(super) struct FloorServerArgs {
     #[command(flatten)]
     identity: IdentityArgs,
+    #[arg(long)]
+    http: bool,
 }
 
 impl FloorServerArgs {
@@ -23,6 +25,10 @@ impl FloorServerArgs {
             None => Server::bind(any_port)?,
             Some(identity) => Server::bind_tls(any_port, &identity)?,
         };
+        let server = server.speaking(match self.http {
+            false => Speaks::Mqtt,
+            true => Speaks::Http,
+        });
         writeln!(std::io::stdout(), "{}", server.address())?;
         tokio::select! {
             () = server.serve() => {}

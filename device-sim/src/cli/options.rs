@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use device_sim::floor::{self, Identity};
+use device_sim::floor::{self, Identity, Speaks};
 use device_sim::{TlsClient, TlsResumption, TlsSettings, TlsVersion, Transport};
 use zeroize::Zeroizing;
 
@@ -115,7 +115,7 @@ impl ServerArgs {
                 _floor: None,
             }),
             None => {
-                let child = start_floor(self.identity.identity())?;
+                let child = start_floor(self.identity.identity(), Speaks::Mqtt)?;
                 Ok(Reached {
                     address: child.address(),
                     _floor: Some(child),
@@ -125,9 +125,9 @@ impl ServerArgs {
     }
 }
 
-pub(super) fn start_floor(identity: Option<Identity>) -> Result<floor::Child> {
+pub(super) fn start_floor(identity: Option<Identity>, speaks: Speaks) -> Result<floor::Child> {
     let program = std::env::current_exe().context("cannot tell which program this is")?;
-    Ok(floor::Child::start(&program, identity.as_ref())?)
+    Ok(floor::Child::start(&program, identity.as_ref(), speaks)?)
 }
 
 /// The closed loop, and the report.

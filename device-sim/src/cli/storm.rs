@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use device_sim::credentials::CredentialsFile;
+use device_sim::floor::Speaks;
 use device_sim::serials::SerialSource;
 use device_sim::{Ask, Confirm, Hold, Kind, Plan, Progress, storm};
 use firstwake::ProductSecret;
@@ -51,6 +52,9 @@ struct FleetArgs {
     /// where nobody is told of a SUBSCRIBE.
     #[arg(long)]
     request: bool,
+    /// Ask over HTTP in place of MQTT: GET /v2/devices/<code>/activate.
+    #[arg(long, conflicts_with_all = ["request", "confirm"])]
+    http: bool,
     /// Let each device come back with its key, which confirms it.
     #[arg(long)]
     confirm: bool,
@@ -89,7 +93,11 @@ const FLOOR_SECRET: &str = "0000000000000000000000000000000000000000";
 
 impl FloorArgs {
     pub(super) async fn run(self) -> Result<()> {
-        let server = start_floor(self.identity.identity())?;
+        let speaks = match self.fleet.http {
+            false => Speaks::Mqtt,
+            true => Speaks::Http,
+        };
+        let server = start_floor(self.identity.identity(), speaks)?;
         let meeting = Meeting {
             broker: server.address(),
             secret: ProductSecret::parse(FLOOR_SECRET)?,
@@ -108,9 +116,10 @@ impl FleetArgs {
             secret: meeting.secret,
             serials: self.serials.load()?,
             in_flight: self.pace.in_flight,
-            ask: match self.request {
-                false => Ask::Subscribe,
-                true => Ask::SubscribeAndRequest,
+            ask: match (self.http, self.request) {
+                (true, _) => Ask::Http,
+                (false, false) => Ask::Subscribe,
+                (false, true) => Ask::SubscribeAndRequest,
             },
             confirm: match (self.confirm, meeting.hold) {
                 (false, _) => Confirm::Skip,

@@ -32,6 +32,10 @@ fn storms() {
         "device-sim floor --serials d-:10 --in-flight 5 --confirm --request",
         true,
     );
+    check(&format!("{storm} --http --tls-ca C"), true);
+    check(&format!("{storm} --http --confirm"), false);
+    check(&format!("{storm} --http --request"), false);
+    check("device-sim floor --serials d-:10 --http", true);
     check("device-sim floor --serials d-:0 --in-flight 5", false);
     check(
         "device-sim floor --serials d-:10 --in-flight 5 --hold 5",

@@ -3,14 +3,14 @@
 //! The program that is started must answer to the argument `floor-server` by
 //! printing its address on one line and serving until its standard input ends:
 //! so it never outlives whoever started it. For TLS, the files' names follow as
-//! `--cert` and `--key`.
+//! `--cert` and `--key`; for HTTP, `--http`.
 
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::Identity;
+use super::{Identity, Speaks};
 
 /// A floor in another process; it ends when this is dropped.
 pub struct Child {
@@ -31,11 +31,18 @@ pub enum ChildError {
 
 impl Child {
     /// Starts `program` and waits until it listens; over TLS with an identity.
-    pub fn start(program: &Path, identity: Option<&Identity>) -> Result<Self, ChildError> {
+    pub fn start(
+        program: &Path,
+        identity: Option<&Identity>,
+        speaks: Speaks,
+    ) -> Result<Self, ChildError> {
         let mut command = Command::new(program);
         command.arg("floor-server");
         if let Some(Identity { cert, key }) = identity {
             command.arg("--cert").arg(cert).arg("--key").arg(key);
+        }
+        if speaks == Speaks::Http {
+            command.arg("--http");
         }
         let mut process = command
             .stdin(Stdio::piped())

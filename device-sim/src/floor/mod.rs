@@ -3,9 +3,11 @@
 //! It accepts, frames packets and answers from a counter. It checks nothing and
 //! writes nothing to disk, so whatever a real broker takes longer than this is
 //! its own work, and whatever this takes is the machine's and the simulator's.
-//! Over TLS it is rustls and an accept loop. It must never grow a feature.
+//! Over HTTP it is a handler of axum, on hyper as a server would set it up; over
+//! TLS it is rustls and an accept loop. It must never grow a feature.
 
 mod child;
+mod http;
 mod reply;
 mod tls;
 
@@ -29,6 +31,17 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
+    speaks: Speaks,
+}
+
+/// What a floor speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Speaks {
+    /// MQTT 3.1.1.
+    #[default]
+    Mqtt,
+    /// HTTP/1.0 and 1.1, of which it knows activation.
+    Http,
 }
 
 /// Long enough for a connection to end, when none can be accepted.
@@ -64,7 +77,13 @@ impl Server {
             listener,
             address,
             tls,
+            speaks: Speaks::Mqtt,
         })
+    }
+
+    /// The same, speaking this.
+    pub fn speaking(self, speaks: Speaks) -> Self {
+        Self { speaks, ..self }
     }
 
     /// Where it listens.
@@ -74,11 +93,14 @@ impl Server {
 
     /// Serves until it is dropped.
     pub async fn serve(self) {
-        let issued = Arc::new(AtomicU32::new(0));
+        let tongue = match self.speaks {
+            Speaks::Mqtt => Tongue::Mqtt(Arc::default()),
+            Speaks::Http => Tongue::Http(http::app()),
+        };
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(answer(stream, self.tls.clone(), issued.clone()));
+                    tokio::spawn(answer(stream, self.tls.clone(), tongue.clone()));
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
@@ -86,18 +108,31 @@ impl Server {
     }
 }
 
+/// What all connections share, for what is spoken.
+#[derive(Clone)]
+enum Tongue {
+    /// How many answers have been given.
+    Mqtt(Arc<AtomicU32>),
+    Http(axum::Router),
+}
+
+impl Tongue {
+    async fn converse(self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+        match self {
+            Self::Mqtt(issued) => converse(stream, issued).await,
+            Self::Http(app) => http::converse(stream, app).await,
+        }
+    }
+}
+
 /// One connection, to its end. However it ends, there is nobody to tell.
-async fn answer(
-    stream: TcpStream,
-    tls: Option<TlsAcceptor>,
-    issued: Arc<AtomicU32>,
-) -> io::Result<()> {
+async fn answer(stream: TcpStream, tls: Option<TlsAcceptor>, tongue: Tongue) -> io::Result<()> {
     stream.set_nodelay(true)?;
     match tls {
-        None => converse(stream, issued).await,
+        None => tongue.converse(stream).await,
         Some(acceptor) => {
             let mut stream = acceptor.accept(stream).await?;
-            converse(&mut stream, issued).await?;
+            tongue.converse(&mut stream).await?;
             stream.shutdown().await
         }
     }

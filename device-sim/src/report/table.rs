@@ -101,7 +101,7 @@ fn name(phase: Phase) -> &'static str {
         Phase::Connect => "TCP connection",
         Phase::Tls => "TLS handshake",
         Phase::Connack => "CONNECT to CONNACK",
-        Phase::Answer => "SUBSCRIBE to answer",
+        Phase::Answer => "SUBSCRIBE/GET to answer",
         Phase::Activation => "activation, all of it",
         Phase::Confirm => "confirmation",
         Phase::Suback => "SUBSCRIBE to SUBACK",

@@ -29,6 +29,7 @@ impl Report {
         let asking = match self.plan.ask {
             Ask::Subscribe => "",
             Ask::SubscribeAndRequest => " on request",
+            Ask::Http => " over HTTP",
         };
         writeln!(
             f,
@@ -80,7 +81,7 @@ refused: CONNACK 4 (bad user name or password)          1
 phase (ms)                  devices        p50        p95        p99        max
 TCP connection                    2       0.10       0.10       0.10       0.10
 CONNECT to CONNACK                1       0.10       0.10       0.10       0.10
-SUBSCRIBE to answer               1       0.10       0.10       0.10       0.10
+SUBSCRIBE/GET to answer           1       0.10       0.10       0.10       0.10
 activation, all of it             1       0.10       0.10       0.10       0.10
 confirmation                      1       0.10       0.10       0.10       0.10
 

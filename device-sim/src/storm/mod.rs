@@ -14,7 +14,7 @@ use firstwake::{ProductSecret, Serial};
 use crate::closed_loop::{self, Turns};
 use crate::hold::{self, HeldSession};
 use crate::open_files;
-use crate::plan::{Confirm, Plan, PlanError};
+use crate::plan::{Ask, Confirm, Plan, PlanError};
 use crate::progress::{Progress, Stage};
 use crate::record::DeviceResult;
 use crate::report::{PlanSummary, Report};
@@ -30,6 +30,9 @@ use slot::{AfterConfirm, Slot, Terms};
 pub async fn run(plan: Plan, progress: Arc<Progress>) -> Result<Report, PlanError> {
     if plan.serials.is_empty() {
         return Err(PlanError::NoDevices);
+    }
+    if plan.ask == Ask::Http && !matches!(plan.confirm, Confirm::Skip) {
+        return Err(PlanError::ConfirmOverHttp);
     }
     open_files::reserve(plan.connections())?;
 

@@ -7,6 +7,7 @@ use firstwake::{ActivationCode, ProductSecret, Serial};
 use crate::answer::{Credentials, IssuedKey};
 use crate::device::{Activation, Confirmation, Turn, write_farewell};
 use crate::hold::HeldSession;
+use crate::http;
 use crate::line::Line;
 use crate::outcome::{Outcome, Step};
 use crate::plan::Ask;
@@ -75,7 +76,12 @@ impl<'a> Slot<'a> {
         code: &ActivationCode,
     ) -> Result<Option<HeldSession>, Outcome> {
         let timings = &mut device.timings;
-        let credentials = self.activate(&device.serial, code, timings).await?;
+        let credentials = match self.terms.ask {
+            Ask::Http => self.ask_over_http(code, timings).await?,
+            Ask::Subscribe | Ask::SubscribeAndRequest => {
+                self.activate(&device.serial, code, timings).await?
+            }
+        };
         let credentials = device.credentials.insert(credentials);
         self.progress.device_activated();
 
@@ -138,6 +144,29 @@ impl<'a> Slot<'a> {
                 }
             }
         }
+    }
+
+    async fn ask_over_http(
+        &mut self,
+        code: &ActivationCode,
+        timings: &mut Timings,
+    ) -> Result<Credentials, Outcome> {
+        let begun = Instant::now();
+        let opened = self.line.open().await;
+        let opened = opened.map_err(|mishap| mishap.at(Step::Connect))?;
+        timings.opened(&opened);
+        let mut stream = opened.stream;
+
+        let asked = Instant::now();
+        self.line.begin_step();
+        http::ask(code, self.terms.route.broker(), &mut self.line.buffers.out);
+        let credentials = self.line.ask(&mut stream, http::hear).await;
+        let credentials = credentials.map_err(|mishap| mishap.at(Step::Answer))?;
+        let now = Instant::now();
+        timings.set(Phase::Answer, now - asked);
+        timings.set(Phase::Activation, now - begun);
+        self.line.leave(&mut stream).await;
+        Ok(credentials)
     }
 
     async fn confirm(

@@ -12,10 +12,11 @@ mod scripted;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use device_sim::{
     Ask, Confirm, Counts, Hold, HoldSummary, Outcome, Phase, Plan, PlanError, Progress, Report,
-    Stage, Transport, floor, serials, storm,
+    Stage, Step, Transport, floor, serials, storm,
 };
 use firstwake::ProductSecret;
 use tokio::sync::oneshot;
@@ -103,6 +104,43 @@ async fn those_who_also_request_need_one_answer() {
         ..plan(broker, 50, Confirm::ThenClose)
     };
     assert_eq!(run(requesting).await.verdict(), Ok(()));
+}
+
+#[tokio::test]
+async fn a_fleet_activates_over_http() {
+    let server = floor::Server::bind(any_port()).expect("a free port");
+    let address = server.address();
+    tokio::spawn(server.speaking(floor::Speaks::Http).serve());
+    let asking = |confirm| Plan {
+        ask: Ask::Http,
+        ..plan(address, 200, confirm)
+    };
+    let report = run(asking(Confirm::Skip)).await;
+    assert_eq!(report.verdict(), Ok(()));
+    assert_eq!(report.result.activated, 200);
+    let counts = |phase| {
+        let phases = &report.result.phases_us;
+        phases.get(&phase).map_or(0, |latency| latency.count)
+    };
+    assert_eq!(
+        Phase::ALL.map(counts),
+        [200, 0, 0, 200, 200, 0, 0, 0],
+        "nobody waits for a CONNACK"
+    );
+
+    let refusal = storm::run(asking(Confirm::ThenClose), Arc::default()).await;
+    assert!(matches!(refusal, Err(PlanError::ConfirmOverHttp)));
+}
+
+#[tokio::test]
+async fn a_broker_has_no_answer_over_http() {
+    let mqtt = Plan {
+        ask: Ask::Http,
+        step_deadline: Duration::from_millis(100),
+        ..plan(floor_server().await, 1, Confirm::Skip)
+    };
+    let outcome = run(mqtt).await.devices[0].outcome;
+    assert_eq!(outcome, Outcome::TimedOut(Step::Answer));
 }
 
 #[tokio::test]

@@ -52,9 +52,21 @@ impl TestBroker {
         listeners: &[&str],
         arguments: &[&str],
     ) -> Self {
+        Self::launch_in(directory, place, &[], listeners, arguments)
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn launch_in(
+        directory: TempDir,
+        place: &str,
+        environment: &[(&str, &str)],
+        listeners: &[&str],
+        arguments: &[&str],
+    ) -> Self {
         let data_dir = directory.path().join(place);
         let arguments: Vec<String> = arguments.iter().map(|&text| text.into()).collect();
         let mut command = serve(&data_dir, &log(&directory));
+        command.envs(environment.iter().copied());
         let (child, listeners) = announced(command.args(&arguments), listeners);
         Self {
             child,

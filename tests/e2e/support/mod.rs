@@ -10,6 +10,7 @@ mod operator;
 mod peer;
 pub(crate) mod way;
 pub(crate) mod wire;
+mod xively;
 
 use std::time::{Duration, Instant};
 

@@ -2,10 +2,11 @@
 
 use firstwake::RegistryError;
 use firstwake::mailbox::{Retained, Subscription as Wanted};
-use firstwake::topic::device::{Downlink, Own, own};
+use firstwake::topic::device::{Downlink, Own, own, without_key};
 use firstwake::topic::{Limits, TopicFilter};
 
 use super::hold::{Hold, Match};
+use super::pages::Which;
 use super::{Departure, DeviceSession};
 use crate::broker::Broker;
 use crate::bus::Message;
@@ -24,9 +25,10 @@ impl<S: Stream> DeviceSession<S> {
         let mut forbidden = 0;
         // What is retained and does not wait.
         let mut fleeting = Vec::new();
+        let mut pages = Vec::new();
         for subscription in &subscribe.filters {
-            let filter = match self.judge(subscription, broker) {
-                Ok(filter) => filter,
+            let (filter, best) = match self.judge(subscription, broker) {
+                Ok(judged) => judged,
                 Err(no) => {
                     forbidden += usize::from(self.is_offence(subscription));
                     granted.push(no);
@@ -35,7 +37,7 @@ impl<S: Stream> DeviceSession<S> {
             };
             let wanted = Wanted {
                 filter: filter.clone(),
-                qos: subscription.qos.min(Qos::AtLeastOnce),
+                qos: subscription.qos.min(best),
                 retain_as_published: subscription.retain_as_published,
                 identifier: subscribe.identifier,
             };
@@ -46,7 +48,8 @@ impl<S: Stream> DeviceSession<S> {
                 continue;
             }
             match self.subscribe(wanted, subscription.retained, broker).await {
-                Ok(Retained::Wanted) if qos == Qos::AtMostOnce => fleeting.push(filter.clone()),
+                Ok(Retained::Wanted) if best == Qos::AtMostOnce => pages.push(filter),
+                Ok(Retained::Wanted) if qos == Qos::AtMostOnce => fleeting.push(filter),
                 Ok(_) => {}
                 Err(error) => {
                     tracing::debug!(%error, "a subscription could not be written");
@@ -60,42 +63,57 @@ impl<S: Stream> DeviceSession<S> {
         for filter in fleeting {
             self.send_configuration(&filter, broker).await;
         }
+        for filter in pages {
+            self.read_out(Which::Asked(&filter), broker).await;
+        }
         for _ in 0..forbidden {
             self.forbid(broker)?;
         }
         Ok(())
     }
 
-    /// Whether a filter can be had.
-    fn judge<'a>(
+    /// The filter as it is kept, and the best quality it can be had at.
+    fn judge(
         &self,
-        subscription: &'a Subscription,
+        subscription: &Subscription,
         broker: &Broker,
-    ) -> Result<&'a TopicFilter, Granted> {
+    ) -> Result<(TopicFilter, Qos), Granted> {
         let filter = match &subscription.filter {
-            Ok(filter) => filter,
+            Ok(filter) => self
+                .without_key(filter.as_str())
+                .ok_or(Granted::NotAuthorized)?,
             Err(NotOffered::Limit) => return Err(Granted::FilterInvalid),
             Err(NotOffered::Shared) => return Err(Granted::SharedNotOffered),
         };
-        if own(self.login.feed(), self.login.serial(), filter) != Some(Own::Downlink) {
-            return Err(Granted::NotAuthorized);
-        }
+        let best = match own(self.login.feed(), self.login.serial(), &filter) {
+            Some(Own::Downlink) => Qos::AtLeastOnce,
+            Some(Own::Page(_)) => Qos::AtMostOnce,
+            Some(Own::Other) | None => return Err(Granted::NotAuthorized),
+        };
         let held = self
             .hold
             .as_ref()
             .map_or(&[][..], |hold| hold.subscriptions());
-        let known = held.iter().any(|found| found.filter == *filter);
+        let known = held.iter().any(|found| found.filter == filter);
         if !known && held.len() >= broker.limits.device_subscriptions {
             return Err(Granted::QuotaExceeded);
         }
-        Ok(filter)
+        Ok((filter, best))
+    }
+
+    /// A filter without the device's own key, which may stand before it; `None`
+    /// if it is somebody else's.
+    fn without_key(&self, filter: &str) -> Option<TopicFilter> {
+        let filter = without_key(filter, |key| self.login.is_with(key))?;
+        TopicFilter::parse(filter, Limits::DEVICE).ok()
     }
 
     /// Asking for one's own topics is none, even where nothing is delivered.
     fn is_offence(&self, subscription: &Subscription) -> bool {
-        let own = |filter| own(self.login.feed(), self.login.serial(), filter);
-        let filter = subscription.filter.as_ref();
-        filter.map_or(true, |filter| own(filter).is_none())
+        let own = |filter: &TopicFilter| own(self.login.feed(), self.login.serial(), filter);
+        let filter = subscription.filter.as_ref().ok();
+        let filter = filter.and_then(|filter| self.without_key(filter.as_str()));
+        filter.is_none_or(|filter| own(&filter).is_none())
     }
 
     /// Subscribes, and says whether what is retained is wanted.
@@ -154,7 +172,7 @@ impl<S: Stream> DeviceSession<S> {
             .filters
             .iter()
             .map(|text| {
-                let filter = TopicFilter::parse(text, Limits::DEVICE).ok();
+                let filter = self.without_key(text);
                 match filter.filter(|filter| held.iter().any(|found| found.filter == *filter)) {
                     Some(filter) => {
                         gone.push(filter);
