@@ -101,6 +101,11 @@ impl Denied {
         Self::forbidden("too many requests from this address: wait a minute")
     }
 
+    /// The same for a device that writes too often.
+    pub(super) fn too_fast() -> Self {
+        Self::forbidden("too many requests of this device: send several values in one")
+    }
+
     pub(super) fn unavailable() -> Self {
         let errors = "the registry does not answer: try again in a few seconds";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, errors)
