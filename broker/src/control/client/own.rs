@@ -32,6 +32,7 @@ impl Own {
         let dispatch = Dispatch {
             provisioner: &self.provisioner,
             sessions: None,
+            values: None,
             capacity: Limits::default().mailbox(),
             rates: Counts::default(),
             moment: Clock::start().moment(),
