@@ -11,26 +11,29 @@ mod device;
 mod events;
 mod exit;
 mod feed;
+mod fleet;
 mod form;
 mod man;
 mod many;
 mod operator;
+mod place;
 mod product;
 pub(crate) mod serials;
 mod serve;
+mod token;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::exit::Exit;
 use self::form::Form;
-use crate::control::{Absent, Control};
+use self::place::{Place, Reaches};
+use crate::control::Absent;
 use crate::demo;
-use crate::home::{FirstOperator, Home};
+use crate::home::FirstOperator;
 use crate::http;
 use crate::output::{complain, say};
 
@@ -38,9 +41,8 @@ use crate::output::{complain, say};
 #[derive(Parser)]
 #[command(name = "firstwake", version, arg_required_else_help = true, after_help = exit::TOLD)]
 struct Args {
-    /// Where everything is kept [default: $XDG_DATA_HOME/firstwake or ~/.local/share/firstwake]
-    #[arg(long, global = true, value_name = "DIR", env = "FIRSTWAKE_DATA_DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     /// How answers are written
     #[arg(long, global = true, value_name = "FORM", default_value = "table")]
     output: Form,
@@ -60,7 +62,7 @@ enum Command {
     /// Single devices
     #[command(subcommand)]
     Device(device::Command),
-    /// Messages down to devices
+    /// What devices measured, and messages down to them
     #[command(subcommand)]
     Feed(feed::Command),
     /// Keep sources out, whoever connects from there
@@ -69,6 +71,11 @@ enum Command {
     /// Who may watch and talk to devices
     #[command(subcommand)]
     Operator(operator::Command),
+    /// What services and commands show in place of an operator's password
+    #[command(subcommand)]
+    Token(token::Command),
+    /// How many devices are in which state, and what is happening now
+    Fleet(fleet::Args),
     /// Read the audit log, an event a line
     Events(events::Args),
     /// Certificates to try TLS with
@@ -76,19 +83,20 @@ enum Command {
     Cert(cert::Command),
     /// Compute a device's activation code
     Code(code::Args),
+    /// Write the page of the HTTP API, as docs/openapi.json has it
+    #[command(hide = true)]
+    Openapi,
     /// Write what makes a shell complete this command to standard output
     Completions(completions::Args),
     /// Write the manual pages, one for each command, into a directory
     Man(man::Args),
-    /// Write the page of the HTTP API, as docs/openapi.json has it
-    #[command(hide = true)]
-    Openapi,
 }
 
 /// Runs the command that the arguments name.
 pub(crate) fn run() -> ExitCode {
-    let args = Args::parse();
-    args.check();
+    let matches = Args::command().get_matches();
+    let args = Args::from_arg_matches(&matches).and_then(|args| args.settled(&matches));
+    let args = args.unwrap_or_else(|error| error.exit());
     // Whatever is made from here on is for its owner alone; the manual is for
     // everybody.
     if !matches!(args.command, Command::Man(_)) {
@@ -107,29 +115,22 @@ pub(crate) fn run() -> ExitCode {
 
 impl Args {
     /// Refuses what the parser alone cannot.
-    fn check(&self) {
-        let has_one_form = match self.command {
-            Command::Demo(_) => "demo",
-            Command::Completions(_) => "completions",
-            Command::Man(_) => "man",
-            _ => return,
-        };
-        if self.output == Form::Json {
-            let words = format!("`firstwake {has_one_form}` answers in one form only");
-            let error = Self::command().error(ErrorKind::ArgumentConflict, words);
-            error.exit();
+    fn settled(mut self, matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let refuse = |words: String| Self::command().error(ErrorKind::ArgumentConflict, words);
+        let (reaches, has_json) = self.command.takes();
+        if self.output == Form::Json && !has_json {
+            return Err(refuse("this command answers in one form only".to_owned()));
         }
+        let place = self.place.settle(matches, reaches);
+        place.map_err(|misplaced| refuse(misplaced.to_string()))?;
+        Ok(self)
     }
 
     async fn run(self) -> Result<()> {
-        let data_dir = || match &self.data_dir {
-            Some(path) => Ok(path.clone()),
-            None => Home::default_path(),
-        };
-        let reach = async |absent| reach(data_dir()?, absent).await;
-        let form = self.output;
+        let (place, form) = (self.place, self.output);
+        let reach = async |absent| place.reach(absent).await;
         match self.command {
-            Command::Serve(args) => args.run(data_dir()?, form).await,
+            Command::Serve(args) => args.run(place.data_dir()?, form).await,
             Command::Demo(args) => args.run().await,
             Command::Product(command) => {
                 let mut control = reach(command.absent()).await?;
@@ -151,25 +152,45 @@ impl Args {
                 let mut control = reach(command.absent()).await?;
                 command.run(&mut control, form).await
             }
+            Command::Token(command) => {
+                let mut control = reach(Absent::IsAnError).await?;
+                command.run(&mut control, form).await
+            }
+            Command::Fleet(args) => {
+                let mut control = reach(Absent::IsAnError).await?;
+                args.run(&mut control, form).await
+            }
             Command::Events(args) => {
                 let mut control = reach(Absent::IsAnError).await?;
                 args.run(&mut control, form).await
             }
             Command::Cert(command) => command.run(form),
             Command::Code(args) => args.run(form),
+            Command::Openapi => say(http::page().trim_end()),
             Command::Completions(args) => args.run(Self::command()),
             Command::Man(args) => args.run(Self::command()),
-            Command::Openapi => say(http::page().trim_end()),
         }
     }
 }
 
-async fn reach(data_dir: PathBuf, absent: Absent) -> Result<Control> {
-    let (control, first) = Control::reach(&data_dir, absent).await?;
-    if let Some(first) = first {
-        announce(&first);
+impl Command {
+    /// Where it can be carried out, and whether it answers in JSON.
+    fn takes(&self) -> (Reaches, bool) {
+        match self {
+            Self::Serve(_) | Self::Cert(_) | Self::Code(_) => (Reaches::Here, true),
+            Self::Demo(_) | Self::Openapi | Self::Completions(_) | Self::Man(_) => {
+                (Reaches::Here, false)
+            }
+            Self::Product(_)
+            | Self::Device(_)
+            | Self::Feed(_)
+            | Self::Ban(_)
+            | Self::Operator(_)
+            | Self::Token(_)
+            | Self::Fleet(_)
+            | Self::Events(_) => (Reaches::Anywhere, true),
+        }
     }
-    Ok(control)
 }
 
 /// Tells about the first operator: the password only on a terminal, where it

@@ -10,8 +10,12 @@ pub(crate) mod steward;
 pub(crate) mod view;
 pub(crate) mod wish;
 
-pub(crate) use self::client::{Absent, Control, Unreachable};
+pub(crate) use self::client::{Absent, Address, Control, NoToken, Unreachable};
 pub(crate) use self::declined::{Because, Declined};
-pub(crate) use self::request::{Act, Note, Outcome, Reply, Request, Wanted};
-pub(crate) use self::view::{DeviceView, ExplanationView, OperatorView, ProductView};
-pub(crate) use self::wish::{BanWish, DevicesWish, ProductPatch, ProductWish};
+pub(crate) use self::request::{Act, Note, Outcome, Registered, Reply, Request, Wanted};
+pub(crate) use self::view::{
+    CensusView, DeviceView, ExplanationView, OperatorView, ProductView, TokenView, ValueView,
+};
+pub(crate) use self::wish::{
+    BanWish, DevicesWish, ProductPatch, ProductWish, TokenWish, ValueWish,
+};

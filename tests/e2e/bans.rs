@@ -53,7 +53,7 @@ fn a_banned_source_is_out_until_the_ban_is_removed() {
             assert!(is_in(&told(&broker, version)));
         }
         assert_eq!(broker.cli(&["ban", "list"]).ok(), "");
-        broker.cli(&["ban", "remove", remove]).refused();
+        broker.cli(&["ban", "remove", remove]).failed(4);
     }
     let events = broker.events();
     let about: Vec<_> = events

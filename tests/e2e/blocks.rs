@@ -80,7 +80,7 @@ fn an_exception_that_is_not_there_blocks_nothing() {
     assert!(done.stderr.contains("nothing is blocked"), "{done:?}");
     live.expect_alive();
     let unknown = ["product", "block", "abcdefghijklmnopqrst"];
-    broker.cli(&unknown).refused();
+    broker.cli(&unknown).failed(4);
 }
 
 #[test]

@@ -6,23 +6,20 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::{Connect, Done, PASSWORD, SECRET, TestBroker, Version, code, firstwake};
+use crate::support::{Connect, Done, PASSWORD, SECRET, TestBroker, Version, Way, code, firstwake};
 
-/// Tells the same story to a directory with a server and to one without.
-fn with_and_without_a_server(story: impl Fn(&Path)) {
-    let broker = TestBroker::start();
-    story(broker.data_dir());
-    let directory = tempfile::tempdir().expect("a directory");
-    story(&directory.path().join("new"));
+/// Tells the same story on every way to a registry.
+fn every_way(story: impl Fn(&Way)) {
+    Way::all().iter().for_each(story);
 }
 
 fn run(data_dir: &Path, arguments: &[&str]) -> Done {
     firstwake(data_dir, arguments, "")
 }
 
-fn create(data_dir: &Path, arguments: &[&str], stdin: &str) -> Value {
+fn create(way: &Way, arguments: &[&str], stdin: &str) -> Value {
     let create = [&["product", "create"], arguments, &["--output", "json"]].concat();
-    firstwake(data_dir, &create, stdin).json()
+    way.run_with(&create, stdin).json()
 }
 
 fn keys(object: &Value) -> Vec<&str> {
@@ -32,8 +29,8 @@ fn keys(object: &Value) -> Vec<&str> {
 
 #[test]
 fn products() {
-    with_and_without_a_server(|dir| {
-        let drawn = create(dir, &["lamp"], "");
+    every_way(|way| {
+        let drawn = create(way, &["lamp"], "");
         assert_eq!(keys(&drawn), ["product_id", "name", "secret"]);
         assert_eq!(drawn["name"], "lamp");
         assert_eq!(drawn["product_id"].as_str().expect("an id").len(), 20);
@@ -41,17 +38,19 @@ fn products() {
         assert!(secret.len() == 40 && secret.bytes().all(|b| b.is_ascii_hexdigit()));
 
         let given = create(
-            dir,
+            way,
             &["lamp", "--secret", SECRET, "--datastreams", "a,b"],
             "",
         );
         assert_eq!(given["secret"], SECRET);
-        let read = create(dir, &["lamp", "--secret-stdin"], &format!("{SECRET}\n"));
+        let read = create(way, &["lamp", "--secret-stdin"], &format!("{SECRET}\n"));
         assert_eq!(read["secret"], SECRET);
         assert_ne!(read["product_id"], given["product_id"]);
 
         for wrong in ["", "zz", &SECRET[1..]] {
-            let refused = run(dir, &["product", "create", "x", "--secret", wrong]).refused();
+            let refused = way
+                .run(&["product", "create", "x", "--secret", wrong])
+                .refused();
             assert!(wrong.is_empty() || !refused.contains(wrong), "{refused}");
         }
         let both = [
@@ -62,14 +61,14 @@ fn products() {
             SECRET,
             "--secret-stdin",
         ];
-        assert_eq!(run(dir, &both).status, 2);
+        assert_eq!(way.run(&both).status, 2);
 
         // Shown only then.
         for arguments in [
             ["product", "list"].as_slice(),
             &["product", "list", "--output", "json"],
         ] {
-            let listed = run(dir, arguments).ok();
+            let listed = way.run(arguments).ok();
             assert!(listed.contains("lamp") && !listed.contains(SECRET));
         }
     });
@@ -77,12 +76,12 @@ fn products() {
 
 #[test]
 fn devices() {
-    with_and_without_a_server(|dir| {
-        let product = create(dir, &["lamp", "--secret", SECRET], "");
+    every_way(|way| {
+        let product = create(way, &["lamp", "--secret", SECRET], "");
         let id = product["product_id"].as_str().expect("an id");
         let register = |more: &[&str], stdin: &str| {
             let arguments = [&["device", "register", id], more].concat();
-            firstwake(dir, &arguments, stdin).ok()
+            way.run_with(&arguments, stdin).ok()
         };
         assert_eq!(
             register(&["--", "S1", "-x", "a+b"], ""),
@@ -100,12 +99,14 @@ fn devices() {
             register(&["--generate", "g-:1500"], ""),
             "registered 1500, known before 0\n"
         );
-        let file = dir.join("serials.txt");
+        let file = way.place().join("serials.txt");
         fs::write(&file, "F3\n").expect("written");
         let from = ["--from", file.to_str().expect("UTF-8")];
         assert_eq!(register(&from, ""), "registered 1, known before 0\n");
 
-        let shown = run(dir, &["device", "show", "S1", "--output", "json"]).json();
+        let shown = way
+            .run(&["device", "show", "S1", "--output", "json"])
+            .json();
         assert_eq!(
             keys(&shown),
             [
@@ -124,72 +125,70 @@ fn devices() {
         assert_eq!(shown["lifecycle"], "registered");
         assert!(shown["feed_id"].is_u64());
         assert_eq!(
-            run(dir, &["device", "show", "g-001499", "--output", "json"]).status,
+            way.run(&["device", "show", "g-001499", "--output", "json"])
+                .status,
             0
         );
-        assert_eq!(run(dir, &["device", "show", &format!("{id}/-x")]).status, 0);
-        let listed = run(dir, &["device", "list", id, "--output", "json"]).ok();
+        assert_eq!(way.run(&["device", "show", &format!("{id}/-x")]).status, 0);
+        let listed = way.run(&["device", "list", id, "--output", "json"]).ok();
         assert_eq!(listed.lines().count(), 1507);
 
         let lifecycle = |act: &str, more: &[&str], expected: &str| {
             let arguments = [&["device", act, "S1"], more].concat();
-            assert_eq!(run(dir, &arguments).ok(), format!("S1 is {expected}\n"));
-            let shown = run(dir, &["device", "show", "S1", "--output", "json"]).json();
+            assert_eq!(way.run(&arguments).ok(), format!("S1 is {expected}\n"));
+            let shown = way
+                .run(&["device", "show", "S1", "--output", "json"])
+                .json();
             assert_eq!(shown["lifecycle"], expected, "{act}");
         };
         lifecycle("suspend", &[], "suspended");
         // What is so already is as good as done.
         lifecycle("suspend", &[], "suspended");
         lifecycle("resume", &[], "registered");
-        run(dir, &["device", "resume", "S1"]).refused();
+        way.run(&["device", "resume", "S1"]).refused();
         lifecycle("quarantine", &[], "quarantined");
-        run(dir, &["device", "suspend", "S1"]).refused();
+        way.run(&["device", "suspend", "S1"]).refused();
         lifecycle("release", &[], "registered");
         lifecycle("revoke", &[], "revoked");
-        run(dir, &["device", "reset", "S1"]).refused();
+        way.run(&["device", "reset", "S1"]).refused();
         lifecycle("reset", &["--from-revoked"], "registered");
-        let reopened = run(dir, &["device", "reopen", "S1", "--for", "15m"]).ok();
+        let reopened = way.run(&["device", "reopen", "S1", "--for", "15m"]).ok();
         assert!(
             reopened.starts_with("S1 is registered, and its code works until 2"),
             "{reopened}"
         );
 
         // Nothing half done, and nothing that is not there.
-        run(dir, &["device", "show", "unknown"]).refused();
-        run(dir, &["device", "register", &"x".repeat(20), "S1"]).refused();
-        firstwake(
-            dir,
-            &["device", "register", id, "--from", "-"],
-            "T1\nno good\n",
-        )
-        .refused();
-        run(dir, &["device", "show", "T1"]).refused();
-        assert_eq!(run(dir, &["device", "register", id, "no good"]).status, 2);
-        run(dir, &["device", "register", id]).refused();
+        way.run(&["device", "show", "unknown"]).failed(4);
+        way.run(&["device", "register", &"x".repeat(20), "S1"])
+            .failed(4);
+        way.run_with(&["device", "register", id, "--from", "-"], "T1\nno good\n")
+            .refused();
+        way.run(&["device", "show", "T1"]).failed(4);
+        assert_eq!(way.run(&["device", "register", id, "no good"]).status, 2);
+        way.run(&["device", "register", id]).refused();
     });
 }
 
 #[test]
 fn a_serial_of_two_products_has_to_be_named_in_full() {
-    with_and_without_a_server(|dir| {
+    every_way(|way| {
         let ids = ["lamp", "door"].map(|name| {
-            let product = create(dir, &[name], "");
+            let product = create(way, &[name], "");
             let id = product["product_id"].as_str().expect("an id").to_owned();
-            run(dir, &["device", "register", &id, "S1"]).ok();
+            way.run(&["device", "register", &id, "S1"]).ok();
             id
         });
         for act in ["show", "explain", "suspend", "revoke", "reset"] {
-            let refused = run(dir, &["device", act, "S1"]).refused();
+            let refused = way.run(&["device", act, "S1"]).refused();
             for id in &ids {
                 assert!(refused.contains(&format!("{id}/S1")), "{refused}");
             }
         }
-        run(dir, &["device", "suspend", &format!("{}/S1", ids[0])]).ok();
+        way.run(&["device", "suspend", &format!("{}/S1", ids[0])])
+            .ok();
         let of = |id: &str| {
-            let shown = run(
-                dir,
-                &["device", "show", &format!("{id}/S1"), "--output", "json"],
-            );
+            let shown = way.run(&["device", "show", &format!("{id}/S1"), "--output", "json"]);
             shown.json()["lifecycle"].clone()
         };
         assert_eq!(
@@ -201,10 +200,10 @@ fn a_serial_of_two_products_has_to_be_named_in_full() {
 
 #[test]
 fn operators() {
-    with_and_without_a_server(|dir| {
+    every_way(|way| {
         let add = |name: &str, more: &[&str], password: &str| {
             let add = ["operator", "add", name, "--password-stdin"];
-            firstwake(dir, &[&add, more].concat(), password)
+            way.run_with(&[&add, more].concat(), password)
         };
         let filters = [
             "--role",
@@ -215,7 +214,9 @@ fn operators() {
             "app/+",
         ];
         add("ops", &filters, &format!("{PASSWORD}\n")).ok();
-        let listed = run(dir, &["operator", "list", "--output", "json"]).json_lines();
+        let listed = way
+            .run(&["operator", "list", "--output", "json"])
+            .json_lines();
         let ops = json!({
             "name": "ops", "role": "viewer", "publish": ["app/#"], "subscribe": ["app/+"],
         });
@@ -232,9 +233,9 @@ fn operators() {
             assert_eq!(add(name, more, PASSWORD).status, 2, "{name} {more:?}");
         }
         let without = ["operator", "add", "ops", "--role", "viewer"];
-        assert_eq!(run(dir, &without).status, 2);
-        run(dir, &["operator", "remove", "ops"]).ok();
-        run(dir, &["operator", "remove", "ops"]).refused();
+        assert_eq!(way.run(&without).status, 2);
+        way.run(&["operator", "remove", "ops"]).ok();
+        way.run(&["operator", "remove", "ops"]).failed(4);
     });
 }
 

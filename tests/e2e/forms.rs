@@ -20,9 +20,11 @@ fn lists_are_tables() {
     let list = |arguments: &[&str]| broker.cli(arguments).ok();
     assert_eq!(
         list(&["device", "list", &product]),
-        "SERIAL           LIFECYCLE   FEED_ID\n\
-         S1               registered  1\n\
-         a-longer-serial  registered  2\n"
+        format!(
+            "SERIAL           LIFECYCLE   FEED_ID  PRODUCT_ID\n\
+             S1               registered  1        {product}\n\
+             a-longer-serial  registered  2        {product}\n"
+        )
     );
     assert_eq!(
         list(&["product", "list"]),
@@ -74,7 +76,7 @@ fn every_command_answers_in_json_too() {
     };
     told(
         &["device", "register", &product, "S1", "S3"],
-        r#"{"registered":1,"known":1}"#,
+        r#"{"new":1,"known":1}"#,
     );
     holds(&["device", "suspend", "S1"], "lifecycle", "suspended");
     told(
@@ -128,19 +130,41 @@ fn the_exit_status_says_why() {
         let done = broker.cli(arguments);
         assert_eq!(done.status, status, "{arguments:?}: {done:?}");
     };
+    let nobody = "x".repeat(20);
     for (arguments, status) in [
         (&["device", "show", "S1"][..], 0),
         (&["device", "resume", "S1"], 1),
         (&["ban", "add", "127.0.0.1"], 1),
         (&["device", "show"], 2),
         (&["device", "show", "no good"], 2),
+        (&["device", "show", "unknown"], 4),
+        (&["device", "suspend", "unknown"], 4),
+        (&["device", "explain", "unknown"], 4),
+        (&["device", "list", &nobody], 4),
+        (&["device", "register", &nobody, "S1"], 4),
+        (&["product", "show", &nobody], 4),
+        (&["product", "change", &nobody, "--name", "x"], 4),
+        (&["product", "block", &nobody], 4),
+        (&["product", "unblock", &nobody], 4),
+        (&["feed", "config", "77", "--clear"], 4),
+        (&["operator", "remove", "nobody"], 4),
+        (&["ban", "remove", "192.0.2.7"], 4),
+        (&["device", "remove", "unknown"], 4),
+        (&["device", "rename", "unknown", "S2"], 4),
+        (&["product", "remove", &nobody, "--yes"], 4),
+        (&["product", "remove", &nobody], 2),
+        (&["feed", "show", "77"], 4),
+        (&["feed", "put", "77", "temperature=1"], 4),
+        (&["token", "create", "nobody"], 4),
+        (&["token", "remove", "aaaaaaaaaa"], 4),
+        (&["fleet", "--product", &nobody], 4),
     ] {
         ends(arguments, status);
     }
     let away = broker.data_dir().join("not-there");
     run(&away, &["device", "show", "S1"]).failed(3);
     let help = broker.cli(&["--help"]).ok();
-    assert!(help.contains("  3  the server"), "{help}");
+    assert!(help.contains("  4  no such thing"), "{help}");
 }
 
 /// What the shells themselves say of a script is in `scripts`; here it is
@@ -158,7 +182,7 @@ fn shells_and_man_are_told_of_every_command() {
     let pages = dir.to_str().expect("UTF-8");
     assert_eq!(run(directory.path(), &["man", pages]).ok(), "");
     let page = |name: &str| fs::read_to_string(dir.join(name)).expect("a page");
-    assert!(page("firstwake.1").contains("wrong usage"));
+    assert!(page("firstwake.1").contains("no such thing"));
     assert!(page("firstwake-device-quarantine.1").contains("PRODUCT_ID"));
     assert!(page("firstwake-serve.1").contains("mqtts"));
     let names = fs::read_dir(&dir).expect("readable");

@@ -38,6 +38,7 @@ mod many;
 mod passwords;
 mod publishing;
 mod refusals;
+mod remote;
 mod repeats;
 mod services;
 mod sessions;

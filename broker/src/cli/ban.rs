@@ -44,6 +44,7 @@ impl Command {
                 reason,
                 force,
             } => {
+                // Said here, where `--force` is what to add.
                 if network.is_perilous() && !force {
                     bail!(
                         "banning {network} may lock out this machine or nearly everybody: \
@@ -51,9 +52,6 @@ impl Command {
                     );
                 }
                 let seconds = span.map(|span| span.as_secs());
-                if seconds == Some(0) {
-                    bail!("a ban lasts a second at least");
-                }
                 let request = Request::Ban(BanWish {
                     network,
                     seconds,

@@ -9,7 +9,9 @@ use serde_json::json;
 use super::form::{Form, Row, fields, or_dash};
 use super::many::{self, Chosen, Which};
 use super::serials::{Pattern, gather};
-use crate::control::{Act, Control, DeviceView, DevicesWish, ExplanationView, Reply, Request};
+use crate::control::{
+    Act, Control, DeviceView, DevicesWish, ExplanationView, Registered, Reply, Request,
+};
 
 /// Serials sent to the server at once.
 const CHUNK: usize = 10_000;
@@ -43,11 +45,20 @@ pub(super) enum Command {
         #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
         name: DeviceName,
     },
-    /// A product's devices, in the order of their serials
+    /// Devices, in the order of their products and serials
     List {
-        /// The product
+        /// Of this product; of all without it
         #[arg(value_name = "PRODUCT_ID")]
-        product: ProductId,
+        product: Option<ProductId>,
+        /// Only those whose serial has this in it, in any case
+        #[arg(long, value_name = "PART", allow_hyphen_values = true)]
+        serial: Option<String>,
+        /// Only those that have been given a key
+        #[arg(long, conflicts_with = "new")]
+        activated: bool,
+        /// Only those that have not
+        #[arg(long)]
+        new: bool,
     },
     /// What happened to a device, and what to do about it
     Explain {
@@ -71,6 +82,24 @@ pub(super) enum Command {
         /// Even if it was revoked
         #[arg(long)]
         from_revoked: bool,
+    },
+    /// Give it another serial, and with it another activation code
+    Rename {
+        #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
+        name: DeviceName,
+        /// The new one
+        #[arg(value_name = "NEW_SERIAL", allow_hyphen_values = true)]
+        serial: Serial,
+    },
+    /// Remove it and its feed; its session ends
+    Remove {
+        #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
+        name: DeviceName,
+    },
+    /// Its activation code, 40 hex characters
+    Code {
+        #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
+        name: DeviceName,
     },
     /// Let the code of an active device work again for a while
     Reopen {
@@ -98,9 +127,26 @@ impl Command {
                 Reply::Device(device) => form.tell(&device, &fields(&known(&device))),
                 _ => bail!("the server gave an answer to another question"),
             },
-            Self::List { product } => list(control, product, form).await,
+            Self::List {
+                product,
+                serial,
+                activated,
+                new,
+            } => {
+                let activated = match (activated, new) {
+                    (true, _) => Some(true),
+                    (_, true) => Some(false),
+                    _ => None,
+                };
+                let looked_for = LookedFor {
+                    product,
+                    serial,
+                    activated,
+                };
+                list(control, looked_for, form).await
+            }
             Self::Explain { name } => match control.ask(Request::Explain { name }).await? {
-                Reply::Explanation(explanation) => explain(*explanation, form),
+                Reply::Explanation(explanation) => explain(&explanation, form),
                 _ => bail!("the server gave an answer to another question"),
             },
             Self::Revoke(which) => change_which(control, which, Act::Revoke, form).await,
@@ -117,6 +163,29 @@ impl Command {
                     false => Act::Reset,
                 };
                 change_which(control, which, act, form).await
+            }
+            Self::Rename { name, serial } => {
+                let words = format!("{name} is now {serial}");
+                match control.ask(Request::Rename { name, serial }).await? {
+                    Reply::Device(device) => form.tell(&device, &words),
+                    _ => bail!("the server gave an answer to another question"),
+                }
+            }
+            Self::Remove { name } => match control.ask(Request::RemoveDevice { name }).await? {
+                Reply::Device(device) => {
+                    let words = format!("{} is removed", device.serial);
+                    form.tell(&device, &words)
+                }
+                _ => bail!("the server gave an answer to another question"),
+            },
+            Self::Code { name } => {
+                let serial = name.serial.clone();
+                match control.ask(Request::Code { name }).await? {
+                    Reply::Shown(code) => {
+                        form.tell(&json!({ "serial": serial, "code": code }), &code)
+                    }
+                    _ => bail!("the server gave an answer to another question"),
+                }
             }
             Self::Reopen { name, span } => {
                 let seconds = span.as_secs();
@@ -135,7 +204,7 @@ async fn register(
     serials: &[Serial],
     form: Form,
 ) -> Result<()> {
-    let (mut added, mut before) = (0, 0);
+    let mut total = Registered { new: 0, known: 0 };
     for chunk in serials.chunks(CHUNK) {
         let request = Request::Register(DevicesWish {
             product_id: product.clone(),
@@ -143,14 +212,14 @@ async fn register(
         });
         match control.ask(request).await? {
             Reply::Registered(registered) => {
-                added += registered.new;
-                before += registered.known;
+                total.new += registered.new;
+                total.known += registered.known;
             }
             _ => bail!("the server gave an answer to another question"),
         }
     }
-    let words = format!("registered {added}, known before {before}");
-    form.tell(&json!({ "registered": added, "known": before }), &words)
+    let words = format!("registered {}, known before {}", total.new, total.known);
+    form.tell(&total, &words)
 }
 
 async fn change_which(control: &mut Control, which: Which, act: Act, form: Form) -> Result<()> {
@@ -171,15 +240,22 @@ async fn change(control: &mut Control, name: DeviceName, act: Act, form: Form) -
     form.tell(&device, &words)
 }
 
-async fn list(control: &mut Control, product: ProductId, form: Form) -> Result<()> {
+/// Which devices are listed.
+struct LookedFor {
+    product: Option<ProductId>,
+    serial: Option<String>,
+    activated: Option<bool>,
+}
+
+async fn list(control: &mut Control, looked_for: LookedFor, form: Form) -> Result<()> {
     let mut pages = form.pages();
     let mut after = None;
     loop {
         let request = Request::Devices {
-            product: Some(product.clone()),
+            product: looked_for.product.clone(),
             after,
-            serial: None,
-            activated: None,
+            serial: looked_for.serial.clone(),
+            activated: looked_for.activated,
             limit: PAGE,
         };
         let Reply::Devices(page) = control.ask(request).await? else {
@@ -194,13 +270,14 @@ async fn list(control: &mut Control, product: ProductId, form: Form) -> Result<(
 }
 
 impl Row for DeviceView {
-    const COLUMNS: &'static [&'static str] = &["SERIAL", "LIFECYCLE", "FEED_ID"];
+    const COLUMNS: &'static [&'static str] = &["SERIAL", "LIFECYCLE", "FEED_ID", "PRODUCT_ID"];
 
     fn cells(&self) -> Vec<String> {
         vec![
             self.serial.to_string(),
             self.lifecycle.to_string(),
             self.feed_id.to_string(),
+            self.product_id.to_string(),
         ]
     }
 }
@@ -217,7 +294,7 @@ fn known(device: &DeviceView) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn explain(explanation: ExplanationView, form: Form) -> Result<()> {
+fn explain(explanation: &ExplanationView, form: Form) -> Result<()> {
     let mut words = vec![("product", explanation.product.clone())];
     words.extend(known(&explanation.device));
     if explanation.refusals.is_empty() {
@@ -239,5 +316,5 @@ fn explain(explanation: ExplanationView, form: Form) -> Result<()> {
         ));
     }
     words.push(("next", explanation.advice.clone()));
-    form.tell(&explanation, &fields(&words))
+    form.tell(explanation, &fields(&words))
 }

@@ -1,13 +1,17 @@
 //! `firstwake events`: the audit log.
 
-use anyhow::{Context, Result, bail};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use super::form::Form;
-use crate::control::{Control, Reply, Request};
+use crate::control::{Control, Reply, Request, Unreachable};
 
 /// Events read with one request.
 const PAGE: usize = 1000;
+/// How long to wait before asking again whether something has happened.
+const PAUSE: Duration = Duration::from_millis(500);
 /// What has a place of its own in a line of words; the rest follows by name.
 const PLACED: [&str; 6] = ["seq", "v", "at", "event", "product_id", "serial"];
 
@@ -17,18 +21,36 @@ pub(super) struct Args {
     /// Start behind the event of this number
     #[arg(long, value_name = "N", default_value_t = 0)]
     after: u64,
+    /// Then wait for what happens next, until ctrl-C
+    #[arg(long)]
+    follow: bool,
 }
 
 impl Args {
     pub(super) async fn run(self, control: &mut Control, form: Form) -> Result<()> {
+        if self.follow && control.is_alone() {
+            bail!(Unreachable::because(anyhow!(
+                "no server is running here, so nothing will happen: leave out --follow"
+            )));
+        }
         let mut after = self.after;
         loop {
             let request = Request::Events { after, limit: PAGE };
-            let Reply::Events(events) = control.ask(request).await? else {
+            let asked = control.ask(request).await;
+            // Whoever follows needs to know where to go on.
+            let reply = match self.follow {
+                true => asked.with_context(|| format!("go on with --after {after}"))?,
+                false => asked?,
+            };
+            let Reply::Events(events) = reply else {
                 bail!("the server gave an answer to another question");
             };
             let Some(last) = events.last() else {
-                return Ok(());
+                if !self.follow {
+                    return Ok(());
+                }
+                tokio::time::sleep(PAUSE).await;
+                continue;
             };
             after = number(last)?;
             for event in &events {

@@ -3,7 +3,7 @@
 
 use anyhow::Error;
 
-use crate::control::{Because, Declined, Unreachable};
+use crate::control::{Because, Declined, NoToken, Unreachable};
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,11 +12,10 @@ pub(super) enum Exit {
     Done = 0,
     /// Refused or failed: asking again will not help.
     Failed = 1,
+    Usage = 2,
     /// The server or the registry: asking again may help.
     Unreachable = 3,
-    /// There is no such thing.
     NotFound = 4,
-    /// Whoever asks may not have that done.
     NotAllowed = 5,
 }
 
@@ -27,20 +26,27 @@ Exit status:
   1  refused or failed: one sentence on standard error says why
   2  wrong usage
   3  the server or the registry cannot be reached or is in trouble; trying again may help
-  4  there is no such thing
+  4  no such thing
   5  not allowed";
 
 impl Exit {
     pub(super) fn after(outcome: &Result<(), Error>) -> Self {
         match outcome {
             Ok(()) => Self::Done,
+            Err(error) if error.is::<NoToken>() => Self::Usage,
             Err(error) if error.is::<Unreachable>() => Self::Unreachable,
-            Err(error) => match error.downcast_ref::<Declined>().map(|it| it.because) {
-                Some(Because::Busy) => Self::Unreachable,
-                Some(Because::NotFound) => Self::NotFound,
-                Some(Because::Forbidden) => Self::NotAllowed,
-                Some(_) | None => Self::Failed,
-            },
+            Err(error) => error
+                .downcast_ref::<Declined>()
+                .map_or(Self::Failed, |declined| Self::declined(declined.because)),
+        }
+    }
+
+    fn declined(because: Because) -> Self {
+        match because {
+            Because::Invalid | Because::Conflict => Self::Failed,
+            Because::NotFound => Self::NotFound,
+            Because::Forbidden => Self::NotAllowed,
+            Because::Busy => Self::Unreachable,
         }
     }
 }

@@ -1,19 +1,20 @@
-//! `firstwake feed`.
+//! `firstwake feed`: current values, and messages down to devices.
 
 use std::io::Read;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use firstwake::{FeedId, Qos};
+use firstwake::feed::Value;
+use firstwake::{DatastreamId, FeedId, Qos};
 use serde_json::json;
 
-use super::form::Form;
-use crate::control::{Control, Note, Reply, Request, Wanted};
+use super::form::{Form, Row};
+use crate::control::{Control, Note, Reply, Request, ValueView, ValueWish, Wanted};
 
 /// Bytes of a message at most: what a device may be sent in one packet.
 const LARGEST: u64 = 256 * 1024;
 
-/// Messages down to devices
+/// What devices measured, and messages down to them
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Send a command: it waits until the device has received it
@@ -32,6 +33,22 @@ pub(super) enum Command {
         /// 0: only to a device that is connected now; 1: until it is received
         #[arg(long, value_name = "0|1", default_value = "1")]
         qos: Quality,
+    },
+    /// What was measured last
+    Show {
+        /// The device's feed, as `device show` tells it
+        #[arg(value_name = "FEED_ID")]
+        feed: FeedId,
+    },
+    /// Keep values as the current ones, as if the device had sent them: all
+    /// of them, or none
+    Put {
+        /// The device's feed, as `device show` tells it
+        #[arg(value_name = "FEED_ID")]
+        feed: FeedId,
+        /// A datastream and its value
+        #[arg(value_name = "NAME=VALUE", required = true, value_parser = value)]
+        values: Vec<(DatastreamId, Value)>,
     },
     /// Set a device's configuration: it is kept, and told to the device
     /// whenever it subscribes to feeds/FEED_ID/config
@@ -88,6 +105,8 @@ pub(super) enum Quality {
 impl Command {
     pub(super) async fn run(self, control: &mut Control, form: Form) -> Result<()> {
         let (feed, note, clears) = match self {
+            Self::Show { feed } => return show(control, feed, form).await,
+            Self::Put { feed, values } => return put(control, feed, values, form).await,
             Self::Send {
                 feed,
                 name,
@@ -134,5 +153,53 @@ impl Command {
             ),
         };
         form.tell(&json!({ "feed_id": feed, "became": became }), words)
+    }
+}
+
+/// `NAME=VALUE`: the first `=` ends the name, which has none.
+fn value(text: &str) -> Result<(DatastreamId, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("use NAME=VALUE")?;
+    let name = DatastreamId::parse(name).map_err(|error| error.to_string())?;
+    let value = Value::parse(value).map_err(|error| error.to_string())?;
+    Ok((name, value))
+}
+
+async fn show(control: &mut Control, feed: FeedId, form: Form) -> Result<()> {
+    match (control.ask(Request::Feed { feed }).await?, form) {
+        (Reply::Feed(feed), Form::Json) => form.tell(&feed, ""),
+        (Reply::Feed(feed), Form::Table) => form.list(&feed.values),
+        _ => bail!("the server gave an answer to another question"),
+    }
+}
+
+async fn put(
+    control: &mut Control,
+    feed: FeedId,
+    values: Vec<(DatastreamId, Value)>,
+    form: Form,
+) -> Result<()> {
+    let count = values.len();
+    let wish = |(datastream, value)| ValueWish {
+        datastream,
+        value,
+        at: None,
+    };
+    let values = values.into_iter().map(wish).collect();
+    control.ask(Request::PutValues { feed, values }).await?;
+    form.tell(
+        &json!({ "feed_id": feed, "kept": count }),
+        &format!("kept {count} on feed {feed}"),
+    )
+}
+
+impl Row for ValueView {
+    const COLUMNS: &'static [&'static str] = &["DATASTREAM", "VALUE", "AT"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.datastream.to_string(),
+            self.value.to_string(),
+            self.at.to_string(),
+        ]
     }
 }

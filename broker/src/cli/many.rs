@@ -113,7 +113,7 @@ pub(super) async fn change(
 }
 
 /// Asks for one chunk after the other, and shows a terminal how far it is.
-pub(super) async fn each_chunk(
+async fn each_chunk(
     control: &mut Control,
     names: &[DeviceName],
     request: impl Fn(Vec<DeviceName>) -> Request,
@@ -135,7 +135,7 @@ pub(super) async fn each_chunk(
 }
 
 /// Tells of each failure why; any is one of the whole command.
-pub(super) fn settle(outcome: &Outcome) -> Result<()> {
+fn settle(outcome: &Outcome) -> Result<()> {
     for failure in &outcome.failed {
         complain(&format!("{}: {}", failure.device, failure.reason));
     }

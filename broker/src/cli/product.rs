@@ -4,11 +4,11 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use firstwake::{DatastreamId, Product, ProductId, Reactivation};
+use firstwake::{DatastreamId, Product, ProductId, Reactivation, Stage};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::form::{Form, Row, fields, joined};
+use super::form::{Form, Row, fields, joined, or_dash};
 use super::many;
 use crate::control::{Absent, Control, ProductPatch, ProductView, ProductWish, Reply, Request};
 
@@ -26,6 +26,12 @@ pub(super) enum Command {
         /// Read the secret from standard input
         #[arg(long)]
         secret_stdin: bool,
+        /// What it is, in more words
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+        /// How far it has come; changes nothing that the server does
+        #[arg(long, value_name = "STAGE", default_value = "develop")]
+        stage: StageWord,
         /// What its devices are told they may send
         #[arg(long, value_name = "NAMES", value_delimiter = ',')]
         datastreams: Vec<DatastreamId>,
@@ -50,6 +56,12 @@ pub(super) enum Command {
         /// What people call it
         #[arg(long)]
         name: Option<String>,
+        /// What it is, in more words
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+        /// How far it has come
+        #[arg(long, value_name = "STAGE")]
+        stage: Option<StageWord>,
         /// What its devices are told they may send
         #[arg(long, value_name = "NAMES", value_delimiter = ',')]
         datastreams: Option<Vec<DatastreamId>>,
@@ -76,8 +88,41 @@ pub(super) enum Command {
         #[arg(value_name = "PRODUCT_ID")]
         product: ProductId,
     },
+    /// Remove it and all its devices: their sessions end, their feeds are gone
+    Remove {
+        /// The product
+        #[arg(value_name = "PRODUCT_ID")]
+        product: ProductId,
+        /// With all its devices
+        #[arg(long, required = true)]
+        yes: bool,
+    },
+    /// Its newest secret, 40 hex characters
+    Secret {
+        /// The product
+        #[arg(value_name = "PRODUCT_ID")]
+        product: ProductId,
+    },
     /// All products
     List,
+}
+
+/// A [`Stage`] as an argument.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum StageWord {
+    /// Being made
+    Develop,
+    /// In the field
+    Deploy,
+}
+
+impl From<StageWord> for Stage {
+    fn from(word: StageWord) -> Self {
+        match word {
+            StageWord::Develop => Self::Develop,
+            StageWord::Deploy => Self::Deploy,
+        }
+    }
 }
 
 impl Command {
@@ -95,6 +140,8 @@ impl Command {
                 name,
                 secret,
                 secret_stdin,
+                description,
+                stage,
                 datastreams,
                 reactivation,
                 new_datastreams,
@@ -105,6 +152,8 @@ impl Command {
                 };
                 let request = Request::CreateProduct(ProductWish {
                     secret,
+                    description: description.unwrap_or_default(),
+                    stage: stage.into(),
                     datastreams: datastreams.into_iter().map(Into::into).collect(),
                     reactivation,
                     new_datastreams,
@@ -122,14 +171,17 @@ impl Command {
             Self::Change {
                 product,
                 name,
+                description,
+                stage,
                 datastreams,
                 reactivation,
                 new_datastreams,
             } => {
-                let datastreams = datastreams.map(|ids| ids.into_iter().map(Into::into).collect());
                 let change = ProductPatch {
                     name,
-                    datastreams,
+                    description,
+                    stage: stage.map(Into::into),
+                    datastreams: datastreams.map(|ids| ids.into_iter().map(Into::into).collect()),
                     reactivation,
                     new_datastreams,
                     ..ProductPatch::default()
@@ -144,6 +196,14 @@ impl Command {
                 let words = format!("{} is not blocked", product.product_id);
                 form.tell(&product, &words)
             }
+            Self::Remove { product, yes: _ } => remove(control, product, form).await,
+            Self::Secret { product } => match control.ask(Request::Secret { product }).await? {
+                Reply::Shown(secret) => {
+                    let secret = Zeroizing::new(secret);
+                    form.tell(&json!({ "secret": secret.as_str() }), &secret)
+                }
+                _ => anyhow::bail!("the server gave an answer to another question"),
+            },
             Self::List => match control.ask(Request::Products).await? {
                 Reply::Products(products) => form.list(&products),
                 _ => anyhow::bail!("the server gave an answer to another question"),
@@ -160,44 +220,53 @@ async fn ask(control: &mut Control, request: Request) -> Result<ProductView> {
     }
 }
 
-/// The exceptions are written before the block takes effect: if one of them
-/// cannot be, nothing has happened to any device.
 async fn block(
     control: &mut Control,
     product: ProductId,
     except: Option<PathBuf>,
     form: Form,
 ) -> Result<()> {
-    let names = except.map_or_else(|| Ok(Vec::new()), |path| many::names(&path))?;
-    let request = Request::ReserveBlock {
-        product: product.clone(),
-    };
-    let Reply::Block(block) = control.ask(request).await? else {
-        anyhow::bail!("the server gave an answer to another question");
-    };
-    let outcome = many::each_chunk(control, &names, |names| Request::Except {
-        product: product.clone(),
-        block,
-        names,
-    });
-    many::settle(&outcome.await?).context("nothing is blocked")?;
-    let request = Request::BlockProduct {
-        product,
-        block,
-        excepted: names.len() as u64,
-    };
-    let product = ask(control, request).await?;
-    let (id, excepted) = (&product.product_id, names.len());
-    let words = format!("{id} is blocked, but for {excepted} devices");
+    let except = except.map_or_else(|| Ok(Vec::new()), |path| many::names(&path))?;
+    let excepted = except.len();
+    let product = ask(control, Request::BlockProduct { product, except }).await?;
+    let words = format!(
+        "{} is blocked, but for {excepted} devices",
+        product.product_id
+    );
     form.tell(&product, &words)
 }
 
+async fn remove(control: &mut Control, product: ProductId, form: Form) -> Result<()> {
+    let request = Request::RemoveProduct {
+        product: product.clone(),
+    };
+    match control.ask(request).await? {
+        Reply::ProductRemoved { devices } => form.tell(
+            &json!({ "removed": product, "devices": devices }),
+            &format!("{product} is removed, and {devices} devices with it"),
+        ),
+        _ => anyhow::bail!("the server gave an answer to another question"),
+    }
+}
+
 fn known(product: &ProductView) -> String {
-    let names: Vec<_> = product.datastreams.iter().map(|one| &one.id).collect();
+    let datastreams: Vec<&DatastreamId> = product.datastreams.iter().map(|it| &it.id).collect();
     fields(&[
         ("product_id", product.product_id.to_string()),
         ("name", product.name.clone()),
-        ("datastreams", joined(&names, ",")),
+        (
+            "description",
+            or_dash(Some(&product.description).filter(|it| !it.is_empty())),
+        ),
+        (
+            "stage",
+            match product.stage {
+                Stage::Develop => "develop",
+                Stage::Deploy => "deploy",
+            }
+            .to_owned(),
+        ),
+        ("datastreams", joined(&datastreams, ",")),
         ("new_datastreams", product.new_datastreams.to_string()),
         ("reactivation", product.reactivation.to_string()),
         ("blocked", yes_or_no(product.blocked)),

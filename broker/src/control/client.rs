@@ -1,7 +1,10 @@
-//! A command's way to the registry: one of two, and a command does not know
+//! A command's way to the registry: one of three, and a command does not know
 //! which.
 
+mod address;
+mod login;
 mod own;
+mod remote;
 mod server;
 
 use std::path::Path;
@@ -11,9 +14,13 @@ use anyhow::{Error, Result, anyhow, bail};
 use tokio::time::Instant;
 
 use self::own::Own;
+use self::remote::Remote;
 use self::server::Server;
 use super::request::{Reply, Request};
 use crate::home::{FirstOperator, Home, InUse};
+
+pub(crate) use self::address::Address;
+pub(crate) use self::login::NoToken;
 
 /// How long a command waits for another one, or for a server that is starting.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,7 +41,7 @@ pub(crate) enum Absent {
 pub(crate) struct Unreachable(Error);
 
 impl Unreachable {
-    fn because(error: impl Into<Error>) -> Self {
+    pub(crate) fn because(error: impl Into<Error>) -> Self {
         Self(error.into())
     }
 }
@@ -45,6 +52,8 @@ pub(crate) enum Control {
     Server(Server),
     /// None is: this process holds the lock.
     Own(Box<Own>),
+    /// A server elsewhere, over HTTP.
+    Remote(Remote),
 }
 
 impl Control {
@@ -80,6 +89,22 @@ impl Control {
         }
     }
 
+    /// Reaches a server elsewhere: the first request will tell whether it is
+    /// there. The token is the one in this file, or the environment's.
+    pub(crate) fn elsewhere(
+        address: Address,
+        token_file: Option<&Path>,
+        ca: Option<&Path>,
+    ) -> Result<Self> {
+        let token = login::token(token_file)?;
+        Ok(Self::Remote(Remote::new(address, &token, ca)?))
+    }
+
+    /// Whether no server is running: what nobody asks here does not happen.
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+
     /// Asks for one thing. A refusal is an error that is a [`Declined`].
     ///
     /// [`Declined`]: super::Declined
@@ -87,6 +112,7 @@ impl Control {
         let reply = match self {
             Self::Server(server) => server.ask(&request).await?,
             Self::Own(own) => own.ask(request).await?,
+            Self::Remote(remote) => remote.ask(request).await?,
         };
         match reply {
             Reply::Refused(declined) => Err(declined.into()),

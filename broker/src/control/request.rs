@@ -44,21 +44,11 @@ pub(crate) enum Request {
         product: ProductId,
     },
     Products,
-    /// A number for a block that is being prepared.
-    ReserveBlock {
-        product: ProductId,
-    },
-    /// Excepts devices from that block.
-    Except {
-        product: ProductId,
-        block: u32,
-        names: Vec<DeviceName>,
-    },
-    /// The block takes effect.
+    /// Keeps its devices out but for these. If one of them cannot be excepted,
+    /// nothing is blocked.
     BlockProduct {
         product: ProductId,
-        block: u32,
-        excepted: u64,
+        except: Vec<DeviceName>,
     },
     UnblockProduct {
         product: ProductId,
@@ -205,7 +195,6 @@ pub(crate) enum Reply {
     /// A product's secret or a device's code, in hex.
     Shown(String),
     Census(CensusView),
-    Block(u32),
     Changed(Outcome),
     Ban(Ban),
     Bans(Vec<Ban>),

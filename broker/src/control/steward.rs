@@ -47,21 +47,8 @@ pub(crate) async fn carry_out(
         Request::Product { product } => {
             Reply::Product(products::known(&product, dispatch).await?.into())
         }
-        Request::ReserveBlock { product } => {
-            Reply::Block(provisioner.reserve_block(&product, now).await?)
-        }
-        Request::Except {
-            product,
-            block,
-            names,
-        } => Reply::Changed(devices::except(&product, block, &names, dispatch).await),
-        Request::BlockProduct {
-            product,
-            block,
-            excepted,
-        } => {
-            let blocked = provisioner.block_product(&product, block, excepted, now);
-            Reply::Product(blocked.await?.into())
+        Request::BlockProduct { product, except } => {
+            products::block(&product, &except, dispatch).await?
         }
         Request::UnblockProduct { product } => {
             Reply::Product(provisioner.unblock_product(&product, now).await?.into())

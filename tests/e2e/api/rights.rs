@@ -243,7 +243,7 @@ fn what_is_between_the_roles() {
     post("hands", "/api/v1/acts", many).problem(403, "forbidden");
     assert_eq!(post("boss", undo, b"").of(200)["lifecycle"], "registered");
     // A filter of its own is as good as a role.
-    let feed = broker.cli(&["device", "show", "S1", "--json"]).json();
+    let feed = broker.json(&["device", "show", "S1"]);
     let commands = format!("/api/v1/feeds/{}/commands", feed["feed_id"]);
     let sent = post("eyes", &format!("{commands}/light"), b"on").of(202);
     assert_eq!(sent["became"], "nobody");

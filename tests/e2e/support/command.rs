@@ -54,16 +54,22 @@ pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_firstwake"));
     command
         .env_remove("FIRSTWAKE_DATA_DIR")
-        .env_remove("FIRSTWAKE_LOG");
+        .env_remove("FIRSTWAKE_LOG")
+        .env_remove("FIRSTWAKE_URL")
+        .env_remove("FIRSTWAKE_TOKEN");
     command
 }
 
 /// Runs `firstwake` with these arguments and this on standard input.
 pub(crate) fn firstwake(data_dir: &Path, arguments: &[&str], stdin: &str) -> Done {
-    let mut child = command()
-        .arg("--data-dir")
-        .arg(data_dir)
-        .args(arguments)
+    let mut command = command();
+    command.arg("--data-dir").arg(data_dir).args(arguments);
+    carried_out(&mut command, stdin)
+}
+
+/// Runs a command with this on standard input.
+pub(crate) fn carried_out(command: &mut Command, stdin: &str) -> Done {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -74,6 +74,11 @@ impl Everywhere {
         }
     }
 
+    /// The certificate of the authority that made the server's.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.certificates.join("ca.pem")
+    }
+
     /// A peer that has come through a door and said nothing.
     pub(crate) fn peer(&self, door: Door, version: Version) -> Peer {
         let address = self.broker.listens(door.name());

@@ -8,6 +8,7 @@ mod fleet;
 pub(crate) mod http;
 mod operator;
 mod peer;
+pub(crate) mod way;
 pub(crate) mod wire;
 mod xively;
 
@@ -15,12 +16,13 @@ use std::time::{Duration, Instant};
 
 pub(crate) use broker::{TestBroker, announced, serve};
 pub(crate) use carriers::{Secure, Socket};
-pub(crate) use command::{Done, command, firstwake};
+pub(crate) use command::{Done, carried_out, command, firstwake};
 pub(crate) use everywhere::{Door, Everywhere};
 pub(crate) use fleet::{Credentials, SECRET, code};
 pub(crate) use http::HttpPeer;
 pub(crate) use operator::PASSWORD;
 pub(crate) use peer::{Peer, dial};
+pub(crate) use way::Way;
 pub(crate) use wire::{Connect, Version};
 
 /// No step of a test takes longer, unless it hangs.

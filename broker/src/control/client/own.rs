@@ -5,6 +5,7 @@ use anyhow::Result;
 use firstwake::{Counts, Provisioner};
 
 use super::Unreachable;
+use crate::control::declined::Declined;
 use crate::control::request::{Reply, Request};
 use crate::control::steward::carry_out;
 use crate::downlink::Dispatch;
@@ -28,7 +29,7 @@ impl Own {
         Ok((own, first))
     }
 
-    pub(super) async fn ask(&self, request: Request) -> Result<Reply> {
+    pub(super) async fn ask(&self, request: Request) -> Result<Reply, Declined> {
         let dispatch = Dispatch {
             provisioner: &self.provisioner,
             sessions: None,
@@ -37,6 +38,6 @@ impl Own {
             rates: Counts::default(),
             moment: Clock::start().moment(),
         };
-        Ok(carry_out(request, &dispatch).await?)
+        carry_out(request, &dispatch).await
     }
 }

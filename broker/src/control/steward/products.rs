@@ -1,14 +1,18 @@
 //! What operators do to products.
 
 use firstwake::{
-    NewProduct, Product, ProductChange, ProductError, ProductId, ProductSecret, Profile,
+    DeviceName, NewProduct, Product, ProductChange, ProductError, ProductId, ProductSecret, Profile,
 };
 
+use super::devices;
 use crate::control::declined::{Because, Declined};
 use crate::control::request::Reply;
 use crate::control::view::DatastreamView;
 use crate::control::wish::{ProductPatch, ProductWish};
 use crate::downlink::Dispatch;
+
+/// Failures that are told one by one.
+const TOLD: usize = 10;
 
 pub(super) async fn create(wish: ProductWish, dispatch: &Dispatch<'_>) -> Result<Reply, Declined> {
     each_once(&wish.datastreams)?;
@@ -56,6 +60,29 @@ pub(super) async fn change(
     let now = dispatch.moment.at;
     let changed = dispatch.provisioner.change_product(id, change, now).await?;
     Ok(Reply::Product(changed.into()))
+}
+
+/// The exceptions are written before the block takes effect: if one of them
+/// cannot be, nothing has happened to any device.
+pub(super) async fn block(
+    id: &ProductId,
+    except: &[DeviceName],
+    dispatch: &Dispatch<'_>,
+) -> Result<Reply, Declined> {
+    let (provisioner, now) = (dispatch.provisioner, dispatch.moment.at);
+    let block = provisioner.reserve_block(id, now).await?;
+    let failed = devices::except(id, block, except, dispatch).await.failed;
+    if !failed.is_empty() {
+        let told: Vec<&str> = failed.iter().take(TOLD).map(|it| &*it.reason).collect();
+        return Err(Because::Conflict.told(format!(
+            "nothing is blocked: {} exceptions cannot be made ({})",
+            failed.len(),
+            told.join("; ")
+        )));
+    }
+    let excepted = except.len() as u64;
+    let blocked = provisioner.block_product(id, block, excepted, now);
+    Ok(Reply::Product(blocked.await?.into()))
 }
 
 /// The product of this id.

@@ -12,10 +12,7 @@ use crate::control::{ProductView, Reply, Request};
 use crate::http::ask::{At, answered};
 use crate::http::body;
 use crate::http::caller::Admin;
-use crate::http::problem::{Kind, Problem};
-
-/// Failures that are told one by one.
-const TOLD: usize = 10;
+use crate::http::problem::Problem;
 
 /// Keep a product's devices out, and end their sessions (admin)
 ///
@@ -29,33 +26,8 @@ pub(super) async fn block(
     At(product): At<ProductId>,
     body::Json(wish): body::Json<BlockWish>,
 ) -> Result<Json<ProductView>, Problem> {
-    let request = Request::ReserveBlock {
-        product: product.clone(),
-    };
-    let block = answered!(&broker, request, Reply::Block(it) => it);
-    let excepted = wish.except.len() as u64;
-    let request = Request::Except {
-        product: product.clone(),
-        block,
-        names: wish.except,
-    };
-    // They are written first: if one cannot be, nothing has happened.
-    let outcome = answered!(&broker, request, Reply::Changed(it) => it);
-    if !outcome.failed.is_empty() {
-        let told = outcome.failed.iter().take(TOLD);
-        let told: Vec<&str> = told.map(|failure| failure.reason.as_str()).collect();
-        let sentence = format!(
-            "nothing is blocked: {} exceptions cannot be made ({})",
-            outcome.failed.len(),
-            told.join("; ")
-        );
-        return Err(Problem::new(Kind::Conflict, sentence));
-    }
-    let request = Request::BlockProduct {
-        product,
-        block,
-        excepted,
-    };
+    let except = wish.except;
+    let request = Request::BlockProduct { product, except };
     let product = answered!(&broker, request, Reply::Product(it) => it);
     Ok(Json(product))
 }
