@@ -4,8 +4,11 @@ Each check is a function and prints one line. What is waited for has a
 deadline; ports are chosen by the system. Exit status 1 if a check failed.
 """
 
+import collections
+import collections.abc
 import contextlib
 import copy
+import datetime
 import itertools
 import json
 import queue
@@ -19,7 +22,13 @@ import threading
 import time
 import traceback
 
+# What xively-python of 2013 looks for where Python 3.10 no longer has it.
+collections.Sequence = collections.abc.Sequence
+collections.Mapping = collections.abc.Mapping
+
 import paho.mqtt.client as paho
+import requests
+import xively
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -74,10 +83,11 @@ class Server:
         arguments += ["--cert", f"{certificates}/server.pem", "--key", f"{certificates}/server.key"]
         for listener in LISTENERS:
             arguments += [f"--{listener}", "127.0.0.1:0"]
+        arguments += ["--xively", "127.0.0.1:0"]
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         lines = Lines(self.process.stdout)
         self.listeners = {}
-        for listener in LISTENERS:
+        for listener in (*LISTENERS, "xively"):
             line = lines.next(f"address of {listener}")
             host, port = line.removeprefix(f"{listener} listening on ").rsplit(":", 1)
             self.listeners[listener] = (host, int(port))
@@ -741,6 +751,94 @@ def paho_assigned_client_id(server, version):
     with Peer(server, version, device.serial, device.key, client_id="") as peer:
         same(peer.reason.value, 0, "CONNACK")
         expect(peer.properties.AssignedClientIdentifier, "no client id was assigned")
+
+
+# --- xively-python, an app's library -----------------------------------------
+
+
+def xively_device(server):
+    """A device that was activated over HTTP, and the library with its key."""
+    device = server.device()
+    host, port = server.listeners["xively"]
+    answer = requests.get(f"http://{host}:{port}/v2/devices/{device.code}/activate", timeout=DEADLINE)
+    same(answer.status_code, 200, f"status ({answer.text})")
+    device.take(answer.content)
+    xively.client.Client.BASE_URL = f"//{host}:{port}"
+    return device, xively.XivelyAPIClient(device.key)
+
+
+def xively_values(api, feed):
+    streams = api.feeds.get(feed).datastreams
+    return {stream.id: stream.current_value for stream in streams if stream.current_value is not None}
+
+
+@check("xively-python")
+def xively_feed_is_written_and_read(server, _):
+    device, api = xively_device(server)
+    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+    feed = api.feeds.get(device.feed)
+    same(feed.title, "interop", "title")
+    same([stream.id for stream in feed.datastreams], ["temperature"], "datastreams")
+    feed.datastreams = [
+        xively.Datastream(id="temperature", current_value=21.5, at=now),
+        xively.Datastream(id="door", current_value="open"),
+    ]
+    feed.update()
+    same(xively_values(api, device.feed), {"temperature": "21.5", "door": "open"}, "values")
+    # What was read is changed and sent back.
+    feed = api.feeds.get(device.feed)
+    feed.datastreams[1].current_value = "shut"
+    feed.datastreams[1].at = now + datetime.timedelta(seconds=60)
+    feed.update(fields=["version", "datastreams"])
+    same(xively_values(api, device.feed)["door"], "shut", "value that was sent back")
+
+
+@check("xively-python")
+def xively_datastreams_one_by_one(server, _):
+    device, api = xively_device(server)
+    feed = api.feeds.get(device.feed)
+    feed.datastreams.create("level", current_value="1")
+    stream = api.feeds.get(device.feed).datastreams.get("level")
+    same(stream.current_value, "1", "value of a new datastream")
+    stream.current_value = "2"
+    stream.update(fields=["current_value"])
+    same(xively_values(api, device.feed), {"level": "2"}, "value")
+    later = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None) + datetime.timedelta(seconds=60)
+    stream.datapoints.create("3", at=later)
+    same(xively_values(api, device.feed), {"level": "3"}, "value of the newest datapoint")
+
+
+@check("xively-python")
+def xively_errors_are_exceptions(server, _):
+    device, api = xively_device(server)
+    other, _ = xively_device(server)
+    for feed, wanted in ((other.feed, 403), (device.feed, 422)):
+        try:
+            api.feeds.update(feed, title="nothing to keep")
+        except requests.HTTPError as error:
+            same(error.response.status_code, wanted, "status")
+            same(list(error.response.json()), ["title", "errors"], "fields of the error")
+        else:
+            raise AssertionError("no error")
+
+
+@check(*MOSQUITTO)
+def xively_bridge_reads_a_device_its_feed(server, version):
+    device, api = xively_device(server)
+    api.feeds.update(device.feed, datastreams=[{"id": "temperature", "current_value": "21.5"}])
+    topic = f"/v2/feeds/{device.feed}/datastreams/temperature.csv"
+    more = ["-t", topic, "-C", "1", "-W", str(DEADLINE), "-F", "%t %p"]
+    status, out, said = mosquitto(server, "mosquitto_sub", version, device.key, "ignored", *more)
+    same(status, 0, f"mosquitto_sub ({said.strip()})")
+    expect(re.fullmatch(rf"{topic} [0-9T:.-]+Z,21\.5\n", out), f"what it is read: {out!r}")
+
+
+@check("xively-python")
+def xively_values_of_mqtt_are_read_over_http(server, _):
+    device, api = xively_device(server)
+    status, said = mosquitto_publish(server, "mqttv311", device, "22.5", 1)
+    same(status, 0, f"mosquitto_pub ({said.strip()})")
+    same(xively_values(api, device.feed), {"temperature": "22.5"}, "value")
 
 
 @check("5")

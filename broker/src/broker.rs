@@ -16,6 +16,7 @@ use crate::edge::Clock;
 use crate::gate::Gate;
 use crate::keep::Seats;
 use crate::limits::Limits;
+use crate::paces::Paces;
 use crate::sessions::Sessions;
 use crate::values::Values;
 use crate::wills::Wills;
@@ -30,6 +31,7 @@ pub(crate) struct Broker {
     pub(crate) seats: Arc<Seats>,
     pub(crate) wills: Wills,
     pub(crate) values: Values,
+    pub(crate) paces: Paces,
     pub(crate) bus: Bus,
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Clock,

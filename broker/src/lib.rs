@@ -25,6 +25,7 @@ mod listen;
 mod mqtt;
 mod origins;
 mod output;
+mod paces;
 pub mod plugin;
 mod server;
 mod session;

@@ -23,6 +23,7 @@ use crate::home::{FirstOperator, Home, Lock};
 use crate::keep::Seats;
 use crate::listen::door::Door;
 use crate::mqtt::packet::Farewell;
+use crate::paces::Paces;
 use crate::sessions::Sessions;
 use crate::signals::Hangups;
 use crate::values::Values;
@@ -80,6 +81,7 @@ impl Config {
             seats: Arc::new(Seats::default()),
             wills: Wills::default(),
             values: Values::default(),
+            paces: Paces::default(),
             bus,
             gate,
             clock,

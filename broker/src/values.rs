@@ -113,6 +113,10 @@ impl Values {
         let Some(values) = self.waiting.get(&feed).map(|waiting| waiting.clone()) else {
             return;
         };
+        if values.is_empty() {
+            // All that came was left out.
+            return self.forget(feed, &values);
+        }
         match provisioner.keep_values(feed, values.clone(), now).await {
             Ok(()) | Err(NotKept::Unknown(_)) => self.forget(feed, &values),
             Err(NotKept::Unavailable(error)) => {
@@ -166,5 +170,116 @@ pub(crate) async fn write_behind(broker: Arc<Broker>) {
         }
         let now = broker.clock.now();
         broker.values.write(&broker.provisioner, now).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use firstwake::feed::Value;
+    use firstwake::registry::Memory;
+    use firstwake::{
+        Datastream, DatastreamId, NewProduct, ProductId, Profile, Reactivation, SealingKey, Serial,
+    };
+
+    use super::*;
+    use crate::edge::OsEntropy;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
+    fn value(name: &str, text: &str, at: u64) -> CurrentValue {
+        CurrentValue {
+            datastream: DatastreamId::parse(name).expect("valid"),
+            value: Value::parse(text).expect("valid"),
+            at: Timestamp::from_millis(NOW.as_millis() - 1000 + at),
+        }
+    }
+
+    fn feed(number: u32) -> FeedId {
+        FeedId::new(number).expect("valid")
+    }
+
+    /// A registry with one device, whose product names `a` and allows one more.
+    async fn world() -> (Arc<Memory>, Provisioner, ProductId) {
+        let registry = Arc::new(Memory::default());
+        let sealing = SealingKey::generate(&OsEntropy);
+        let provisioner =
+            Provisioner::start(Arc::clone(&registry) as _, sealing, Arc::new(OsEntropy));
+        let provisioner = provisioner.await.expect("it starts");
+        let new = NewProduct {
+            name: "lamp".to_owned(),
+            secret: None,
+            datastreams: vec![Datastream::from(DatastreamId::parse("a").expect("valid"))],
+            reactivation: Reactivation::UntilConfirmed,
+            new_datastreams: 1,
+            profile: Profile::default(),
+        };
+        let (product, _) = provisioner.create_product(new, NOW).await.expect("made");
+        let serial = Serial::parse("S1").expect("valid");
+        let registered = provisioner.register(&product.id, vec![serial], NOW).await;
+        registered.expect("registered");
+        (registry, provisioner, product.id)
+    }
+
+    /// The values as `name=text`.
+    fn shown(values: &[CurrentValue]) -> Vec<String> {
+        let one = |value: &CurrentValue| format!("{}={}", value.datastream, value.value);
+        values.iter().map(one).collect()
+    }
+
+    #[tokio::test]
+    async fn the_newest_of_each_is_read_at_once_and_written_once() {
+        let (_, provisioner, _) = world().await;
+        let values = Values::default();
+        let read = || values.of(feed(1), &provisioner);
+        values.keep(feed(1), vec![value("a", "1", 10), value("b", "1", 10)]);
+        values.keep(feed(1), vec![value("a", "2", 20), value("b", "0", 5)]);
+        assert_eq!(shown(&read().await.expect("read")), ["a=2", "b=1"]);
+        let written = provisioner.registry().values(feed(1)).await.expect("read");
+        assert!(written.is_empty());
+
+        values.write(&provisioner, NOW).await;
+        let written = provisioner.registry().values(feed(1)).await.expect("read");
+        assert_eq!(shown(&written), ["a=2", "b=1"]);
+        assert!(values.waiting.is_empty());
+        assert_eq!(values.bytes.load(Ordering::Relaxed), 0);
+        // One that waits and is older than what is written does not hide it.
+        values.keep(feed(1), vec![value("a", "old", 1)]);
+        assert_eq!(shown(&read().await.expect("read")), ["a=2", "b=1"]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_waits_and_what_never_can_is_dropped() {
+        let (registry, provisioner, _) = world().await;
+        let values = Values::default();
+        values.keep(feed(1), vec![value("a", "1", 10)]);
+        registry.fail_after(0);
+        values.write(&provisioner, NOW).await;
+        assert_eq!(values.waiting.len(), 1, "the registry is in trouble");
+        registry.recover();
+        // Two names of its own are one too many: what is allowed is kept.
+        let more = vec![value("b", "1", 10), value("c", "1", 10)];
+        values.keep(feed(1), more);
+        values.keep(feed(99), vec![value("a", "nobody's", 10)]);
+        values.write(&provisioner, NOW).await;
+        assert!(values.waiting.is_empty());
+        let written = provisioner.registry().values(feed(1)).await.expect("read");
+        assert_eq!(shown(&written), ["a=1", "b=1"]);
+    }
+
+    #[test]
+    fn the_room_is_bounded() {
+        let values = Values::default();
+        let long = "x".repeat(1024);
+        let each = size(&value("a", &long, 0));
+        let most = u32::try_from(ROOM / each).expect("small");
+        for number in 1..=most + 10 {
+            values.keep(feed(number), vec![value("a", &long, 0)]);
+        }
+        assert!(values.bytes.load(Ordering::Relaxed) <= ROOM);
+        assert_eq!(values.left_out.load(Ordering::Relaxed), 10);
+        // What waits is still replaced.
+        values.keep(feed(1), vec![value("a", "new", 1)]);
+        let waits = values.waiting.get(&feed(1)).expect("it waits");
+        assert_eq!(shown(&waits), ["a=new"]);
     }
 }

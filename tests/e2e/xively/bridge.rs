@@ -48,7 +48,7 @@ fn a_device_is_read_its_feed_at_once_and_then_each_update() {
         let update = peer.publish();
         assert_eq!(update.topic, topic);
         assert_eq!(update.payload, format!("a,{AT},1\nb,{AT},2").as_bytes());
-        let own = format!("b,2026-01-01T00:00:01Z,3");
+        let own = "b,2026-01-01T00:00:01Z,3";
         peer.send(&version.publish(&topic, 0, 0, own.as_bytes()));
         let later = "2026-01-01T00:00:01.000000Z";
         let update = peer.publish();

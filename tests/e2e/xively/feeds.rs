@@ -360,6 +360,23 @@ fn names_inside_a_message_count_as_datastreams() {
 }
 
 #[test]
+fn a_device_that_writes_too_often_is_told_so() {
+    let limits = ["device_publish_rate = 1", "device_publish_burst = 2"];
+    let broker = TestBroker::with_xively_and(&limits);
+    broker.fleet(&["S1", "S2"]);
+    let (mut device, mut other) = (Device::new(&broker, "S1"), Device::new(&broker, "S2"));
+    let refused = (0..100).find_map(|n| {
+        let answer = device.ask("PUT", ".csv", &format!("a,{n}"));
+        (answer.status != 200).then_some(answer)
+    });
+    let told = refused.expect("too many").denied(403, "Forbidden");
+    assert!(told.contains("too many requests"), "{told}");
+    // It may still read, and nobody else is kept waiting.
+    assert_eq!(device.values().len(), 1);
+    other.ask("PUT", ".csv", "a,1").text_of(200);
+}
+
+#[test]
 fn a_will_is_an_ordinary_update() {
     let version = Version::V311;
     let broker = TestBroker::with_xively();

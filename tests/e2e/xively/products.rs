@@ -149,7 +149,9 @@ fn paging_and_filters() {
     let serials: Vec<String> = (0..65).map(|n| format!("Dev-{n:02}")).collect();
     let all: Vec<&str> = serials.iter().map(String::as_str).collect();
     let product = broker.fleet(&all);
-    let other = broker.cli(&["product", "create", "other", "--json"]).json();
+    let other = broker
+        .cli(&["product", "create", "other", "--output", "json"])
+        .json();
     let other = other["product_id"].as_str().expect("an id").to_owned();
     for serial in ["Dev-07", "Dev-33"] {
         broker.activation(&code(serial), &[]).text_of(200);

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::denied::Denied;
 use super::request::Asked;
+use crate::broker::Broker;
 
 /// Whoever was admitted.
 #[derive(Debug)]
@@ -94,24 +95,32 @@ impl Asked<'_> {
 
     /// A feed that whoever asks may read: a device its own.
     pub(super) async fn readable(&self, feed: FeedId) -> Result<Readable, Denied> {
-        self.reach(feed, Role::Viewer).await.map(Readable)
+        reach(&self.caller().await?, feed, Role::Viewer).map(Readable)
     }
 
-    /// A feed that whoever asks may write to: a device its own.
+    /// A feed that whoever asks may write to: a device its own, as often as
+    /// over MQTT.
     pub(super) async fn writable(&self, feed: FeedId) -> Result<Writable, Denied> {
-        self.reach(feed, Role::Operator).await.map(Writable)
-    }
-
-    async fn reach(&self, feed: FeedId, role: Role) -> Result<FeedId, Denied> {
-        match self.caller().await? {
-            Caller::Device(login) if login.feed() == feed => Ok(feed),
-            Caller::Device(login) => Err(Denied::forbidden(format!(
-                "this key is for the feed {}, and no other",
-                login.feed()
-            ))),
-            Caller::Operator(login) if login.role() >= role => Ok(feed),
-            Caller::Operator(_) => Err(lacks(role)),
+        let caller = self.caller().await?;
+        let Broker { paces, limits, .. } = self.broker;
+        if let Caller::Device(login) = &caller
+            && paces.take(login.feed(), limits, self.broker.clock).is_err()
+        {
+            return Err(Denied::too_fast());
         }
+        reach(&caller, feed, Role::Operator).map(Writable)
+    }
+}
+
+fn reach(caller: &Caller, feed: FeedId, role: Role) -> Result<FeedId, Denied> {
+    match caller {
+        Caller::Device(login) if login.feed() == feed => Ok(feed),
+        Caller::Device(login) => Err(Denied::forbidden(format!(
+            "this key is for the feed {}, and no other",
+            login.feed()
+        ))),
+        Caller::Operator(login) if login.role() >= role => Ok(feed),
+        Caller::Operator(_) => Err(lacks(role)),
     }
 }
 

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use axum::response::{IntoResponse, Response};
 use firstwake::feed::NotRead;
 use firstwake::{DeviceError, NotAdmitted, NotKept, ProductError, Proof, Refusal, RegistryError};
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -101,6 +101,11 @@ impl Denied {
         Self::forbidden("too many requests from this address: wait a minute")
     }
 
+    /// The same for a device that writes too often.
+    pub(super) fn too_fast() -> Self {
+        Self::forbidden("too many requests of this device: send several values in one")
+    }
+
     pub(super) fn unavailable() -> Self {
         let errors = "the registry does not answer: try again in a few seconds";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, errors)
@@ -176,6 +181,7 @@ impl IntoResponse for Denied {
         let headers = response.headers_mut();
         let put = HeaderValue::from_static;
         headers.insert(CONTENT_TYPE, put("application/json; charset=utf-8"));
+        headers.insert(CACHE_CONTROL, put("no-store"));
         for verb in self.allow {
             headers.append(ALLOW, put(verb.allowed()));
         }
