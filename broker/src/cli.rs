@@ -20,6 +20,7 @@ mod place;
 mod product;
 pub(crate) mod serials;
 mod serve;
+mod status;
 mod token;
 
 use std::process::ExitCode;
@@ -74,6 +75,8 @@ enum Command {
     /// What services and commands show in place of an operator's password
     #[command(subcommand)]
     Token(token::Command),
+    /// Whether a server is running here or there, and which
+    Status(status::Args),
     /// How many devices are in which state, and what is happening now
     Fleet(fleet::Args),
     /// Read the audit log, an event a line
@@ -156,6 +159,10 @@ impl Args {
                 let mut control = reach(Absent::IsAnError).await?;
                 command.run(&mut control, form).await
             }
+            Command::Status(args) => {
+                let mut control = reach(Absent::IsAnError).await?;
+                args.run(&place.told()?, &mut control, form).await
+            }
             Command::Fleet(args) => {
                 let mut control = reach(Absent::IsAnError).await?;
                 args.run(&mut control, form).await
@@ -187,6 +194,7 @@ impl Command {
             | Self::Ban(_)
             | Self::Operator(_)
             | Self::Token(_)
+            | Self::Status(_)
             | Self::Fleet(_)
             | Self::Events(_) => (Reaches::Anywhere, true),
         }
