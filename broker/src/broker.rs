@@ -80,6 +80,7 @@ impl Broker {
         Dispatch {
             provisioner: &self.provisioner,
             sessions: Some(&self.sessions),
+            values: Some(&self.values),
             capacity: self.limits.mailbox(),
             rates: *self.rates.lock().unwrap_or_else(PoisonError::into_inner),
             moment: self.clock.moment(),

@@ -12,12 +12,15 @@ use firstwake::{Body, Counts, NotPosted, Posted, Provisioner};
 
 use crate::bus::Message;
 use crate::sessions::Sessions;
+use crate::values::Values;
 
 /// Sends messages down to devices.
 pub(crate) struct Dispatch<'a> {
     pub(crate) provisioner: &'a Provisioner,
     /// Nobody is connected where no server is running.
     pub(crate) sessions: Option<&'a Sessions>,
+    /// Nor does any value wait there.
+    pub(crate) values: Option<&'a Values>,
     pub(crate) capacity: Capacity,
     /// What happened in the last whole second.
     pub(crate) rates: Counts,

@@ -2,7 +2,7 @@
 //!
 //! A device that measures ten times a second must not cost ten syncs. So
 //! values that come over MQTT wait here, the newest of each datastream alone,
-//! and are written together, half a second later at most. An acknowledgement
+//! and are written together, a second later at most. An acknowledgement
 //! over MQTT says that the bus has the message: a crash may lose what waited
 //! here. What HTTP has answered never waited. A clean stop writes everything.
 //!
@@ -25,7 +25,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::broker::Broker;
 
 /// How long values wait.
-const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(750);
 /// Bytes that may wait.
 const ROOM: usize = 16 * 1024 * 1024;
 /// Bytes that are not left to wait any longer.

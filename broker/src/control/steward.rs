@@ -13,7 +13,7 @@ use firstwake::{FeedId, NewOperator, NotKept, Timestamp};
 
 use super::declined::{Because, Declined};
 use super::request::{Registered, Reply, Request};
-use super::view::{Connected, FeedView, FleetView};
+use super::view::{Connected, FeedView, FleetView, VersionView};
 use super::wish::{BanWish, DevicesWish, TokenWish, ValueWish};
 use crate::downlink::Dispatch;
 
@@ -110,6 +110,9 @@ pub(crate) async fn carry_out(
         Request::PutValues { feed, values } => {
             let values = values.into_iter().map(|wish| measured(wish, now));
             provisioner.keep_values(feed, values.collect(), now).await?;
+            dispatch
+                .sessions
+                .inspect(|sessions| sessions.tell_of_values(feed));
             Reply::Done
         }
         Request::Send { feed, note } => Reply::Sent(note::send(feed, note, dispatch).await?),
@@ -155,6 +158,9 @@ pub(crate) async fn carry_out(
             connected: dispatch
                 .sessions
                 .map_or_else(Connected::default, |sessions| sessions.connected()),
+        }),
+        Request::Version => Reply::Version(VersionView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
         }),
         Request::Events { after, limit } => {
             let events = registry.events(after, limit).await?;
@@ -213,7 +219,10 @@ async fn read(feed: FeedId, dispatch: &Dispatch<'_>) -> Result<FeedView, Decline
     let registry = dispatch.provisioner.registry();
     let device = registry.device(feed).await?;
     let device = device.ok_or(NotKept::Unknown(feed))?;
-    let values = registry.values(feed).await?;
+    let values = match dispatch.values {
+        Some(values) => values.of(feed, dispatch.provisioner).await?,
+        None => registry.values(feed).await?,
+    };
     Ok(FeedView {
         feed_id: feed,
         serial: device.serial,

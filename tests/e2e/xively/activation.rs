@@ -308,6 +308,41 @@ fn a_master_key_has_a_new_key_issued_and_the_old_one_stays_until_it_is_used() {
 }
 
 #[test]
+fn a_token_is_a_master_key() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let listeners = ["--mqtt", "--http", "--xively"].map(|name| [name, "127.0.0.1:0"]);
+    let names = ["mqtt", "http", "xively"];
+    let broker = TestBroker::launch(directory, "data", &names, listeners.as_flattened());
+    let product = broker.fleet(&["S1"]);
+    broker.add_operator("ops", "operator", &[]);
+    let wanted = [&basic("ops"), crate::support::http::JSON];
+    let made = broker
+        .http()
+        .ask("POST /api/v1/tokens", &wanted, b"{}")
+        .of(201);
+    let token = made["secret"].as_str().expect("text").to_owned();
+    assert_eq!(token.len(), 48);
+    let key = format!("X-ApiKey: {token}");
+    let old = broker.activate(Version::V5, "S1");
+    assert!(broker.works("S1", &old.key));
+    let new = broker.activation(&code("S1"), &[&key]).text_of(200);
+    assert!(broker.works("S1", &Credentials::read(new.as_bytes()).key));
+    for line in [
+        "GET /v2/products".to_owned(),
+        format!("GET /v2/products?key={token}"),
+        format!("GET /v2/products/{product}/devices/S1/activate"),
+    ] {
+        let headers: &[&str] = if line.contains('?') { &[] } else { &[&key] };
+        broker.xively().ask(&line, headers, b"").text_of(200);
+    }
+    // A token that nobody has is no key that counts for nothing.
+    let nobodys = format!("X-ApiKey: fwo_{}", "A".repeat(44));
+    broker
+        .activation(&code("S1"), &[&nobodys])
+        .denied(401, "Unauthorized");
+}
+
+#[test]
 fn a_reset_has_the_code_work_again() {
     let broker = TestBroker::with_xively();
     broker.fleet(&["S1"]);

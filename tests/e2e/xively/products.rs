@@ -336,7 +336,7 @@ fn what_is_wrong_is_told_with_its_place() {
         unknown,
         r#"{"devices":[{"serial":"S2"}]}"#,
         404,
-        "no product has this id",
+        "no product has the id",
     );
     check("GET /v2/products.csv", "", 406, "JSON");
     check(

@@ -33,6 +33,7 @@ impl Own {
         let dispatch = Dispatch {
             provisioner: &self.provisioner,
             sessions: None,
+            values: None,
             capacity: Limits::default().mailbox(),
             rates: Counts::default(),
             moment: Clock::start().moment(),

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::path::{Absent, Resource};
 use super::request::Verb;
+use crate::control::{Because, Declined};
 
 /// A request that was not carried out, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,6 +223,17 @@ impl From<NotKept> for Denied {
                 "the device has as many datastreams as its product allows: send to those it has",
             ),
             NotKept::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<Declined> for Denied {
+    fn from(declined: Declined) -> Self {
+        match declined.because {
+            Because::Invalid | Because::Conflict => Self::invalid(declined.sentence),
+            Because::NotFound => Self::not_found(declined.sentence),
+            Because::Forbidden => Self::forbidden(declined.sentence),
+            Because::Busy => Self::unavailable(),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::Answer;
 use super::denied::Denied;
 use super::products::{self, MOST};
 use super::request::{Asked, Unread, parse};
+use crate::control::Request;
 
 /// A device as it is shown. Its key is not: nobody has it but the device.
 #[derive(Serialize)]
@@ -72,17 +73,14 @@ pub(super) async fn rename(
     let sent: Sent = parse(&body.whole(MOST).await?)?;
     let serial = Serial::parse(&sent.device.serial);
     let serial = serial.map_err(|error| Denied::invalid(error.to_string()))?;
-    let provisioner = &asked.broker.provisioner;
-    provisioner.rename_device(name, serial, asked.now).await?;
+    let name = name.clone();
+    asked.carry_out(Request::Rename { name, serial }).await?;
     Ok(Answer::Done)
 }
 
 pub(super) async fn remove(name: &DeviceName, asked: &Asked<'_>) -> Result<Answer, Denied> {
     asked.operator(Role::Admin).await?;
-    asked
-        .broker
-        .provisioner
-        .remove_device(name, asked.now)
-        .await?;
+    let name = name.clone();
+    asked.carry_out(Request::RemoveDevice { name }).await?;
     Ok(Answer::Done)
 }

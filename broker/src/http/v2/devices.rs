@@ -10,6 +10,7 @@ use super::denied::Denied;
 use super::device::{self, Shown};
 use super::products;
 use super::request::{Asked, Unread, parse};
+use crate::control::{DevicesWish, Request};
 
 /// Bytes of a list of serials.
 const MOST: usize = 1024 * 1024;
@@ -106,7 +107,11 @@ pub(super) async fn register(
     }
     let mut known = std::collections::HashSet::with_capacity(serials.len());
     serials.retain(|serial| known.insert(serial.clone()));
-    let provisioner = &asked.broker.provisioner;
-    provisioner.register(product, serials, asked.now).await?;
+    let product_id = product.clone();
+    let wish = DevicesWish {
+        product_id,
+        serials,
+    };
+    asked.carry_out(Request::Register(wish)).await?;
     Ok(Answer::Created(format!("/v2/products/{product}/devices")))
 }

@@ -1,12 +1,13 @@
 //! `products/ID`: one product.
 
-use firstwake::{ProductChange, ProductError, ProductId, Role};
+use firstwake::{ProductError, ProductId, Role};
 use serde::Serialize;
 
 use super::Answer;
 use super::denied::Denied;
 use super::products::{self, MOST, Sent, Shown};
 use super::request::{Asked, Unread, parse};
+use crate::control::{ProductPatch, Request};
 
 pub(super) async fn show(id: &ProductId, asked: &Asked<'_>) -> Result<Answer, Denied> {
     #[derive(Serialize)]
@@ -29,29 +30,30 @@ pub(super) async fn change(
 ) -> Result<Answer, Denied> {
     asked.operator(Role::Admin).await?;
     let fields = parse::<Sent>(&body.whole(MOST).await?)?.into_fields();
-    let provisioner = &asked.broker.provisioner;
-    let found = provisioner.registry().product(id).await?;
+    let found = asked.broker.provisioner.registry().product(id).await?;
     let found = found.ok_or_else(|| ProductError::Unknown(id.clone()))?;
     let name = fields.name().cloned();
     let mut profile = found.profile;
     let datastreams = fields.apply(&mut profile)?;
-    let change = ProductChange {
+    let change = ProductPatch {
         name,
-        datastreams,
-        profile: Some(profile),
-        ..ProductChange::default()
+        description: Some(profile.description),
+        stage: Some(profile.stage),
+        datastreams: datastreams.map(|each| each.into_iter().map(Into::into).collect()),
+        feed_defaults: Some(profile.feed_defaults.into()),
+        ..ProductPatch::default()
     };
-    provisioner.change_product(id, change, asked.now).await?;
+    let product = id.clone();
+    asked
+        .carry_out(Request::ChangeProduct { product, change })
+        .await?;
     Ok(Answer::Done)
 }
 
 /// With all its devices.
 pub(super) async fn remove(id: &ProductId, asked: &Asked<'_>) -> Result<Answer, Denied> {
     asked.operator(Role::Admin).await?;
-    asked
-        .broker
-        .provisioner
-        .remove_product(id, asked.now)
-        .await?;
+    let product = id.clone();
+    asked.carry_out(Request::RemoveProduct { product }).await?;
     Ok(Answer::Done)
 }

@@ -1,14 +1,15 @@
 //! `products`: all of them, and a new one.
 
 use firstwake::{
-    Datastream, DatastreamId, FeedDefaults, NewProduct, OperatorLogin, Product, Profile,
-    Reactivation, Role, Stage, Unit, Visibility,
+    Datastream, DatastreamId, FeedDefaults, OperatorLogin, Product, Profile, Reactivation, Role,
+    Stage, Unit, Visibility,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Answer;
 use super::denied::Denied;
 use super::request::{Asked, Unread, parse};
+use crate::control::{ProductWish, Reply, Request};
 use firstwake::feed::Format;
 
 /// Bytes of a body about one product.
@@ -149,18 +150,24 @@ pub(super) async fn create(asked: &Asked<'_>, body: Unread) -> Result<Answer, De
     };
     let mut profile = Profile::default();
     let datastreams = product.apply(&mut profile)?.unwrap_or_default();
-    let new = NewProduct {
+    let wish = ProductWish {
         name,
         secret: None,
-        datastreams,
+        description: profile.description,
+        stage: profile.stage,
+        datastreams: datastreams.into_iter().map(Into::into).collect(),
+        feed_defaults: profile.feed_defaults.into(),
         reactivation: Reactivation::UntilConfirmed,
         new_datastreams: Product::NEW_DATASTREAMS,
-        profile,
     };
-    let provisioner = &asked.broker.provisioner;
     // The secret is read where it is asked for.
-    let (product, _secret) = provisioner.create_product(new, asked.now).await?;
-    Ok(Answer::Created(format!("/v2/products/{}", product.id)))
+    match asked.carry_out(Request::CreateProduct(wish)).await? {
+        Reply::ProductCreated { product, .. } => Ok(Answer::Created(format!(
+            "/v2/products/{}",
+            product.product_id
+        ))),
+        _ => Err(Denied::unavailable()),
+    }
 }
 
 /// A product as this operator may see it.

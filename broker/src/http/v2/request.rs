@@ -20,6 +20,8 @@ use tokio::time::timeout;
 use super::denied::Denied;
 use super::path::Ending;
 use crate::broker::Broker;
+use crate::control::steward::carry_out;
+use crate::control::{Reply, Request as Wish};
 
 /// How long a body may take.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -89,6 +91,11 @@ impl<'a> Asked<'a> {
             query,
         };
         Ok((asked, Unread(body)))
+    }
+
+    /// Has a request carried out for somebody who may have it.
+    pub(super) async fn carry_out(&self, request: Wish) -> Result<Reply, Denied> {
+        Ok(carry_out(request, &self.broker.downlink()).await?)
     }
 
     /// A parameter of the query.
