@@ -3,11 +3,12 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use serde_json::Value;
 
 use super::peer::{Carrier, dial};
-use super::{PASSWORD, TestBroker};
+use super::{HUNG, PASSWORD, TestBroker};
 
 /// A connection on which requests are answered one after the other.
 pub(crate) struct HttpPeer {
@@ -135,7 +136,11 @@ impl HttpPeer {
 
     /// Reads until the server closes.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
-        while self.read_more() > 0 {}
+        let begun = Instant::now();
+        while self.read_more() > 0 {
+            // Signs of life may come for ever.
+            assert!(begun.elapsed() < HUNG, "no end: {:?}", self.ahead);
+        }
         std::mem::take(&mut self.ahead)
     }
 
