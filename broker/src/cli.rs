@@ -20,6 +20,7 @@ mod place;
 mod product;
 pub(crate) mod serials;
 mod serve;
+mod status;
 mod token;
 
 use std::process::ExitCode;
@@ -74,6 +75,8 @@ enum Command {
     /// What services and commands show in place of an operator's password
     #[command(subcommand)]
     Token(token::Command),
+    /// Whether a server is running here or there, and which
+    Status(status::Args),
     /// How many devices are in which state, and what is happening now
     Fleet(fleet::Args),
     /// Read the audit log, an event a line
@@ -156,6 +159,10 @@ impl Args {
                 let mut control = reach(Absent::IsAnError).await?;
                 command.run(&mut control, form).await
             }
+            Command::Status(args) => {
+                let mut control = reach(Absent::IsAnError).await?;
+                args.run(&place.told()?, &mut control, form).await
+            }
             Command::Fleet(args) => {
                 let mut control = reach(Absent::IsAnError).await?;
                 args.run(&mut control, form).await
@@ -187,6 +194,7 @@ impl Command {
             | Self::Ban(_)
             | Self::Operator(_)
             | Self::Token(_)
+            | Self::Status(_)
             | Self::Fleet(_)
             | Self::Events(_) => (Reaches::Anywhere, true),
         }
@@ -202,5 +210,36 @@ fn announce(first: &FirstOperator) {
     if std::io::stderr().is_terminal() {
         let (name, password) = (&first.name, first.password.as_str());
         complain(&format!("username {name}, password {password}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Args::command().debug_assert();
+    }
+
+    /// Each command stands on its page, with an example or at least its name.
+    #[test]
+    fn the_page_has_every_command() {
+        let page = include_str!("../../docs/cli.md");
+        let told = |path: &str, leaf: &str| {
+            page.contains(&format!("firstwake {path}")) || page.contains(&format!("`{leaf}`"))
+        };
+        let shown = |command: &clap::Command| !command.is_hide_set();
+        let mut count = 0;
+        for command in Args::command().get_subcommands().filter(|it| shown(it)) {
+            let name = command.get_name();
+            assert!(told(name, name), "{name}");
+            for leaf in command.get_subcommands().filter(|it| shown(it)) {
+                let leaf = leaf.get_name();
+                assert!(told(&format!("{name} {leaf}"), leaf), "{name} {leaf}");
+                count += 1;
+            }
+        }
+        assert!(count > 30, "{count}");
     }
 }

@@ -225,8 +225,9 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
         let mut file = private().create_new(true).open(path)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        // The directory's entry, too.
-        File::open(path.parent().unwrap_or(path))?.sync_all()
+        // The directory's entry, too. A bare name stands in this directory.
+        let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
     };
     write().with_context(|| format!("{} cannot be written", path.display()))
 }

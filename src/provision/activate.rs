@@ -126,6 +126,8 @@ impl Provisioner {
         if let Some(other) = self.registry.device(FeedId::FIRST).await? {
             self.product_of(&other).await?;
             decide::code_against(code, &other.serial, None, &self.decoy, now);
+            // Whoever issues to a right code, or refuses, loads the device again.
+            self.load(other.feed).await?;
         }
         self.attempts.keep_code(digest, source, now);
         Err(Refusal::UnknownDevice.into())

@@ -1,8 +1,9 @@
-//! A stranger cannot tell an unknown serial from a wrong code.
+//! A stranger cannot tell an unknown serial from a wrong code, and learns
+//! nothing from the time that a code takes.
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Connect, TestBroker, Version};
+use crate::support::{Connect, TestBroker, Version, code};
 
 /// Samples of each kind.
 const SAMPLES: usize = 3000;
@@ -27,6 +28,39 @@ fn an_unknown_serial_answers_as_a_wrong_code_does() {
         peer.expect(&Version::V311.connack(4));
         begun.elapsed()
     };
+    compare(["a wrong code", "an unknown serial"], sample);
+}
+
+#[test]
+fn over_http_an_unknown_code_takes_as_long_as_a_spent_one() {
+    const DEVICES: usize = 50;
+    let broker = TestBroker::with_xively_and(&["failures_per_minute=0"]);
+    let serials: Vec<String> = (0..DEVICES).map(|n| format!("known-{n:03}")).collect();
+    broker.fleet(&serials.iter().map(String::as_str).collect::<Vec<_>>());
+    for serial in &serials {
+        drop(broker.device(Version::V311, serial));
+    }
+    let spent = serials.iter().map(|serial| code(serial)).collect();
+    let unknown = (0..DEVICES).map(|n| format!("{n:040x}")).collect();
+    let codes: [Vec<String>; 2] = [spent, unknown];
+
+    let mut peer = broker.xively();
+    let mut asked = [0; 2];
+    let sample = |kind: usize| {
+        let code = &codes[kind][asked[kind] % DEVICES];
+        asked[kind] += 1;
+        let line = format!("GET /v2/devices/{code}/activate");
+        let begun = Instant::now();
+        let response = peer.ask(&line, &[], b"");
+        let took = begun.elapsed();
+        assert_eq!(response.status, [403, 404][kind]);
+        took
+    };
+    compare(["a spent code", "an unknown code"], sample);
+}
+
+/// Takes samples of two kinds, whose times have to be alike.
+fn compare(names: [&str; 2], mut sample: impl FnMut(usize) -> Duration) {
     let mut times = [Vec::new(), Vec::new()];
     for n in 0..SAMPLES + 200 {
         // One after the other, and each as often the first of the two.
@@ -39,13 +73,15 @@ fn an_unknown_serial_answers_as_a_wrong_code_does() {
         }
     }
     for part in [10, 25, 50] {
-        let [known, stranger] = times.each_ref().map(|times| quantile(times, part));
-        let apart = known.abs_diff(stranger);
+        let [one, other] = times.each_ref().map(|times| quantile(times, part));
+        let apart = one.abs_diff(other);
         let noise = times.iter().map(|times| noise(times, part)).max();
         let noise = noise.expect("two kinds");
         assert!(
-            apart < known / 10 || apart < 3 * noise,
-            "{part} %: {known:?} with a wrong code, {stranger:?} unknown, noise {noise:?}"
+            apart < one / 10 || apart < 3 * noise,
+            "{part} %: {one:?} with {}, {other:?} with {}, noise {noise:?}",
+            names[0],
+            names[1]
         );
     }
 }

@@ -460,7 +460,8 @@ fn the_command_line_sends_through_the_same_door() {
     assert_eq!(messages[0].topic, story.command("reboot"));
 
     let refused = |arguments: &[&str]| story.broker.cli(arguments).refused();
-    assert!(refused(&["feed", "send", "99", "x"]).contains("no device has the feed 99"));
+    let unknown = story.broker.cli(&["feed", "send", "99", "x"]).failed(4);
+    assert!(unknown.contains("no device has the feed 99"), "{unknown}");
     assert!(refused(&["feed", "send", &feed, "a/b"]).contains("one level"));
     assert!(refused(&["feed", "send", &feed, ""]).contains("one level"));
     assert!(refused(&["feed", "config", &feed]).contains("--clear"));

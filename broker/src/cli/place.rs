@@ -85,6 +85,14 @@ impl Place {
         }
     }
 
+    /// Which place it is, for people.
+    pub(super) fn told(&self) -> Result<String> {
+        match &self.url {
+            Some(url) => Ok(url.as_str().to_owned()),
+            None => Ok(self.data_dir()?.display().to_string()),
+        }
+    }
+
     /// Reaches whoever carries a command out. Only what is here is ever made.
     pub(super) async fn reach(&self, absent: Absent) -> Result<Control> {
         if let Some(url) = &self.url {

@@ -1,5 +1,7 @@
 //! `firstwake token`.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Result, bail};
 use firstwake::{OperatorName, TokenId};
 use serde_json::json;
@@ -7,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::form::{Form, Row, fields, or_dash};
 use crate::control::{Control, Reply, Request, TokenView, TokenWish};
+use crate::home;
 
 /// What services and commands show in place of an operator's password
 #[derive(clap::Subcommand)]
@@ -22,6 +25,9 @@ pub(super) enum Command {
         /// How long it works, such as 30d; without it, until it is removed
         #[arg(long = "for", value_name = "TIME")]
         span: Option<humantime::Duration>,
+        /// Write it to this new file, for its owner alone, and do not show it
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
     },
     /// The tokens that work now
     List,
@@ -40,7 +46,11 @@ impl Command {
                 operator,
                 label,
                 span,
+                to,
             } => {
+                if let Some(path) = to.as_ref().filter(|path| path.exists()) {
+                    bail!("{} is there already: name a new file", path.display());
+                }
                 let seconds = span.map(|span| span.as_secs());
                 let request = Request::CreateToken(TokenWish {
                     operator: Some(operator),
@@ -48,7 +58,9 @@ impl Command {
                     seconds,
                 });
                 match control.ask(request).await? {
-                    Reply::TokenCreated { token, secret } => created(&token, secret, form),
+                    Reply::TokenCreated { token, secret } => {
+                        created(&token, secret, to.as_deref(), form)
+                    }
                     _ => bail!("the server gave an answer to another question"),
                 }
             }
@@ -66,20 +78,30 @@ impl Command {
     }
 }
 
-fn created(token: &TokenView, secret: String, form: Form) -> Result<()> {
+fn created(token: &TokenView, secret: String, to: Option<&Path>, form: Form) -> Result<()> {
     let secret = Zeroizing::new(secret);
-    let answer = json!({
+    let mut answer = json!({
         "id": token.id,
         "operator": token.operator,
         "label": token.label,
         "expires_at": token.expires_at,
-        "token": secret.as_str(),
     });
+    let shown = match to {
+        None => {
+            answer["token"] = json!(secret.as_str());
+            format!("{}   (shown only here)", secret.as_str())
+        }
+        Some(path) => {
+            let line = Zeroizing::new(format!("{}\n", secret.as_str()));
+            home::write_private(path, &line)?;
+            format!("in {}", path.display())
+        }
+    };
     let words = fields(&[
         ("id", token.id.to_string()),
         ("operator", token.operator.to_string()),
         ("expires", or_dash(token.expires_at)),
-        ("token", format!("{}   (shown only here)", secret.as_str())),
+        ("token", shown),
     ]);
     form.tell(&answer, &words)
 }

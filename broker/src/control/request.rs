@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::declined::Declined;
 use super::view::{
     CensusView, DeviceView, ExplanationView, FeedView, FleetView, OperatorView, ProductView,
-    TokenView,
+    TokenView, VersionView,
 };
 use super::wish::{BanWish, DevicesWish, ProductPatch, ProductWish, TokenWish, ValueWish};
 
@@ -128,6 +128,8 @@ pub(crate) enum Request {
     },
     Tokens,
     Fleet,
+    /// Of the server that answers.
+    Version,
     Events {
         after: u64,
         limit: usize,
@@ -211,6 +213,7 @@ pub(crate) enum Reply {
     },
     Tokens(Vec<TokenView>),
     Fleet(FleetView),
+    Version(VersionView),
     Events(Vec<Value>),
     Sent(Wanted),
     Done,

@@ -13,7 +13,7 @@ use firstwake::{FeedId, NewOperator, NotKept, Timestamp};
 
 use super::declined::{Because, Declined};
 use super::request::{Registered, Reply, Request};
-use super::view::{Connected, FeedView, FleetView};
+use super::view::{Connected, FeedView, FleetView, VersionView};
 use super::wish::{BanWish, DevicesWish, TokenWish, ValueWish};
 use crate::downlink::Dispatch;
 
@@ -158,6 +158,9 @@ pub(crate) async fn carry_out(
             connected: dispatch
                 .sessions
                 .map_or_else(Connected::default, |sessions| sessions.connected()),
+        }),
+        Request::Version => Reply::Version(VersionView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
         }),
         Request::Events { after, limit } => {
             let events = registry.events(after, limit).await?;

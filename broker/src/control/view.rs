@@ -215,6 +215,30 @@ pub(crate) struct Connected {
     pub(crate) operators: u64,
 }
 
+impl CensusView {
+    /// All of them.
+    pub(crate) fn total(&self) -> u64 {
+        let Self {
+            registered,
+            issued,
+            active,
+            suspended,
+            quarantined,
+            revoked,
+        } = self;
+        registered + issued + active + suspended + quarantined + revoked
+    }
+}
+
+/// Which server this is.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Version)]
+pub(crate) struct VersionView {
+    /// Of the program.
+    #[schema(example = "0.1.0")]
+    pub(crate) version: String,
+}
+
 impl From<Product> for ProductView {
     fn from(product: Product) -> Self {
         let profile = product.profile;

@@ -75,7 +75,7 @@ pub(super) async fn block(
     if !failed.is_empty() {
         let told: Vec<&str> = failed.iter().take(TOLD).map(|it| &*it.reason).collect();
         return Err(Because::Conflict.told(format!(
-            "nothing is blocked: {} exceptions cannot be made ({})",
+            "nothing is blocked: {} of the exceptions cannot be made ({})",
             failed.len(),
             told.join("; ")
         )));

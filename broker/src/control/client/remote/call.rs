@@ -212,6 +212,9 @@ pub(super) fn of(request: Request) -> Result<Call> {
         Request::Fleet => {
             Asked::new(Method::GET, &["fleet"]).then(|body| Ok(Reply::Fleet(parse(body)?)))
         }
+        Request::Version => {
+            Asked::new(Method::GET, &["version"]).then(|body| Ok(Reply::Version(parse(body)?)))
+        }
         Request::Events { after, limit } => Asked::new(Method::GET, &["events"])
             .query(&[
                 ("after", Some(&after.to_string())),
