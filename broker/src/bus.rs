@@ -139,6 +139,11 @@ impl Bus {
         Ok((bus, Watch(watch)))
     }
 
+    /// Whether the router has ended: the server is about to.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.shared.ended.load(Ordering::Acquire)
+    }
+
     /// What is retained.
     pub(crate) fn retained(&self) -> &Retained {
         &self.shared.retained

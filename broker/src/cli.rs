@@ -212,3 +212,34 @@ fn announce(first: &FirstOperator) {
         complain(&format!("username {name}, password {password}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Args::command().debug_assert();
+    }
+
+    /// Each command stands on its page, with an example or at least its name.
+    #[test]
+    fn the_page_has_every_command() {
+        let page = include_str!("../../docs/cli.md");
+        let told = |path: &str, leaf: &str| {
+            page.contains(&format!("firstwake {path}")) || page.contains(&format!("`{leaf}`"))
+        };
+        let shown = |command: &clap::Command| !command.is_hide_set();
+        let mut count = 0;
+        for command in Args::command().get_subcommands().filter(|it| shown(it)) {
+            let name = command.get_name();
+            assert!(told(name, name), "{name}");
+            for leaf in command.get_subcommands().filter(|it| shown(it)) {
+                let leaf = leaf.get_name();
+                assert!(told(&format!("{name} {leaf}"), leaf), "{name} {leaf}");
+                count += 1;
+            }
+        }
+        assert!(count > 30, "{count}");
+    }
+}

@@ -1,10 +1,16 @@
 //! The HTTP face, from the first byte: what carries it, and who is let in.
 
+mod events;
+mod hostile;
+mod once;
+mod page;
+mod resources;
 mod rights;
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
-use crate::support::http::{HttpPeer, basic, request};
+use crate::support::http::{HttpPeer, JSON, basic, request};
 use crate::support::{Everywhere, TestBroker, Version, dial};
 
 #[test]
@@ -193,4 +199,42 @@ fn who_is_turned_away_is_told_when_to_come_back() {
     let answer = HttpPeer::over(second).response();
     assert_eq!(answer.status, 503);
     assert_eq!(answer.header("retry-after"), Some("5"));
+}
+
+#[test]
+fn who_fails_too_often_waits_and_who_is_right_does_not() {
+    let limits = "failures_burst = 2\nfailures_per_minute = 1";
+    let server = Everywhere::configured("", limits);
+    server.broker.add_operator("boss", "admin", &[]);
+    let address = server.broker.listens("http");
+    let version = "GET /api/v1/version";
+    let mut peer = HttpPeer::open(address);
+    let made = peer
+        .ask("POST /api/v1/tokens", &[&basic("boss"), JSON], b"{}")
+        .of(201);
+    let token = made["secret"].as_str().expect("text");
+    let token = format!("Authorization: Bearer {token}");
+    let wrong = format!("Authorization: Bearer {}", "x".repeat(48));
+    let begun = Instant::now();
+    for _ in 0..3 {
+        // Who shows nothing has not failed.
+        peer.ask(version, &[], b"").problem(401, "unauthenticated");
+    }
+    for _ in 0..2 {
+        peer.ask(version, &[&wrong], b"")
+            .problem(401, "unauthenticated");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "within its burst");
+    peer.ask(version, &[&wrong], b"");
+    let begun = Instant::now();
+    let mut slow = HttpPeer::open(address);
+    slow.send(&request(version, &[&wrong], b""));
+    peer.ask(version, &[&token], b"").of(200);
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    slow.response().problem(401, "unauthenticated");
+    assert!(begun.elapsed() > Duration::from_secs(2));
+    // A password is not even looked at, right as it is.
+    let unheard = peer.ask(version, &[&basic("boss")], b"");
+    unheard.problem(429, "too-many");
+    assert_eq!(unheard.header("retry-after"), Some("60"));
 }

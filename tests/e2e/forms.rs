@@ -2,11 +2,14 @@
 //! shell and `man` are told of them.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Done, PASSWORD, SECRET, TestBroker, firstwake};
+use crate::support::{Done, PASSWORD, SECRET, TestBroker, code, command, firstwake};
 
 fn run(dir: &Path, arguments: &[&str]) -> Done {
     firstwake(dir, arguments, "")
@@ -97,13 +100,44 @@ fn every_command_answers_in_json_too() {
         &["feed", "config", "1", "--payload", "x"],
         r#"{"feed_id":1,"became":"kept"}"#,
     );
+    told(
+        &["feed", "put", "1", "temperature=1", "x=a=b"],
+        r#"{"feed_id":1,"kept":2}"#,
+    );
+    let shown = broker.json(&["feed", "show", "1"]);
+    assert_eq!(shown["values"][1]["value"], "a=b");
+    holds(&["device", "rename", "S3", "R3"], "serial", "R3");
+    holds(&["device", "code", "R3"], "code", &code("R3"));
+    holds(&["device", "remove", "R3"], "lifecycle", "registered");
+    holds(&["product", "secret", &product], "secret", SECRET);
+    let status = broker.json(&["status"]);
+    assert_eq!(
+        (&status["running"], &status["devices"]),
+        (&json!(true), &json!(2))
+    );
+    assert_eq!(broker.json(&["fleet"])["devices"]["registered"], 2);
+    let token = broker.json(&["token", "create", "admin", "--label", "x"]);
+    let id = token["id"].as_str().expect("an id");
+    let listed = broker.json_lines(&["token", "list"]);
+    assert_eq!(
+        (&listed[0]["id"], &listed[0]["label"]),
+        (&json!(id), &json!("x"))
+    );
+    told(
+        &["token", "remove", id],
+        &format!(r#"{{"removed":"{id}"}}"#),
+    );
     told(&["operator", "remove", "admin"], r#"{"removed":"admin"}"#);
-    let code = ["code", "--secret", SECRET, "--serial", "S1"];
-    holds(&code, "serial", "S1");
+    let computed = ["code", "--secret", SECRET, "--serial", "S1"];
+    holds(&computed, "code", &code("S1"));
     let dir = broker.data_dir().join("certificates");
     let dir = dir.to_str().expect("UTF-8");
     let made = broker.json(&["cert", "dev", "--dir", dir]);
     assert_eq!(made["made"][0], format!("{dir}/ca.pem"));
+    told(
+        &["product", "remove", &product, "--yes"],
+        &format!(r#"{{"removed":"{product}","devices":2}}"#),
+    );
     let seqs: Vec<Value> = broker
         .events()
         .into_iter()
@@ -119,6 +153,32 @@ fn every_command_answers_in_json_too() {
     for arguments in [&["demo"][..], &["completions", "bash"], &["man", dir]] {
         let done = broker.cli(&[arguments, &["--output", "json"]].concat());
         assert_eq!((done.status, done.stdout.as_str()), (2, ""));
+    }
+}
+
+/// The server's own lines, too: for whoever starts it on a free port.
+#[test]
+fn a_server_says_in_json_where_it_listens() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut server = command()
+        .arg("--data-dir")
+        .arg(directory.path())
+        .args(["serve", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+        .args(["--output", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let lines = BufReader::new(server.stdout.take().expect("piped")).lines();
+    let lines: Vec<String> = lines.take(2).filter_map(Result::ok).collect();
+    server.kill().expect("it runs");
+    server.wait().expect("it ends");
+    assert_eq!(lines.len(), 2);
+    for (line, listener) in lines.iter().zip(["mqtt", "http"]) {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(line["listener"], listener);
+        let address = line["address"].as_str().expect("text");
+        assert!(address.parse::<SocketAddr>().is_ok(), "{address}");
     }
 }
 

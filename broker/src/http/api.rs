@@ -112,3 +112,39 @@ fn is_of_elsewhere(headers: &HeaderMap) -> bool {
         asked.map(|authority| authority.as_str().as_bytes()) != own || own.is_none()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_for_a_page_of_elsewhere() {
+        let check = |host: Option<&str>, origins: &[&str], elsewhere| {
+            let mut headers = HeaderMap::new();
+            if let Some(host) = host {
+                headers.insert(HOST, host.parse().expect("a header"));
+            }
+            for origin in origins {
+                headers.append(ORIGIN, origin.parse().expect("a header"));
+            }
+            assert_eq!(is_of_elsewhere(&headers), elsewhere, "{host:?} {origins:?}");
+        };
+        let own = Some("fleet.example:8443");
+        check(own, &[], false);
+        check(None, &[], false);
+        check(own, &["https://fleet.example:8443"], false);
+        for origin in [
+            "null",
+            "",
+            "https://fleet.example",
+            "https://evil.example",
+            "https://fleet.example:8443.evil.example",
+            "https://fleet.example:8443@evil.example",
+            "fleet.example:8443/",
+        ] {
+            check(own, &[origin], true);
+        }
+        check(own, &["https://fleet.example:8443", "https://evil"], true);
+        check(None, &["https://fleet.example:8443"], true);
+    }
+}

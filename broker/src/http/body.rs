@@ -18,8 +18,8 @@ use crate::broker::Broker;
 const MOST: usize = 1024 * 1024;
 /// Bytes of a list of serials or devices: as much as over the control socket.
 const LISTS: usize = 64 * 1024 * 1024;
-/// How long a body may take.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// How long a body may take, as a multiple of what a request's head may.
+const HEADS: u32 = 3;
 
 /// The bound of most routes.
 pub(crate) fn limit() -> DefaultBodyLimit {
@@ -42,11 +42,11 @@ impl FromRequest<Arc<Broker>> for Whole {
 
     async fn from_request(request: Request, broker: &Arc<Broker>) -> Result<Self, Problem> {
         let read = Bytes::from_request(request, broker);
-        match timeout(DEADLINE, read).await {
+        let seconds = broker.limits.connect_seconds.saturating_mul(HEADS);
+        match timeout(Duration::from_secs(seconds.into()), read).await {
             Ok(Ok(bytes)) => Ok(Self(bytes)),
             Ok(Err(rejection)) => Err(refused(&rejection)),
             Err(_) => {
-                let seconds = DEADLINE.as_secs();
                 let sentence = format!("the body was not here within {seconds} s");
                 Err(Problem::new(Kind::Timeout, sentence))
             }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
+use firstwake::Registry;
+use firstwake::registry::Write;
 use serde_json::{Value, json};
 
 use super::problem::{self, Kind, Problem};
@@ -24,14 +26,43 @@ async fn live() -> Json<Value> {
     Json(json!({"status": "live"}))
 }
 
-/// Whether what it needs for serving answers too.
 async fn ready(State(broker): State<Arc<Broker>>) -> Result<Json<Value>, Problem> {
-    match broker.provisioner.registry().census().await {
+    if broker.bus.has_ended() {
+        let sentence = "the router has ended: the server is about to stop";
+        return Err(Problem::new(Kind::Unavailable, sentence));
+    }
+    answers(&**broker.provisioner.registry()).await
+}
+
+/// Whether the registry reads, and would write: it is given nothing to write,
+/// which costs it nothing.
+async fn answers(registry: &dyn Registry) -> Result<Json<Value>, Problem> {
+    let written = registry.commit(Write::Note, Vec::new()).await;
+    match written.and(registry.census().await) {
         Ok(_) => Ok(Json(json!({"status": "ready"}))),
         Err(error) => {
             tracing::warn!(%error, "not ready: the registry is in trouble");
             let sentence = "the registry does not answer: see the server's log";
             Err(Problem::new(Kind::Unavailable, sentence))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+    use firstwake::registry::Memory;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_registry_in_trouble_is_not_ready() {
+        let registry = Memory::default();
+        assert!(answers(&registry).await.is_ok());
+        registry.fail_after(0);
+        let problem = answers(&registry).await.expect_err("it cannot write");
+        assert_eq!(problem.into_response().status(), 503);
+        registry.recover();
+        assert!(answers(&registry).await.is_ok());
     }
 }

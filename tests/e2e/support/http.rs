@@ -121,6 +121,18 @@ impl HttpPeer {
         self.ahead.drain(..length).collect()
     }
 
+    /// Reads until this has come, and returns all before it.
+    pub(crate) fn until(&mut self, mark: &[u8]) -> Vec<u8> {
+        loop {
+            if let Some(at) = find(&self.ahead, mark) {
+                let mut taken: Vec<u8> = self.ahead.drain(..at + mark.len()).collect();
+                taken.truncate(at);
+                return taken;
+            }
+            assert!(self.read_more() > 0, "the server closed: {:?}", self.ahead);
+        }
+    }
+
     /// Reads until the server closes.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.read_more() > 0 {}

@@ -99,3 +99,27 @@ fn last_seen(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     })?;
     Ok(Some(number))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_for_a_stream() {
+        let check = |accepted: &[&str], stream| {
+            let mut headers = HeaderMap::new();
+            for kinds in accepted {
+                headers.append(ACCEPT, kinds.parse().expect("a header"));
+            }
+            assert_eq!(wants_stream(&headers), stream, "{accepted:?}");
+        };
+        check(&[], false);
+        check(&["*/*"], false);
+        check(&["application/json"], false);
+        check(&["text/event-stream"], true);
+        check(&["Text/Event-Stream;q=0.9"], true);
+        check(&["application/json, text/event-stream"], true);
+        check(&["application/json", "text/event-stream"], true);
+        check(&["text/event-streams"], false);
+    }
+}
