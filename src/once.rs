@@ -17,11 +17,13 @@ use crate::sealing::SealedSecret;
 pub struct OccasionId([u8; 32]);
 
 impl OccasionId {
-    /// Two operators that use the same key mean two occasions.
-    pub(crate) fn of(operator: &OperatorName, key: &str) -> Self {
+    /// Two operators that use the same key mean two occasions; so does one that
+    /// was given other rights in between.
+    pub(crate) fn of(operator: &OperatorName, granted_at: Timestamp, key: &str) -> Self {
         let mut hash = Sha256::new();
         hash.update(operator.as_str());
         hash.update([0]);
+        hash.update(granted_at.as_millis().to_be_bytes());
         hash.update(key);
         Self(hash.finalize().into())
     }

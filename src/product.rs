@@ -38,6 +38,10 @@ pub struct Product {
 impl Product {
     /// Datastreams that a device may add, unless the product says otherwise.
     pub const NEW_DATASTREAMS: u32 = 100;
+    /// Datastreams that it may name.
+    pub const DATASTREAMS: usize = 500;
+    /// Bytes of its description.
+    pub const DESCRIPTION: usize = 4096;
 
     /// Whether the product names this datastream for all its devices.
     pub fn names(&self, datastream: &DatastreamId) -> bool {
@@ -218,21 +222,23 @@ impl FromStr for Reactivation {
 }
 
 /// The name of one series of values: 1 to 64 letters (of any script), digits
-/// and `_ - + .`, as Xively had it.
+/// and `_ - + .`, as Xively had it, but for `.` and `..`, which no path can
+/// hold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DatastreamId(Arc<str>);
 
 /// A text is not a datastream id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a datastream id is 1 to 64 letters, digits and _ - + .")]
+#[error("a datastream id is 1 to 64 letters, digits and _ - + . (but not . or .. alone)")]
 pub struct InvalidDatastream;
 
 impl DatastreamId {
     /// Checks the alphabet and the length.
     pub fn parse(text: &str) -> Result<Self, InvalidDatastream> {
         let in_alphabet = |symbol: char| symbol.is_alphanumeric() || "_-+.".contains(symbol);
-        if (1..=64).contains(&text.chars().count()) && text.chars().all(in_alphabet) {
+        let fits = (1..=64).contains(&text.chars().count()) && text.chars().all(in_alphabet);
+        if fits && text != "." && text != ".." {
             Ok(Self(text.into()))
         } else {
             Err(InvalidDatastream)
@@ -282,7 +288,17 @@ mod tests {
         for fine in ["0", "temperature", "a.b-c_d+e", "température", "温度"] {
             assert!(DatastreamId::parse(fine).is_ok(), "{fine}");
         }
-        for wrong in ["", "a b", "a/b", "a,b", "a\"b", "#", &"x".repeat(65)] {
+        for wrong in [
+            "",
+            ".",
+            "..",
+            "a b",
+            "a/b",
+            "a,b",
+            "a\"b",
+            "#",
+            &"x".repeat(65),
+        ] {
             assert!(DatastreamId::parse(wrong).is_err(), "{wrong}");
         }
     }

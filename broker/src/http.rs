@@ -10,6 +10,7 @@ mod api;
 mod ask;
 mod body;
 mod caller;
+mod elsewhere;
 mod health;
 mod once;
 mod problem;
@@ -24,6 +25,8 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
+use http::Extensions;
+use tokio::sync::Notify;
 
 pub(crate) use self::api::page;
 
@@ -44,6 +47,20 @@ pub(crate) enum Face {
 #[derive(Clone)]
 pub(crate) struct Http {
     app: Router,
+}
+
+/// Tells a connection that somebody on it was admitted: until then it counts
+/// among those that have shown nothing yet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Admitted(Arc<Notify>);
+
+impl Admitted {
+    /// Says so for the connection that these requests come from.
+    pub(crate) fn tell(extensions: &Extensions) {
+        if let Some(Self(connection)) = extensions.get() {
+            connection.notify_one();
+        }
+    }
 }
 
 /// Where a request comes from.

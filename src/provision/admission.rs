@@ -3,13 +3,14 @@
 //! Fields are private and only this folder makes one: a session that holds an
 //! admission needs to check nothing again.
 
+use crate::clock::Timestamp;
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::operator::{Operator, OperatorName, Role};
 use crate::refusal::Refusal;
 use crate::registry::RegistryError;
 use crate::rights::Rights;
 use crate::secret::{ApiKey, KeyDigest};
-use crate::token::TokenDigest;
+use crate::token::{Token, TokenDigest};
 
 /// Who was let in, and as what.
 #[derive(Debug)]
@@ -90,17 +91,20 @@ pub struct OperatorLogin {
     role: Role,
     rights: Rights,
     version: u64,
+    /// When it was given the rights it has.
+    granted_at: Timestamp,
     /// What it showed in place of its password.
-    token: Option<TokenDigest>,
+    token: Option<Token>,
 }
 
 impl OperatorLogin {
-    pub(super) fn of(operator: &Operator, token: Option<TokenDigest>) -> Self {
+    pub(super) fn of(operator: &Operator, token: Option<Token>) -> Self {
         Self {
             name: operator.name.clone(),
             role: operator.role,
             rights: Rights::of(operator),
             version: operator.version,
+            granted_at: operator.created_at,
             token,
         }
     }
@@ -120,8 +124,17 @@ impl OperatorLogin {
         &self.rights
     }
 
+    /// When it ends by itself, if it does.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.token.as_ref().and_then(|token| token.expires_at)
+    }
+
     pub(super) fn token(&self) -> Option<&TokenDigest> {
-        self.token.as_ref()
+        self.token.as_ref().map(|token| &token.digest)
+    }
+
+    pub(super) fn granted_at(&self) -> Timestamp {
+        self.granted_at
     }
 
     pub(super) fn version(&self) -> u64 {

@@ -99,6 +99,10 @@ impl Provisioner {
     /// replaced meanwhile, it is told so when it asks again.
     pub async fn recheck_activation(&self, activation: &Activation) -> Result<(), NotAdmitted> {
         let (device, product) = self.load(activation.feed).await?;
+        if device.serial != activation.serial {
+            // It was renamed: the code that let it in is no more.
+            return Err(Refusal::WrongCode.into());
+        }
         if activation.key.is_some() && device.keys == Keys::None {
             // A reset took the key away.
             return Err(Refusal::WrongKey.into());
@@ -109,6 +113,10 @@ impl Provisioner {
     /// Whether a device may go on with the key it logged in with.
     pub async fn recheck_device(&self, login: &DeviceLogin) -> Result<(), NotAdmitted> {
         let (device, product) = self.load(login.feed).await?;
+        if device.serial != login.serial {
+            // It was renamed: it comes back under the name it has now.
+            return Err(Refusal::WrongKey.into());
+        }
         Ok(decide::may_stay_with(&device, &product.record, &login.key)?)
     }
 
@@ -298,7 +306,7 @@ impl Provisioner {
         }
         match self.registry.operator(&token.operator).await? {
             Some(operator) => {
-                let login = OperatorLogin::of(&operator, Some(digest));
+                let login = OperatorLogin::of(&operator, Some(token));
                 Ok(Admission::Operator(login))
             }
             None => Err(Refusal::WrongOperator.into()),

@@ -118,6 +118,9 @@ impl Provisioner {
     ) -> Result<ApiKey, NotIssued> {
         loop {
             let (device, product) = self.load(activation.feed).await?;
+            if device.serial != activation.serial {
+                return Err(NotIssued::Refused(Refusal::WrongCode));
+            }
             let allowed = match grant {
                 Grant::Code => decide::activation(&device, &product.record, now),
                 Grant::Operator => decide::may_stay(&device, &product.record),

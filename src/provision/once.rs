@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::Provisioner;
+use super::{OperatorLogin, Provisioner};
 use crate::clock::Timestamp;
 use crate::once::{Occasion, OccasionId};
-use crate::operator::OperatorName;
 use crate::registry::{Commit, RegistryError, Write};
 
 /// So long a request is remembered.
@@ -36,15 +35,16 @@ pub struct Begun {
 
 impl Provisioner {
     /// Begins a request that its operator names with a key; durable when it
-    /// returns. `request` is a digest of all that was asked.
+    /// returns. `request` is a digest of all that was asked. An operator that
+    /// was given other rights since has not asked it before.
     pub async fn begin_once(
         &self,
-        operator: &OperatorName,
+        login: &OperatorLogin,
         key: &str,
         request: [u8; 32],
         now: Timestamp,
     ) -> Result<Once, RegistryError> {
-        let id = OccasionId::of(operator, key);
+        let id = OccasionId::of(login.name(), login.granted_at(), key);
         loop {
             let occasion = Occasion {
                 at: now,

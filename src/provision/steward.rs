@@ -56,6 +56,9 @@ pub enum ProductError {
     /// A name for people is 1 to 128 characters, none of them a control character.
     #[error("a product's name is 1 to 128 characters on one line")]
     Name,
+    /// More is said about it than there is room for.
+    #[error("a product has at most 500 datastreams and a description of at most 4096 bytes")]
+    TooLong,
     /// The registry is in trouble.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -108,8 +111,21 @@ fn choices(serial: &Serial, products: &[ProductId]) -> String {
 
 fn check_name(name: &str) -> Result<(), ProductError> {
     match name.chars().count() {
-        1..=128 if !name.contains(char::is_control) => Ok(()),
+        1..=128 if !name.contains(char::is_control) && !name.trim().is_empty() => Ok(()),
         _ => Err(ProductError::Name),
+    }
+}
+
+fn check_room(
+    datastreams: Option<&[Datastream]>,
+    profile: Option<&Profile>,
+) -> Result<(), ProductError> {
+    let datastreams = datastreams.is_none_or(|all| all.len() <= Product::DATASTREAMS);
+    let description =
+        profile.is_none_or(|profile| profile.description.len() <= Product::DESCRIPTION);
+    match datastreams && description {
+        true => Ok(()),
+        false => Err(ProductError::TooLong),
     }
 }
 
@@ -122,6 +138,7 @@ impl Provisioner {
         now: Timestamp,
     ) -> Result<(Product, ProductSecret), ProductError> {
         check_name(&new.name)?;
+        check_room(Some(&new.datastreams), Some(&new.profile))?;
         let secret = new
             .secret
             .unwrap_or_else(|| ProductSecret::generate(&*self.entropy));
@@ -173,6 +190,7 @@ impl Provisioner {
         if let Some(name) = &change.name {
             check_name(name)?;
         }
+        check_room(change.datastreams.as_deref(), change.profile.as_ref())?;
         self.rewrite_product(id, Some(EventKind::ProductChanged), now, |product| {
             let change = change.clone();
             product.name = change.name.unwrap_or_else(|| product.name.clone());
@@ -339,7 +357,7 @@ impl Provisioner {
             let Ok(variant) = Serial::parse(&variant) else {
                 continue;
             };
-            if !self.registry.by_serial(&variant).await?.is_empty() {
+            if variant != *serial && !self.registry.by_serial(&variant).await?.is_empty() {
                 return Ok(Some(variant));
             }
         }

@@ -58,7 +58,7 @@ impl From<ProductError> for Declined {
     fn from(error: ProductError) -> Self {
         let because = match error {
             ProductError::Unknown(_) => Because::NotFound,
-            ProductError::Name => Because::Invalid,
+            ProductError::Name | ProductError::TooLong => Because::Invalid,
             ProductError::Registry(_) => Because::Busy,
         };
         because.told(error)

@@ -21,6 +21,9 @@ use crate::downlink::Dispatch;
 /// that an activation waits behind them for a moment only.
 const CHUNK: usize = 256;
 
+/// So far ahead a value's clock may be: it would keep later ones out.
+const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Carries out one request.
 pub(crate) async fn carry_out(
     request: Request,
@@ -109,7 +112,8 @@ pub(crate) async fn carry_out(
         Request::Feed { feed } => Reply::Feed(read(feed, dispatch).await?),
         Request::PutValues { feed, values } => {
             let values = values.into_iter().map(|wish| measured(wish, now));
-            provisioner.keep_values(feed, values.collect(), now).await?;
+            let values = values.collect::<Result<_, _>>()?;
+            provisioner.keep_values(feed, values, now).await?;
             dispatch
                 .sessions
                 .inspect(|sessions| sessions.tell_of_values(feed));
@@ -231,10 +235,17 @@ async fn read(feed: FeedId, dispatch: &Dispatch<'_>) -> Result<FeedView, Decline
     })
 }
 
-fn measured(wish: ValueWish, now: Timestamp) -> CurrentValue {
-    CurrentValue {
+fn measured(wish: ValueWish, now: Timestamp) -> Result<CurrentValue, Declined> {
+    let at = wish.at.unwrap_or(now);
+    if at > now.plus(AHEAD) {
+        return Err(Because::Invalid.told(
+            "a value's time lies more than a day ahead of the server's clock: set the clock, or \
+             leave the time out (at)",
+        ));
+    }
+    Ok(CurrentValue {
         datastream: wish.datastream,
         value: wish.value,
-        at: wish.at.unwrap_or(now),
-    }
+        at,
+    })
 }

@@ -25,13 +25,13 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::header::{CONTENT_TYPE, HOST, ORIGIN};
-use http::{HeaderMap, Uri};
+use http::header::CONTENT_TYPE;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) use self::page::page;
 
+use super::elsewhere::is_of_elsewhere;
 use super::problem::{Kind, Problem};
 use super::{body, once, problem};
 use crate::broker::Broker;
@@ -62,7 +62,8 @@ fn most() -> OpenApiRouter<Arc<Broker>> {
         .routes(routes!(products::show, products::change, products::remove))
         .routes(routes!(products::secret))
         .routes(routes!(products::census))
-        .routes(routes!(devices::list))
+        .routes(routes!(devices::list, devices::register))
+        .routes(routes!(devices::act_on_many))
         .routes(routes!(devices::show, devices::rename, devices::remove))
         .routes(routes!(devices::act))
         .routes(routes!(devices::code))
@@ -85,10 +86,7 @@ fn most() -> OpenApiRouter<Arc<Broker>> {
 
 /// Routes that take long lists.
 fn lists() -> OpenApiRouter<Arc<Broker>> {
-    OpenApiRouter::new()
-        .routes(routes!(devices::register))
-        .routes(routes!(devices::act_on_many))
-        .routes(routes!(blocks::block, blocks::unblock))
+    OpenApiRouter::new().routes(routes!(blocks::block, blocks::unblock))
 }
 
 /// Refuses what a page of another origin has a browser ask: browsers send
@@ -102,49 +100,4 @@ async fn of_this_origin(request: Request, next: Next) -> Response {
         .into_response();
     }
     next.run(request).await
-}
-
-fn is_of_elsewhere(headers: &HeaderMap) -> bool {
-    let own = headers.get(HOST).map(|host| host.as_bytes());
-    headers.get_all(ORIGIN).iter().any(|origin| {
-        let origin = origin.to_str().ok().and_then(|it| it.parse::<Uri>().ok());
-        let asked = origin.as_ref().and_then(|origin| origin.authority());
-        asked.map(|authority| authority.as_str().as_bytes()) != own || own.is_none()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_asks_for_a_page_of_elsewhere() {
-        let check = |host: Option<&str>, origins: &[&str], elsewhere| {
-            let mut headers = HeaderMap::new();
-            if let Some(host) = host {
-                headers.insert(HOST, host.parse().expect("a header"));
-            }
-            for origin in origins {
-                headers.append(ORIGIN, origin.parse().expect("a header"));
-            }
-            assert_eq!(is_of_elsewhere(&headers), elsewhere, "{host:?} {origins:?}");
-        };
-        let own = Some("fleet.example:8443");
-        check(own, &[], false);
-        check(None, &[], false);
-        check(own, &["https://fleet.example:8443"], false);
-        for origin in [
-            "null",
-            "",
-            "https://fleet.example",
-            "https://evil.example",
-            "https://fleet.example:8443.evil.example",
-            "https://fleet.example:8443@evil.example",
-            "fleet.example:8443/",
-        ] {
-            check(own, &[origin], true);
-        }
-        check(own, &["https://fleet.example:8443", "https://evil"], true);
-        check(None, &["https://fleet.example:8443"], true);
-    }
 }

@@ -16,8 +16,10 @@ use crate::broker::Broker;
 
 /// Bytes of most bodies at most.
 const MOST: usize = 1024 * 1024;
-/// Bytes of a list of serials or devices: as much as over the control socket.
-const LISTS: usize = 64 * 1024 * 1024;
+/// Bytes of a list of exceptions, which has to come at once.
+const LISTS: usize = 16 * 1024 * 1024;
+/// Devices of a list that can be sent in parts.
+const DEVICES: usize = 10_000;
 /// How long a body may take, as a multiple of what a request's head may.
 const HEADS: u32 = 3;
 
@@ -29,6 +31,18 @@ pub(crate) fn limit() -> DefaultBodyLimit {
 /// The bound of routes that take long lists.
 pub(crate) fn limit_of_lists() -> DefaultBodyLimit {
     DefaultBodyLimit::max(LISTS)
+}
+
+/// Refuses a list that is better sent in parts: what is done with it takes
+/// many times its room.
+pub(crate) fn check_list<T>(list: &[T]) -> Result<(), Problem> {
+    match list.len() {
+        0..=DEVICES => Ok(()),
+        _ => Err(Problem::new(
+            Kind::TooLarge,
+            format!("a list has at most {DEVICES} devices: send it in parts"),
+        )),
+    }
 }
 
 /// The whole body, as it came.

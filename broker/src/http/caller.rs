@@ -13,8 +13,8 @@ use axum_extra::headers::authorization::{Authorization, Basic, Bearer};
 use firstwake::{Admission, Attempt, NotAdmitted, OperatorLogin, Refusal, Role};
 use http::request::Parts;
 
-use super::Source;
 use super::problem::{Kind, Problem};
+use super::{Admitted, Source};
 use crate::broker::Broker;
 
 /// Whoever was admitted.
@@ -60,7 +60,9 @@ impl FromRequestParts<Arc<Broker>> for Caller {
             password: Some(password.as_bytes()),
             source,
         };
-        let caller = match admit(attempt, broker).await? {
+        let admission = admit(attempt, broker).await?;
+        Admitted::tell(&parts.extensions);
+        let caller = match admission {
             Admission::Operator(login) => Self::Operator(login),
             Admission::Device(_) => Self::Device,
             // A code gets a device its key, and nothing here.

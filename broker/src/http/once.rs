@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::body::Whole;
+use super::body::{self, Whole};
 use super::caller::Caller;
 use super::problem::{Kind, Problem};
 use crate::broker::Broker;
@@ -28,8 +28,9 @@ const KEY: &str = "idempotency-key";
 const LONGEST: usize = 255;
 /// Says that an answer is that of an earlier request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// Bytes of an answer that is remembered, at most.
-const ANSWER: usize = 64 * 1024 * 1024;
+/// Bytes of an answer that is remembered, at most. Of a longer one it is
+/// remembered that there was one.
+const REMEMBERED: usize = 256 * 1024;
 
 /// An answer as it is remembered.
 #[derive(Serialize, Deserialize)]
@@ -62,13 +63,13 @@ async fn attempt(broker: &Arc<Broker>, request: Request, next: Next) -> Result<R
     let Caller::Operator(login) = caller else {
         return Ok(next.run(Request::from_parts(parts, body)).await);
     };
-    let whole = Request::from_parts(parts.clone(), body);
+    let mut whole = Request::from_parts(parts.clone(), body);
+    // It is read before the route asks whether its sender may have that done.
+    body::limit().apply(&mut whole);
     let Whole(bytes) = Whole::from_request(whole, broker).await?;
     let asked = digest(&parts, &bytes);
     let now = broker.clock.now();
-    let begun = broker
-        .provisioner
-        .begin_once(login.name(), &key, asked, now);
+    let begun = broker.provisioner.begin_once(&login, &key, asked, now);
     match begun.await {
         Ok(Once::Begun(begun)) => {
             let request = Request::from_parts(parts, Body::from(bytes));
@@ -103,10 +104,15 @@ async fn carry_out(
     next: Next,
 ) -> Result<Response, Problem> {
     let (head, body) = next.run(request).await.into_parts();
-    let body = to_bytes(body, ANSWER).await.map_err(|_| unavailable())?;
+    let body = to_bytes(body, usize::MAX)
+        .await
+        .map_err(|_| unavailable())?;
     let remembered = match head.status {
         status if status.is_success() => {
-            let answer = Answer::of(status, &head.headers, &body);
+            let answer = match body.len() {
+                0..=REMEMBERED => Answer::of(status, &head.headers, &body),
+                _ => too_long().await,
+            };
             broker.provisioner.end_once(begun, &answer).await
         }
         status if status.is_client_error() => broker.provisioner.forget_once(begun).await,
@@ -172,6 +178,17 @@ fn key(headers: &HeaderMap) -> Result<String, Problem> {
             format!("an Idempotency-Key is one of 1 to {LONGEST} printable characters"),
         )),
     }
+}
+
+/// What is told again of an answer that was too long to be remembered.
+async fn too_long() -> Vec<u8> {
+    let problem = Problem::new(
+        Kind::Conflict,
+        "this was carried out, and its answer was too long to be kept: see what is there",
+    );
+    let (head, body) = problem.into_response().into_parts();
+    let body = to_bytes(body, REMEMBERED).await.unwrap_or_default();
+    Answer::of(head.status, &head.headers, &body)
 }
 
 fn unavailable() -> Problem {

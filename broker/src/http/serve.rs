@@ -1,9 +1,10 @@
 //! One HTTP connection from its first byte to its last.
 //!
-//! A peer is silent, in the gate's sense, until the head of its first request
-//! is whole. From then on it has so long for each further head, and for taking
-//! what it is answered; bodies have a deadline of their own where they are
-//! read.
+//! A peer is a stranger, in the gate's sense, until somebody is admitted on its
+//! connection. One on which nobody ever is ends after as long as a CONNECT may
+//! take, whatever it asked meanwhile: so strangers cannot hold connections.
+//! From then on it has so long for each further head, and for taking what it is
+//! answered; bodies have a deadline of their own where they are read.
 
 use std::future::Future;
 use std::pin::pin;
@@ -17,12 +18,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Notify;
 use tokio::time::timeout;
 use tower::Service;
 
 use super::unread::Unread;
-use super::{Http, Source};
+use super::{Admitted, Http, Source};
 use crate::broker::Broker;
 use crate::gate::{Courtesy, Pass, Turned};
 use crate::listen::Conversation;
@@ -30,6 +30,9 @@ use crate::wire::Stream;
 
 /// Bytes of a request's head at most.
 const HEAD: usize = 16 * 1024;
+/// How long a stranger whose time is over may still be answered: those who fail
+/// too often wait for theirs.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
 /// How long a peer that is turned away may take for its request.
 const COURTESY: Duration = Duration::from_secs(1);
 /// What it is told, if it may come again.
@@ -75,11 +78,11 @@ where
         return;
     };
 
-    let heard = Notify::new();
+    let admitted = Admitted::default();
     let source = Source(pass.address());
     let service = service_fn(|mut request: Request<Incoming>| {
-        heard.notify_one();
         request.extensions_mut().insert(source);
+        request.extensions_mut().insert(admitted.clone());
         app.clone().call(request)
     });
     let connection = http1::Builder::new()
@@ -94,34 +97,46 @@ where
     let opening = async {
         tokio::select! {
             biased;
-            ended = connection.as_mut() => note(ended).map(|()| None),
-            () = heard.notified() => Some(Some(())),
+            ended = connection.as_mut() => Opening::Ended(ended),
+            () = admitted.0.notified() => Opening::Admitted,
         }
     };
     let opening = broker
         .stopping
         .run_until_cancelled(pass.within(span, opening));
-    let Some(Some(Some(Some(())))) = opening.await else {
-        return;
-    };
+    match opening.await {
+        Some(Some(Opening::Admitted)) => {}
+        Some(Some(Opening::Ended(ended))) => return note(ended),
+        // Nobody was admitted, or the server stops: what is being answered is
+        // still answered.
+        Some(None) | None => {
+            connection.as_mut().graceful_shutdown();
+            if let Ok(ended) = timeout(LAST_ANSWER, connection).await {
+                note(ended);
+            }
+            return;
+        }
+    }
     pass.opened();
     tokio::select! {
         biased;
-        ended = connection.as_mut() => {
-            note(ended);
-            return;
-        }
+        ended = connection.as_mut() => return note(ended),
         () = broker.stopping.cancelled() => {}
     }
     connection.as_mut().graceful_shutdown();
     note(connection.await);
 }
 
-fn note(ended: hyper::Result<()>) -> Option<()> {
+/// How a connection began.
+enum Opening {
+    Ended(hyper::Result<()>),
+    Admitted,
+}
+
+fn note(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "an HTTP connection broke off");
     }
-    Some(())
 }
 
 /// Tells a peer to come again, once it has asked. Who is banned is told nothing.

@@ -33,6 +33,7 @@ use self::denied::Denied;
 use self::path::{Ending, Resource};
 use self::request::{Asked, Verb};
 use super::Source;
+use super::elsewhere::is_of_elsewhere;
 use crate::broker::Broker;
 
 /// The routes under `/v2`.
@@ -49,6 +50,10 @@ async fn serve(State(broker): State<Arc<Broker>>, request: Request) -> Response 
     let source = request.extensions().get::<Source>();
     let source = source.map_or(Ipv4Addr::UNSPECIFIED.into(), |source| source.0);
     let (what, answered) = match Resource::parse(request.uri().path()) {
+        Ok(_) if is_of_elsewhere(request.headers()) => {
+            let sentence = "web pages of another origin may not ask anything here";
+            ("nothing", Err(Denied::forbidden(sentence)))
+        }
         Ok((resource, ending)) => {
             let what = resource.name();
             (

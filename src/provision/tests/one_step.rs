@@ -235,8 +235,14 @@ async fn tokens_end_with_time_operator_or_removal() {
 #[tokio::test]
 async fn a_request_is_carried_out_once() {
     let world = World::new(Reactivation::Never).await;
-    let ops = OperatorName::parse("ops").expect("valid");
-    let begin = |key, request, now| world.door.begin_once(&ops, key, request, now);
+    let ops = world.operator("ops", Role::Admin).await;
+    let (_, token) = world
+        .door
+        .create_token(&ops, "", None, NOW)
+        .await
+        .expect("made");
+    let login = world.login(&token).await.expect("in");
+    let begin = |key, request, now| world.door.begin_once(&login, key, request, now);
     let Ok(Once::Begun(begun)) = begin("k", [1; 32], NOW).await else {
         panic!("it is new");
     };
@@ -262,6 +268,25 @@ async fn a_request_is_carried_out_once() {
         begin("k", [2; 32], tomorrow).await,
         Ok(Once::Begun(_))
     ));
+    // With other rights it has not asked for that yet.
+    let later = NOW.plus(Duration::from_secs(1));
+    let again = NewOperator {
+        name: ops.clone(),
+        password: "correct horse battery".to_owned().into(),
+        role: Role::Viewer,
+        publish: Vec::new(),
+        subscribe: Vec::new(),
+    };
+    world
+        .door
+        .add_operator(again, later)
+        .await
+        .expect("changed");
+    let demoted = world.login(&token).await.expect("in");
+    assert_eq!(demoted.role(), Role::Viewer);
+    let asked = world.door.begin_once(&demoted, "k", [2; 32], tomorrow);
+    assert!(matches!(asked.await, Ok(Once::Begun(_))));
+
     let Ok(Once::Begun(begun)) = begin("l", [1; 32], NOW).await else {
         panic!("it is new");
     };
@@ -273,7 +298,7 @@ async fn a_request_is_carried_out_once() {
         .await
         .expect("written");
     let left = world.registry.occasions().await.expect("readable");
-    assert_eq!(left.len(), 1, "the one of tomorrow");
+    assert_eq!(left.len(), 2, "those of tomorrow");
 }
 
 #[tokio::test]
@@ -288,8 +313,15 @@ async fn renaming_and_removing_follow_the_code() {
         rename(&old, serial("taken")).await,
         Err(DeviceError::Taken(_))
     ));
+    let session = world.activation().await;
     let renamed = rename(&old, serial("new")).await.expect("free");
     assert_eq!(renamed.serial.as_str(), "new");
+    // Whoever came in with the old code gets no key for it any more.
+    let mut session = session;
+    assert!(world.door.recheck_activation(&session).await.is_err());
+    let request = ProvisionRequest::default();
+    let asked = world.door.issue(&mut session, &request, HERE, NOW).await;
+    assert_eq!(asked, Err(NotIssued::Refused(Refusal::WrongCode)));
     let gone = world.by_code(&code(SECRET, SERIAL), Voucher::Nothing).await;
     assert_eq!(gone, Err(Refusal::UnknownDevice));
     assert!(

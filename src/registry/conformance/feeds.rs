@@ -85,7 +85,10 @@ async fn values_come_all_or_none(registry: &impl Registry) {
 async fn a_request_begins_once(registry: &impl Registry) {
     let entropy = Counting::default();
     let ops = OperatorName::parse("ops").expect("valid");
-    let (one, two) = (OccasionId::of(&ops, "1"), OccasionId::of(&ops, "2"));
+    let (one, two) = (
+        OccasionId::of(&ops, NOW, "1"),
+        OccasionId::of(&ops, NOW, "2"),
+    );
     let mut occasion = Occasion {
         at: NOW,
         request: [7; 32],

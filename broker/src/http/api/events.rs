@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::HeaderMap;
 use http::header::{ACCEPT, CACHE_CONTROL};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::watching;
 use crate::broker::Broker;
 use crate::control::{Reply, Request};
+use crate::http::Source;
 use crate::http::ask::{With, answered};
 use crate::http::caller::Viewer;
 use crate::http::problem::{Kind, Problem};
@@ -58,11 +59,12 @@ pub(super) async fn list(
     Viewer(login): Viewer,
     State(broker): State<Arc<Broker>>,
     With(which): With<Which>,
+    Extension(Source(source)): Extension<Source>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     if wants_stream(&headers) {
         let after = last_seen(&headers)?.or(which.after);
-        let stream = watching::stream(login, after, broker);
+        let stream = watching::stream(login, after, source, broker);
         return Ok(([(CACHE_CONTROL, "no-store")], stream).into_response());
     }
     let after = which.after.unwrap_or(0);

@@ -54,6 +54,11 @@ pub(super) async fn create(
         let sentence = "tokens of others are an admin's to make";
         return Err(Problem::new(Kind::Forbidden, sentence));
     }
+    if let Some(end) = login.expires_at() {
+        // Who holds what ends gets nothing from it that lasts longer.
+        let left = end.since(broker.clock.now()).as_secs().max(1);
+        wish.seconds = Some(wish.seconds.map_or(left, |seconds| seconds.min(left)));
+    }
     let (token, secret) = answered!(&broker, Request::CreateToken(wish),
         Reply::TokenCreated { token, secret } => (token, secret));
     let place = format!("/api/v1/tokens/{}", token.id);

@@ -2,9 +2,11 @@
 //!
 //! Each stream reads with a cursor of its own, as its peer takes what it read:
 //! a slow one slows only itself. A stream ends when its operator may not read
-//! any more, when its token ends, and when the server stops.
+//! any more, when its token ends, when a ban covers its peer, and when the
+//! server stops.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 struct Watching {
     admission: Admission,
     cursor: Cursor,
+    source: IpAddr,
     broker: Arc<Broker>,
 }
 
@@ -31,12 +34,14 @@ struct Watching {
 pub(super) fn stream(
     login: OperatorLogin,
     after: Option<u64>,
+    source: IpAddr,
     broker: Arc<Broker>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let cursor = Cursor::new(broker.provisioner.registry().newest(), after);
     let watching = Watching {
         admission: Admission::Operator(login),
         cursor,
+        source,
         broker,
     };
     let events = unfold(watching, |mut watching| async move {
@@ -52,15 +57,23 @@ impl Watching {
         let Self {
             admission,
             cursor,
+            source,
             broker,
         } = self;
         let provisioner = &broker.provisioner;
         loop {
             if let Some(event) = cursor.take() {
-                // Only what happens to operators ends an operator's reading.
-                if matches!(event.body.subject, Subject::Operator(_))
-                    && provisioner.recheck(admission).await.is_err()
-                {
+                // Only what happens to operators, or to where they are, ends
+                // an operator's reading.
+                let ended = match &event.body.subject {
+                    Subject::Operator(_) => provisioner.recheck(admission).await.is_err(),
+                    Subject::Source(_) => {
+                        let now = broker.clock.now();
+                        provisioner.bans().covers(*source, now)
+                    }
+                    _ => false,
+                };
+                if ended {
                     return None;
                 }
                 return Some(event);

@@ -70,7 +70,10 @@ async fn hand_over(
         .activate(claimed, voucher, wanted, source, now)
         .await
     {
-        Ok(answer) => Ok(Answer::Page(format, answer.expose_bytes().to_vec())),
+        Ok(answer) => {
+            asked.is_admitted();
+            Ok(Answer::Page(format, answer.expose_bytes().to_vec()))
+        }
         Err(not) => {
             asked.take_time(&not).await?;
             Err(Denied::activation(&not))

@@ -62,8 +62,14 @@ impl Asked<'_> {
             source: self.source,
         };
         let not = match provisioner.admit(attempt, self.now).await {
-            Ok(Admission::Device(login)) => return Ok(Caller::Device(login)),
-            Ok(Admission::Operator(login)) => return Ok(Caller::Operator(login)),
+            Ok(Admission::Device(login)) => {
+                self.is_admitted();
+                return Ok(Caller::Device(login));
+            }
+            Ok(Admission::Operator(login)) => {
+                self.is_admitted();
+                return Ok(Caller::Operator(login));
+            }
             // A code is no key.
             Ok(Admission::Activation(_)) => Refusal::Malformed.into(),
             Err(not) => not,

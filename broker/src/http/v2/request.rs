@@ -11,7 +11,7 @@ use firstwake::Timestamp;
 use firstwake::feed::Format;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Extensions, HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -22,6 +22,7 @@ use super::path::Ending;
 use crate::broker::Broker;
 use crate::control::steward::carry_out;
 use crate::control::{Reply, Request as Wish};
+use crate::http::Admitted;
 
 /// How long a body may take.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -66,6 +67,7 @@ pub(super) struct Asked<'a> {
     pub(super) broker: &'a Broker,
     pub(super) source: IpAddr,
     pub(super) now: Timestamp,
+    admitted: Extensions,
     ending: Ending,
     pub(super) headers: HeaderMap,
     query: Vec<(String, String)>,
@@ -78,7 +80,13 @@ impl<'a> Asked<'a> {
         ending: Ending,
         request: Request,
     ) -> Result<(Self, Unread), Denied> {
-        let (Parts { uri, headers, .. }, body) = request.into_parts();
+        let (parts, body) = request.into_parts();
+        let Parts {
+            uri,
+            headers,
+            extensions,
+            ..
+        } = parts;
         let query = Query::try_from_uri(&uri);
         let Query(query) =
             query.map_err(|_| Denied::new(StatusCode::BAD_REQUEST, "the query cannot be read"))?;
@@ -86,6 +94,7 @@ impl<'a> Asked<'a> {
             broker,
             source,
             now: broker.clock.now(),
+            admitted: extensions,
             ending,
             headers,
             query,
@@ -96,6 +105,11 @@ impl<'a> Asked<'a> {
     /// Has a request carried out for somebody who may have it.
     pub(super) async fn carry_out(&self, request: Wish) -> Result<Reply, Denied> {
         Ok(carry_out(request, &self.broker.downlink()).await?)
+    }
+
+    /// Somebody was admitted.
+    pub(super) fn is_admitted(&self) {
+        Admitted::tell(&self.admitted);
     }
 
     /// A parameter of the query.
