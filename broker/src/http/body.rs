@@ -18,8 +18,10 @@ use crate::broker::Broker;
 const MOST: usize = 1024 * 1024;
 /// Bytes of a list of exceptions, which has to come at once.
 const LISTS: usize = 16 * 1024 * 1024;
-/// Devices of a list that can be sent in parts.
-const DEVICES: usize = 10_000;
+/// Devices that are changed at once.
+pub(crate) const DEVICES: usize = 10_000;
+/// Serials that are registered at once.
+pub(crate) const SERIALS: usize = 100_000;
 /// How long a body may take, as a multiple of what a request's head may.
 const HEADS: u32 = 3;
 
@@ -35,14 +37,12 @@ pub(crate) fn limit_of_lists() -> DefaultBodyLimit {
 
 /// Refuses a list that is better sent in parts: what is done with it takes
 /// many times its room.
-pub(crate) fn check_list<T>(list: &[T]) -> Result<(), Problem> {
-    match list.len() {
-        0..=DEVICES => Ok(()),
-        _ => Err(Problem::new(
-            Kind::TooLarge,
-            format!("a list has at most {DEVICES} devices: send it in parts"),
-        )),
+pub(crate) fn check_list<T>(list: &[T], most: usize) -> Result<(), Problem> {
+    if list.len() <= most {
+        return Ok(());
     }
+    let sentence = format!("a list has at most {most} devices: send it in parts");
+    Err(Problem::new(Kind::TooLarge, sentence))
 }
 
 /// The whole body, as it came.

@@ -134,6 +134,16 @@ fn a_stream_ends_with_what_opened_it() {
 }
 
 #[test]
+fn a_stream_ends_with_a_ban_of_its_source() {
+    let broker = TestBroker::with_http();
+    broker.add_operator("boss", "admin", &[]);
+    let mut stream = watch(&broker, &basic("boss"), "");
+    broker.cli(&["ban", "add", "127.0.0.1", "--force"]).ok();
+    let rest = String::from_utf8(stream.rest()).expect("text");
+    assert!(!rest.contains("source_banned"), "{rest}");
+}
+
+#[test]
 fn a_stream_that_nobody_reads_holds_up_nobody() {
     let broker = TestBroker::with_http();
     broker.add_operator("eyes", "viewer", &[]);

@@ -87,10 +87,11 @@ fn bodies_are_bounded_in_size_and_time() {
         large.as_bytes(),
     )));
     peer.response().problem(413, "too-large");
-    // Lists may be longer.
-    let list = json!({"product_id": "a".repeat(20), "serials": vec!["s"; 300_000]}).to_string();
+    // A list that has to come at once may be longer.
+    let list = json!({"except": vec!["s"; 300_000]}).to_string();
+    let block = format!("PUT /api/v1/products/{}/block", "a".repeat(20));
     let mut peer = HttpPeer::open(address);
-    peer.ask("POST /api/v1/devices", &[&who, JSON], list.as_bytes())
+    peer.ask(&block, &[&who, JSON], list.as_bytes())
         .problem(404, "not-found");
     // One that is announced and does not come.
     let mut slow = HttpPeer::open(address);

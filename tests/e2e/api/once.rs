@@ -53,6 +53,34 @@ fn the_same_again_is_answered_the_same_again() {
 }
 
 #[test]
+fn who_lost_a_right_is_not_told_again_what_it_gave() {
+    let broker = with_boss();
+    let mut peer = broker.http();
+    broker.add_operator("anna", "admin", &[]);
+    let key = "Idempotency-Key: k";
+    let mut create = || peer.ask(CREATE, &[&basic("anna"), JSON, key], br#"{"name":"lamp"}"#);
+    create().of(201);
+    assert_eq!(create().header("idempotency-replayed"), Some("true"));
+    broker.add_operator("anna", "viewer", &[]);
+    create().problem(403, "forbidden");
+    broker.cli(&["operator", "remove", "anna"]).ok();
+    broker.add_operator("anna", "viewer", &[]);
+    create().problem(403, "forbidden");
+}
+
+#[test]
+fn a_body_with_a_key_is_short() {
+    let broker = with_boss();
+    broker.add_operator("watcher", "viewer", &[]);
+    let mut peer = broker.http();
+    let large = vec![b' '; 1024 * 1024 + 1];
+    let key = "Idempotency-Key: k";
+    let headers = [&basic("watcher"), JSON, key];
+    peer.ask("POST /api/v1/acts", &headers, &large)
+        .problem(413, "too-large");
+}
+
+#[test]
 fn what_changed_nothing_may_be_sent_again() {
     let broker = with_boss();
     let mut peer = broker.http();

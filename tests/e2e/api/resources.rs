@@ -224,6 +224,41 @@ fn many_are_changed_at_once_and_a_block_has_exceptions() {
 }
 
 #[test]
+fn lists_are_bounded() {
+    let broker = TestBroker::with_http();
+    let mut boss = Boss::of(&broker);
+    let devices: Vec<String> = (0..10_001).map(|n| format!("s{n}")).collect();
+    let acts = json!({"act": "suspend", "devices": devices});
+    boss.ask("POST /api/v1/acts", acts)
+        .problem(413, "too-large");
+}
+
+#[test]
+fn what_a_token_makes_ends_with_it() {
+    let broker = TestBroker::with_http();
+    let mut boss = Boss::of(&broker);
+    let hour = boss
+        .ask("POST /api/v1/tokens", json!({"seconds": 3600}))
+        .of(201);
+    let bearer = format!(
+        "Authorization: Bearer {}",
+        hour["secret"].as_str().expect("a text")
+    );
+    for wish in [r#"{}"#, r#"{"seconds":7200}"#] {
+        let made = broker
+            .http()
+            .ask("POST /api/v1/tokens", &[&bearer, JSON], wish.as_bytes());
+        let made = made.of(201);
+        let end = made["token"]["expires_at"].as_str().map(str::to_owned);
+        assert!(
+            end.as_deref() <= hour["token"]["expires_at"].as_str(),
+            "{made}"
+        );
+        assert!(end.is_some(), "{made}");
+    }
+}
+
+#[test]
 fn values_are_kept_all_or_none() {
     let mut broker = TestBroker::with_http();
     broker.fleet(&["S1"]);

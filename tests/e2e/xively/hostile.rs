@@ -1,11 +1,14 @@
 //! What a stranger, or a program gone wrong, sends to `/v2`.
 
+use std::io::{Read, Write};
+use std::time::Instant;
+
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use crate::support::http::{basic, request};
 use crate::support::wire::Version;
-use crate::support::{Credentials, TestBroker, code};
+use crate::support::{Credentials, HUNG, TestBroker, code, dial};
 
 /// A body that is nearly one of values.
 fn body() -> impl Strategy<Value = Vec<u8>> {
@@ -132,6 +135,32 @@ fn queries_and_headers_of_any_kind_are_no_error_of_the_server() {
             answer.head
         );
     }
+}
+
+#[test]
+fn who_is_never_admitted_keeps_no_connection() {
+    let broker = TestBroker::with_xively_and(&["connect_seconds=1"]);
+    broker.fleet(&["S1"]);
+    let Credentials { feed, key } = broker.activate(Version::V311, "S1");
+    let line = format!("GET /v2/feeds/{feed}.csv");
+    let own = format!("X-ApiKey: {key}");
+    let mut device = broker.xively();
+    let mut stranger = dial(broker.listens("xively"));
+    let begun = Instant::now();
+    loop {
+        assert!(begun.elapsed() < HUNG, "a stranger holds a connection");
+        device.ask(&line, &[&own], b"").text_of(200);
+        let asked = stranger.write_all(&request("GET /v2/x", &[], b""));
+        let told = stranger.read(&mut [0; 4096]);
+        if asked.is_err() || !matches!(told, Ok(1..)) {
+            break;
+        }
+    }
+    // It went on asking, but is not the only one that did.
+    device.ask(&line, &[&own], b"").text_of(200);
+    let evil = ["Origin: https://evil.example", &own];
+    let refused = device.ask(&line, &evil, b"");
+    assert!(refused.denied(403, "Forbidden").contains("another origin"));
 }
 
 #[test]

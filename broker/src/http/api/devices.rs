@@ -197,7 +197,7 @@ pub(super) async fn register(
     State(broker): State<Arc<Broker>>,
     body::Json(wish): body::Json<DevicesWish>,
 ) -> Result<(StatusCode, Json<Registered>), Problem> {
-    body::check_list(&wish.serials)?;
+    body::check_list(&wish.serials, body::SERIALS)?;
     let registered = answered!(&broker, Request::Register(wish), Reply::Registered(it) => it);
     Ok((StatusCode::CREATED, Json(registered)))
 }
@@ -280,7 +280,7 @@ pub(super) async fn act_on_many(
 ) -> Result<Json<Outcome>, Problem> {
     let act = wish.act.of(login.role(), wish.seconds)?;
     let names = wish.devices;
-    body::check_list(&names)?;
+    body::check_list(&names, body::DEVICES)?;
     let outcome = answered!(&broker, Request::ChangeMany { names, act }, Reply::Changed(it) => it);
     Ok(Json(outcome))
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
-use firstwake::{Admission, Event as Happened, OperatorLogin, Subject};
+use firstwake::{Admission, Event as Happened, EventKind, OperatorLogin, Subject};
 use futures_util::Stream;
 use futures_util::stream::unfold;
 
@@ -67,9 +67,9 @@ impl Watching {
                 // an operator's reading.
                 let ended = match &event.body.subject {
                     Subject::Operator(_) => provisioner.recheck(admission).await.is_err(),
-                    Subject::Source(_) => {
-                        let now = broker.clock.now();
-                        provisioner.bans().covers(*source, now)
+                    Subject::Source(network) => {
+                        let banned = matches!(event.body.kind, EventKind::SourceBanned { .. });
+                        banned && network.contains(*source)
                     }
                     _ => false,
                 };
