@@ -18,6 +18,7 @@ mod many;
 mod operator;
 mod place;
 mod product;
+mod secret;
 pub(crate) mod serials;
 mod serve;
 mod status;

@@ -11,6 +11,9 @@ fn the_published_inputs_make_the_published_code() {
     let broker = TestBroker::start();
     let printed = broker.cli(&["code", "--secret", SECRET, "--serial", SERIAL]);
     assert_eq!(printed.ok(), format!("{CODE}\n"));
+    let read = ["code", "--secret-stdin", "--serial", SERIAL];
+    let printed = broker.cli_with(&read, &format!("{SECRET}\n"));
+    assert_eq!(printed.ok(), format!("{CODE}\n"));
     assert_eq!(code(SERIAL), CODE);
 }
 

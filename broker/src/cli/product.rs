@@ -1,15 +1,14 @@
 //! `firstwake product`.
 
-use std::io::Read;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use firstwake::{DatastreamId, Product, ProductId, Reactivation, Stage};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::form::{Form, Row, fields, joined, or_dash};
-use super::many;
+use super::{many, secret};
 use crate::control::{Absent, Control, ProductPatch, ProductView, ProductWish, Reply, Request};
 
 /// Kinds of devices
@@ -147,7 +146,7 @@ impl Command {
                 new_datastreams,
             } => {
                 let secret = match secret_stdin {
-                    true => Some(read_secret()?.trim().to_owned()),
+                    true => Some(secret::read()?.trim().to_owned()),
                     false => secret,
                 };
                 let request = Request::CreateProduct(ProductWish {
@@ -276,14 +275,6 @@ fn known(product: &ProductView) -> String {
 
 fn yes_or_no(so: bool) -> String {
     if so { "yes" } else { "no" }.to_owned()
-}
-
-fn read_secret() -> Result<Zeroizing<String>> {
-    let mut text = Zeroizing::new(String::new());
-    std::io::stdin()
-        .read_to_string(&mut text)
-        .context("standard input cannot be read")?;
-    Ok(text)
 }
 
 fn created(product: &ProductView, secret: String, form: Form) -> Result<()> {

@@ -9,12 +9,12 @@ mod values;
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::super::{Batch, Commit, Registration, RegistryError, Write};
+use super::super::{Batch, Census, Commit, Registration, RegistryError, Write};
 use super::layout::Row;
 use super::rows::{self, COUNTERS_KEY, Counters, Rows, Table};
 use crate::ban::{Ban, Network};
 use crate::event::NewEvent;
-use crate::identity::FeedId;
+use crate::identity::{FeedId, ProductId};
 use crate::mailbox::{self, Change, Mailbox, Outcome};
 use crate::once::Occasion;
 use crate::operator::{Operator, OperatorName};
@@ -25,6 +25,9 @@ use crate::token::Token;
 pub(super) struct Staging<'a> {
     rows: &'a Rows,
     pub(super) counters: Counters,
+    /// Of products whose devices changed: a storm changes one of them with
+    /// every write, so it becomes a row only once.
+    censuses: HashMap<ProductId, Census>,
     /// `None` is a removal.
     changes: HashMap<(Table, Vec<u8>), Option<Vec<u8>>>,
     /// A row that could not be read while a write was half staged: the batch
@@ -37,6 +40,7 @@ impl<'a> Staging<'a> {
         Self {
             rows,
             counters,
+            censuses: HashMap::new(),
             changes: HashMap::new(),
             spoiled: None,
         }
@@ -73,9 +77,12 @@ impl<'a> Staging<'a> {
     }
 
     /// Hands the batch to the store; it is durable when this returns.
-    pub(super) fn commit(self) -> Result<Counters, RegistryError> {
+    pub(super) fn commit(mut self) -> Result<Counters, RegistryError> {
         if let Some(error) = self.spoiled {
             return Err(error);
+        }
+        for (product, census) in std::mem::take(&mut self.censuses) {
+            self.put(Table::Meta, rows::product_census_key(&product), &census);
         }
         if self.changes.is_empty() {
             return Ok(self.counters);
@@ -236,6 +243,7 @@ impl<'a> Staging<'a> {
             return Ok(Commit::Lost);
         }
         self.drop_row(Table::Meta, key);
+        self.censuses.remove(&product.id);
         self.drop_row(Table::Meta, rows::product_census_key(&product.id));
         Ok(Commit::Done)
     }

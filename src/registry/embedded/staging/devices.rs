@@ -151,11 +151,17 @@ impl Staging<'_> {
             before.inspect(|lifecycle| census.remove(*lifecycle));
             after.inspect(|lifecycle| census.add(*lifecycle));
         }
-        self.put(Table::Meta, rows::product_census_key(product), &of_product);
+        match self.censuses.get_mut(product) {
+            Some(known) => *known = of_product,
+            None => drop(self.censuses.insert(product.clone(), of_product)),
+        }
         Ok(())
     }
 
     pub(super) fn product_census(&self, product: &ProductId) -> Result<Census, RegistryError> {
+        if let Some(census) = self.censuses.get(product) {
+            return Ok(*census);
+        }
         let census = self.read(Table::Meta, &rows::product_census_key(product))?;
         Ok(census.unwrap_or_default())
     }
