@@ -5,8 +5,7 @@
 //! no hash.
 
 use crate::code::ActivationCode;
-use crate::secret::ApiKey;
-use crate::token::{self, OperatorToken};
+use crate::secret::{ApiKey, OperatorToken, TOKEN_PREFIX};
 
 /// The shape of one field, username or password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +31,7 @@ impl Shape {
             return Self::ActivationCode;
         }
         if field.len() == ApiKey::LENGTH && field.iter().all(in_key_alphabet) {
-            return match field.starts_with(token::PREFIX.as_bytes()) {
+            return match field.starts_with(TOKEN_PREFIX.as_bytes()) {
                 true => Self::OperatorToken,
                 false => Self::ApiKey,
             };

@@ -59,7 +59,10 @@ pub use refusal::{Proof, Refusal};
 pub use registry::{Registry, RegistryError};
 pub use rights::Rights;
 pub use sealing::{SealedSecret, SealingKey, UnsealError};
-pub use secret::{ApiKey, CodeDigest, InvalidSecret, KeyDigest, ProductSecret};
+pub use secret::{
+    ApiKey, CodeDigest, InvalidSecret, InvalidToken, KeyDigest, OperatorToken, ProductSecret,
+    TokenDigest,
+};
 pub use source::Source;
 pub use throttle::{Bucket, Pace, Rate};
-pub use token::{InvalidToken, InvalidTokenId, OperatorToken, Token, TokenDigest, TokenId};
+pub use token::{InvalidTokenId, Token, TokenId};

@@ -12,7 +12,6 @@ use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::entropy::{Entropy, url_safe};
-use crate::token;
 
 /// Why a text is not a secret. Says nothing of the text itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -82,7 +81,7 @@ impl ApiKey {
     pub fn generate(entropy: &dyn Entropy) -> Self {
         loop {
             let key = url_safe(entropy, Self::LENGTH);
-            if !key.starts_with(token::PREFIX) {
+            if !key.starts_with(TOKEN_PREFIX) {
                 return Self(key.to_string());
             }
         }
@@ -90,7 +89,7 @@ impl ApiKey {
 
     /// Reads a key that a peer presented.
     pub fn parse(text: &str) -> Result<Self, InvalidSecret> {
-        match Self::fits(text) && !text.starts_with(token::PREFIX) {
+        match Self::fits(text) && !text.starts_with(TOKEN_PREFIX) {
             true => Ok(Self(text.to_owned())),
             false => Err(InvalidSecret::ApiKey),
         }
@@ -146,6 +145,77 @@ impl fmt::Debug for KeyDigest {
     }
 }
 
+/// How every operator's token begins: so it is told from a device's key by its
+/// shape, and found by those who search repositories for secrets.
+pub(crate) const TOKEN_PREFIX: &str = "fwo_";
+
+/// What stands for an operator's password: 48 characters, 44 of them random,
+/// as long and of the same alphabet as an API key, so that programs written
+/// for Xively's master keys can carry it. Shown once; the registry keeps its
+/// digest.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct OperatorToken(String);
+
+impl OperatorToken {
+    /// Draws a new token.
+    pub fn generate(entropy: &dyn Entropy) -> Self {
+        let random = url_safe(entropy, ApiKey::LENGTH - TOKEN_PREFIX.len());
+        Self(format!("{TOKEN_PREFIX}{}", random.as_str()))
+    }
+
+    /// Reads a token that somebody presented.
+    pub fn parse(text: &str) -> Result<Self, InvalidToken> {
+        match text.starts_with(TOKEN_PREFIX) && ApiKey::fits(text) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(InvalidToken),
+        }
+    }
+
+    /// What the registry stores and finds the token by.
+    pub fn digest(&self) -> TokenDigest {
+        TokenDigest(Sha256::digest(self.0.as_bytes()).into())
+    }
+
+    /// The characters, for the one moment they are shown.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for OperatorToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OperatorToken(…)")
+    }
+}
+
+/// A text is not a token. Says nothing of the text itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a token is 48 characters of A-Z a-z 0-9 _ - and begins with fwo_")]
+pub struct InvalidToken;
+
+/// SHA-256 of an [`OperatorToken`]. The token has 264 random bits, so its bare
+/// hash tells nothing.
+#[derive(Clone, Copy, Eq, Serialize, Deserialize)]
+pub struct TokenDigest([u8; 32]);
+
+impl TokenDigest {
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl PartialEq for TokenDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for TokenDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenDigest(…)")
+    }
+}
+
 /// SHA-256 of an activation code's 40 lower-case hex characters: how a device
 /// is found by its code alone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -182,6 +252,26 @@ mod tests {
             ApiKey::parse(one.expose()).expect("own shape").digest(),
             one.digest()
         );
+    }
+
+    #[test]
+    fn tokens_have_their_shape_and_print_nothing() {
+        let token = OperatorToken::generate(&Counting::default());
+        assert_eq!(token.expose().len(), 48);
+        let again = OperatorToken::parse(token.expose()).expect("own shape");
+        assert!(again.digest() == token.digest());
+        assert_eq!(
+            format!("{token:?} {:?}", token.digest()),
+            "OperatorToken(…) TokenDigest(…)"
+        );
+        for wrong in [
+            "",
+            "fwo_",
+            &"a".repeat(48),
+            &format!("fwo_{}", "+".repeat(44)),
+        ] {
+            assert!(OperatorToken::parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,91 +1,18 @@
 //! What services and commands show in place of an operator's password.
 //!
-//! A token has the length and alphabet of an API key, so that programs written
-//! for Xively's master keys can carry one, and begins with [`PREFIX`], so that
-//! it is told from a device's key by its shape and found by those who search
-//! repositories for secrets.
+//! The token itself is a secret ([`OperatorToken`](crate::OperatorToken)); this
+//! is what the registry keeps of one.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::clock::Timestamp;
 use crate::entropy::{Entropy, url_safe};
 use crate::operator::OperatorName;
-use crate::secret::ApiKey;
-
-/// How every token begins.
-pub(crate) const PREFIX: &str = "fwo_";
-
-/// An operator's token: 48 characters, 44 of them random. Shown once; the
-/// registry keeps its digest.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct OperatorToken(String);
-
-impl OperatorToken {
-    /// Draws a new token.
-    pub fn generate(entropy: &dyn Entropy) -> Self {
-        let random = url_safe(entropy, ApiKey::LENGTH - PREFIX.len());
-        Self(format!("{PREFIX}{}", random.as_str()))
-    }
-
-    /// Reads a token that somebody presented.
-    pub fn parse(text: &str) -> Result<Self, InvalidToken> {
-        match text.starts_with(PREFIX) && ApiKey::fits(text) {
-            true => Ok(Self(text.to_owned())),
-            false => Err(InvalidToken),
-        }
-    }
-
-    /// What the registry stores and finds the token by.
-    pub fn digest(&self) -> TokenDigest {
-        TokenDigest(Sha256::digest(self.0.as_bytes()).into())
-    }
-
-    /// The characters, for the one moment they are shown.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for OperatorToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OperatorToken(…)")
-    }
-}
-
-/// A text is not a token. Says nothing of the text itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a token is 48 characters of A-Z a-z 0-9 _ - and begins with fwo_")]
-pub struct InvalidToken;
-
-/// SHA-256 of an [`OperatorToken`]. The token has 264 random bits, so its bare
-/// hash tells nothing.
-#[derive(Clone, Copy, Eq, Serialize, Deserialize)]
-pub struct TokenDigest([u8; 32]);
-
-impl TokenDigest {
-    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl PartialEq for TokenDigest {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl fmt::Debug for TokenDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenDigest(…)")
-    }
-}
+use crate::secret::TokenDigest;
 
 /// What a token is called: 10 characters of `[A-Za-z0-9_-]`, no secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -183,26 +110,6 @@ impl Token {
 mod tests {
     use super::*;
     use crate::entropy::counting::Counting;
-
-    #[test]
-    fn tokens_have_their_shape_and_print_nothing() {
-        let token = OperatorToken::generate(&Counting::default());
-        assert_eq!(token.expose().len(), 48);
-        let again = OperatorToken::parse(token.expose()).expect("own shape");
-        assert!(again.digest() == token.digest());
-        assert_eq!(
-            format!("{token:?} {:?}", token.digest()),
-            "OperatorToken(…) TokenDigest(…)"
-        );
-        for wrong in [
-            "",
-            "fwo_",
-            &"a".repeat(48),
-            &format!("fwo_{}", "+".repeat(44)),
-        ] {
-            assert!(OperatorToken::parse(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn ids() {

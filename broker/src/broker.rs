@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use firstwake::mailbox::Moment;
+use firstwake::topic::device::{Uplink, feed_of};
 use firstwake::{Counts, Pace, Proof, Provisioner, Refusal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bus::Bus;
+use crate::bus::{Bus, Message};
 use crate::downlink::Dispatch;
 use crate::edge::Clock;
 use crate::gate::Gate;
@@ -63,6 +64,22 @@ impl Connections {
 }
 
 impl Broker {
+    /// Publishes a will. A device's counts as a message of its own: values in
+    /// it are kept.
+    pub(crate) async fn publish_will(&self, will: Message) {
+        let values = feed_of(&will.topic).and_then(|feed| {
+            let uplink = Uplink::permit(feed, &will.topic)?;
+            Some((feed, uplink.read(&will.payload, will.at).ok()?))
+        });
+        if self.bus.publish(will).await.is_err() {
+            // Without a router the server is about to stop.
+            return;
+        }
+        if let Some((feed, values)) = values {
+            self.values.keep(feed, values);
+        }
+    }
+
     /// Whoever fails too often waits for each answer; `None` if there is no
     /// room to wait. Who proved a secret never does.
     pub(crate) async fn take_time(&self, refusal: Refusal, source: IpAddr) -> Option<()> {

@@ -28,7 +28,7 @@ use crate::sessions::Sessions;
 use crate::signals::Hangups;
 use crate::values::Values;
 use crate::wills::Wills;
-use crate::{systemd, values, watchers};
+use crate::{systemd, watchers};
 
 /// How long sessions have to end once the server stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -133,7 +133,7 @@ impl Server {
             door.serve(&mut services, &broker, &tasks);
         }
         services.spawn(socket::serve(control, Arc::clone(&broker), tasks.clone()));
-        services.spawn(values::write_behind(Arc::clone(&broker)));
+        services.spawn(watchers::write_values(Arc::clone(&broker)));
         services.spawn(watchers::sweep(Arc::clone(&broker)));
         services.spawn(watchers::expire(Arc::clone(&broker)));
         services.spawn(watchers::enforce(Arc::clone(&broker)));

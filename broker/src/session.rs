@@ -25,7 +25,6 @@ use crate::limits::Limits;
 use crate::mqtt::machine::{Offered, Session, Terms};
 use crate::mqtt::packet::{Connect, Farewell, Goodbye, Input, WillFate};
 use crate::sessions::Owner;
-use crate::wills;
 use crate::wire::{Step, Stream, Wire};
 
 impl Terms {
@@ -121,7 +120,7 @@ pub(crate) async fn take_up(
     if let Some(will) = broker.wills.take(owner)
         && session == Session::New
     {
-        wills::publish(will, broker).await;
+        broker.publish_will(will).await;
     }
     Ok((session, resumption))
 }

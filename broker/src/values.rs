@@ -10,9 +10,7 @@
 //! datastreams that wait already still replace each other; others are left
 //! out, counted and told.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -20,12 +18,7 @@ use firstwake::feed::CurrentValue;
 use firstwake::{FeedId, NotKept, Provisioner, RegistryError, Timestamp};
 use futures_util::{StreamExt, stream};
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval};
 
-use crate::broker::Broker;
-
-/// How long values wait.
-const PAUSE: Duration = Duration::from_millis(750);
 /// Bytes that may wait.
 const ROOM: usize = 16 * 1024 * 1024;
 /// Bytes that are not left to wait any longer.
@@ -96,6 +89,11 @@ impl Values {
         Ok(values)
     }
 
+    /// Waits until values should not be left to wait any longer.
+    pub(crate) async fn press(&self) {
+        self.pressing.notified().await;
+    }
+
     /// Writes what waits.
     pub(crate) async fn write(&self, provisioner: &Provisioner, now: Timestamp) {
         let feeds: Vec<FeedId> = self.waiting.iter().map(|entry| *entry.key()).collect();
@@ -159,22 +157,10 @@ fn size(value: &CurrentValue) -> usize {
     size_of::<CurrentValue>() + 64 + value.datastream.as_str().len() + value.value.as_str().len()
 }
 
-/// Writes what waits, again and again.
-pub(crate) async fn write_behind(broker: Arc<Broker>) {
-    let mut pause = interval(PAUSE);
-    pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = pause.tick() => {}
-            () = broker.values.pressing.notified() => {}
-        }
-        let now = broker.clock.now();
-        broker.values.write(&broker.provisioner, now).await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use firstwake::feed::Value;
     use firstwake::registry::Memory;
     use firstwake::{

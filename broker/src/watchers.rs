@@ -12,12 +12,13 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::broker::Broker;
 use crate::bus::Message;
-use crate::wills;
 
 /// Events read at once.
 const PAGE: usize = 1024;
 /// How often deadlines are looked at: so late may a silent peer be ended.
 const SWEEP: Duration = Duration::from_millis(200);
+/// How long values that came over MQTT wait to be written.
+const WRITING: Duration = Duration::from_millis(750);
 /// How often sessions that are over are looked for: they take up disk, and
 /// nothing else.
 const EXPIRY_ROUND: Duration = Duration::from_secs(10 * 60);
@@ -33,8 +34,22 @@ pub(crate) async fn sweep(broker: Arc<Broker>) {
         broker.sessions.sweep(now);
         broker.bus.retained().sweep(broker.clock.now());
         for will in broker.wills.take_due(now) {
-            wills::publish(will, &broker).await;
+            broker.publish_will(will).await;
         }
+    }
+}
+
+/// Writes the values that came over MQTT, again and again.
+pub(crate) async fn write_values(broker: Arc<Broker>) {
+    let mut pause = interval(WRITING);
+    pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = pause.tick() => {}
+            () = broker.values.press() => {}
+        }
+        let now = broker.clock.now();
+        broker.values.write(&broker.provisioner, now).await;
     }
 }
 

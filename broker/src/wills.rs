@@ -6,28 +6,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use firstwake::topic::device::{Uplink, feed_of};
-
-use crate::broker::Broker;
 use crate::bus::Message;
 use crate::edge::Tick;
 use crate::sessions::Owner;
-
-/// Publishes a will. A device's counts as a message of its own: values in it
-/// are kept.
-pub(crate) async fn publish(will: Message, broker: &Broker) {
-    let values = feed_of(&will.topic).and_then(|feed| {
-        let uplink = Uplink::permit(feed, &will.topic)?;
-        Some((feed, uplink.read(&will.payload, will.at).ok()?))
-    });
-    if broker.bus.publish(will).await.is_err() {
-        // Without a router the server is about to stop.
-        return;
-    }
-    if let Some((feed, values)) = values {
-        broker.values.keep(feed, values);
-    }
-}
 
 /// Wills that wait at most; one more is published at once.
 const LIMIT: usize = 10_000;

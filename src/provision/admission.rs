@@ -9,8 +9,8 @@ use crate::operator::{Operator, OperatorName, Role};
 use crate::refusal::Refusal;
 use crate::registry::RegistryError;
 use crate::rights::Rights;
-use crate::secret::{ApiKey, KeyDigest};
-use crate::token::{Token, TokenDigest};
+use crate::secret::{ApiKey, KeyDigest, TokenDigest};
+use crate::token::Token;
 
 /// Who was let in, and as what.
 #[derive(Debug)]

@@ -17,10 +17,9 @@ use crate::identity::{DeviceName, FeedId};
 use crate::operator::OperatorName;
 use crate::refusal::{Proof, Refusal};
 use crate::registry::{Commit, RegistryError, Write};
-use crate::secret::ApiKey;
+use crate::secret::{ApiKey, OperatorToken};
 use crate::source::Source;
 use crate::throttle::Pace;
-use crate::token::OperatorToken;
 
 /// What a peer showed when it connected.
 #[derive(Clone, Copy)]

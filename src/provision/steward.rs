@@ -6,7 +6,9 @@ use crate::code::ActivationCode;
 use crate::device::{Device, Transition, TransitionError};
 use crate::event::{EventKind, NewEvent, Subject};
 use crate::identity::{DeviceName, ProductId, Serial};
-use crate::product::{Block, Datastream, Product, ProductSecretSlot, Profile, Reactivation};
+use crate::product::{
+    Block, Datastream, FeedDefaults, Product, ProductSecretSlot, Profile, Reactivation, Stage,
+};
 use crate::registry::{Batch, Commit, Registration, RegistryError, Write};
 use crate::secret::ProductSecret;
 
@@ -43,8 +45,12 @@ pub struct ProductChange {
     pub reactivation: Option<Reactivation>,
     /// How many further datastreams a device may add.
     pub new_datastreams: Option<u32>,
-    /// What people are told about it.
-    pub profile: Option<Profile>,
+    /// What it is, in a few sentences.
+    pub description: Option<String>,
+    /// How far it has come.
+    pub stage: Option<Stage>,
+    /// What the feeds of its devices are called.
+    pub feed_defaults: Option<FeedDefaults>,
 }
 
 /// Why something cannot be done with a product.
@@ -118,11 +124,10 @@ fn check_name(name: &str) -> Result<(), ProductError> {
 
 fn check_room(
     datastreams: Option<&[Datastream]>,
-    profile: Option<&Profile>,
+    description: Option<&str>,
 ) -> Result<(), ProductError> {
     let datastreams = datastreams.is_none_or(|all| all.len() <= Product::DATASTREAMS);
-    let description =
-        profile.is_none_or(|profile| profile.description.len() <= Product::DESCRIPTION);
+    let description = description.is_none_or(|text| text.len() <= Product::DESCRIPTION);
     match datastreams && description {
         true => Ok(()),
         false => Err(ProductError::TooLong),
@@ -138,7 +143,7 @@ impl Provisioner {
         now: Timestamp,
     ) -> Result<(Product, ProductSecret), ProductError> {
         check_name(&new.name)?;
-        check_room(Some(&new.datastreams), Some(&new.profile))?;
+        check_room(Some(&new.datastreams), Some(&new.profile.description))?;
         let secret = new
             .secret
             .unwrap_or_else(|| ProductSecret::generate(&*self.entropy));
@@ -190,7 +195,7 @@ impl Provisioner {
         if let Some(name) = &change.name {
             check_name(name)?;
         }
-        check_room(change.datastreams.as_deref(), change.profile.as_ref())?;
+        check_room(change.datastreams.as_deref(), change.description.as_deref())?;
         self.rewrite_product(id, Some(EventKind::ProductChanged), now, |product| {
             let change = change.clone();
             product.name = change.name.unwrap_or_else(|| product.name.clone());
@@ -199,8 +204,13 @@ impl Provisioner {
             }
             product.reactivation = change.reactivation.unwrap_or(product.reactivation);
             product.new_datastreams = change.new_datastreams.unwrap_or(product.new_datastreams);
-            if let Some(profile) = change.profile {
-                product.profile = profile;
+            let profile = &mut product.profile;
+            if let Some(description) = change.description {
+                profile.description = description;
+            }
+            profile.stage = change.stage.unwrap_or(profile.stage);
+            if let Some(defaults) = change.feed_defaults {
+                profile.feed_defaults = defaults;
             }
         })
         .await

@@ -8,7 +8,8 @@ use crate::clock::Timestamp;
 use crate::event::{EventKind, NewEvent, Subject};
 use crate::operator::OperatorName;
 use crate::registry::{Commit, RegistryError, Write};
-use crate::token::{OperatorToken, Token, TokenId};
+use crate::secret::OperatorToken;
+use crate::token::{Token, TokenId};
 
 /// Tokens that one operator may have.
 const EACH: usize = 100;

@@ -28,8 +28,8 @@ use crate::mailbox::{Change, Mail, Mailbox, Outcome};
 use crate::once::{Occasion, OccasionId};
 use crate::operator::{Operator, OperatorName};
 use crate::product::{DatastreamId, Product};
-use crate::secret::{CodeDigest, KeyDigest};
-use crate::token::{Token, TokenDigest};
+use crate::secret::{CodeDigest, KeyDigest, TokenDigest};
+use crate::token::Token;
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]

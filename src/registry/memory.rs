@@ -21,8 +21,8 @@ use crate::mailbox::{self, Change, Mail, Mailbox, Outcome};
 use crate::once::{Occasion, OccasionId};
 use crate::operator::{Operator, OperatorName};
 use crate::product::{DatastreamId, Product};
-use crate::secret::{CodeDigest, KeyDigest};
-use crate::token::{Token, TokenDigest};
+use crate::secret::{CodeDigest, KeyDigest, TokenDigest};
+use crate::token::Token;
 
 /// A registry in memory, for tests.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 //! made sure that the operator may have it done.
 
 mod devices;
+mod known;
 mod note;
 mod products;
 
@@ -44,11 +45,11 @@ pub(crate) async fn carry_out(
             Reply::Shown(secret.expose_hex().to_string())
         }
         Request::Census { product } => {
-            products::known(&product, dispatch).await?;
+            known::product(&product, dispatch).await?;
             Reply::Census(registry.product_census(&product).await?.into())
         }
         Request::Product { product } => {
-            Reply::Product(products::known(&product, dispatch).await?.into())
+            Reply::Product(known::product(&product, dispatch).await?.into())
         }
         Request::BlockProduct { product, except } => {
             products::block(&product, &except, dispatch).await?

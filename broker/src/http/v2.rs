@@ -17,6 +17,7 @@ mod path;
 mod product;
 mod products;
 mod request;
+mod verb;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -31,7 +32,8 @@ use http::{HeaderValue, StatusCode};
 
 use self::denied::Denied;
 use self::path::{Ending, Resource};
-use self::request::{Asked, Verb};
+use self::request::Asked;
+use self::verb::Verb;
 use super::Source;
 use super::elsewhere::is_of_elsewhere;
 use crate::broker::Broker;

@@ -10,7 +10,6 @@ use crate::bus::{Message, Sender};
 use crate::mqtt::connack::Rejection;
 use crate::mqtt::packet::{Connect, Farewell, Version, WillFate};
 use crate::sessions::Owner;
-use crate::wills;
 
 /// A will that its peer may publish.
 #[derive(Debug)]
@@ -92,7 +91,7 @@ impl Will {
             _ => Some(message),
         };
         if let Some(message) = now {
-            wills::publish(message, broker).await;
+            broker.publish_will(message).await;
         }
     }
 }

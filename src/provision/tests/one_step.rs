@@ -3,8 +3,7 @@
 use super::*;
 use crate::feed::{CurrentValue, Value};
 use crate::product::DatastreamId;
-use crate::secret::ApiKey;
-use crate::token::OperatorToken;
+use crate::secret::{ApiKey, OperatorToken};
 
 const SERIAL: &str = "0123456789";
 

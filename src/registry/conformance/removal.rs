@@ -1,5 +1,7 @@
 //! Devices that go or are called otherwise, and what goes with them.
 
+use std::future::Future;
+
 use super::{NOW, an_event, load, product, register, secret, serial};
 use crate::code::ActivationCode;
 use crate::device::{Lifecycle, Transition};
@@ -9,8 +11,8 @@ use crate::identity::FeedId;
 use crate::operator::{Operator, OperatorName, Role};
 use crate::product::{Block, DatastreamId, Product, Profile, Reactivation};
 use crate::registry::{Commit, Registry, Write};
-use crate::secret::{ApiKey, CodeDigest};
-use std::future::Future;
+use crate::secret::{ApiKey, CodeDigest, OperatorToken};
+use crate::token::{Token, TokenId};
 
 pub(super) async fn check<R: Registry, F: Future<Output = R>>(open: &impl Fn() -> F) {
     a_removed_device_leaves_nothing(&open().await).await;
@@ -175,7 +177,6 @@ async fn a_product_with_devices_stays(registry: &impl Registry) {
 }
 
 async fn an_operators_tokens_go_with_it(registry: &impl Registry) {
-    use crate::token::{OperatorToken, Token, TokenId};
     let entropy = Counting::default();
     let names = ["ann", "bob"].map(|name| OperatorName::parse(name).expect("valid"));
     let mut digests = Vec::new();

@@ -21,8 +21,7 @@ use crate::mailbox::{Mail, Mailbox};
 use crate::once::OccasionId;
 use crate::operator::OperatorName;
 use crate::product::DatastreamId;
-use crate::secret::{CodeDigest, KeyDigest};
-use crate::token::TokenDigest;
+use crate::secret::{CodeDigest, KeyDigest, TokenDigest};
 
 /// The layout of the whole store.
 const FORMAT: u32 = 1;

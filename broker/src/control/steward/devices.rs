@@ -7,7 +7,7 @@ use firstwake::{
     TransitionError,
 };
 
-use super::{CHUNK, products};
+use super::{CHUNK, known};
 use crate::control::declined::Declined;
 use crate::control::request::{Act, DevicePage, Failure, Outcome};
 use crate::downlink::Dispatch;
@@ -32,7 +32,7 @@ pub(super) async fn page(
         None => (None, None),
     };
     let mut products: Vec<ProductId> = match product {
-        Some(one) => vec![products::known(&one, dispatch).await?.id],
+        Some(one) => vec![known::product(&one, dispatch).await?.id],
         None => registry
             .products()
             .await?

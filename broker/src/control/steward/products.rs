@@ -1,8 +1,6 @@
 //! What operators do to products.
 
-use firstwake::{
-    DeviceName, NewProduct, Product, ProductChange, ProductError, ProductId, ProductSecret, Profile,
-};
+use firstwake::{DeviceName, NewProduct, ProductChange, ProductId, ProductSecret, Profile};
 
 use super::devices;
 use crate::control::declined::{Because, Declined};
@@ -43,19 +41,15 @@ pub(super) async fn change(
     dispatch: &Dispatch<'_>,
 ) -> Result<Reply, Declined> {
     each_once(patch.datastreams.as_deref().unwrap_or_default())?;
-    let mut profile = known(id, dispatch).await?.profile;
-    profile.description = patch.description.unwrap_or(profile.description);
-    profile.stage = patch.stage.unwrap_or(profile.stage);
-    if let Some(defaults) = patch.feed_defaults {
-        profile.feed_defaults = defaults.into();
-    }
     let datastreams = patch.datastreams;
     let change = ProductChange {
         name: patch.name,
         datastreams: datastreams.map(|each| each.into_iter().map(Into::into).collect()),
         reactivation: patch.reactivation,
         new_datastreams: patch.new_datastreams,
-        profile: Some(profile),
+        description: patch.description,
+        stage: patch.stage,
+        feed_defaults: patch.feed_defaults.map(Into::into),
     };
     let now = dispatch.moment.at;
     let changed = dispatch.provisioner.change_product(id, change, now).await?;
@@ -83,12 +77,6 @@ pub(super) async fn block(
     let excepted = except.len() as u64;
     let blocked = provisioner.block_product(id, block, excepted, now);
     Ok(Reply::Product(blocked.await?.into()))
-}
-
-/// The product of this id.
-pub(super) async fn known(id: &ProductId, dispatch: &Dispatch<'_>) -> Result<Product, Declined> {
-    let found = dispatch.provisioner.registry().product(id).await?;
-    Ok(found.ok_or_else(|| ProductError::Unknown(id.clone()))?)
 }
 
 /// No datastream stands in the list twice.

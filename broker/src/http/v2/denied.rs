@@ -14,7 +14,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::path::{Absent, Resource};
-use super::request::Verb;
+use super::verb::Verb;
 use crate::control::{Because, Declined};
 
 /// A request that was not carried out, and why.

@@ -8,7 +8,7 @@ use firstwake::feed::Format;
 use firstwake::{ActivationCode, DatastreamId, DeviceName, FeedId, ProductId, Serial};
 use percent_encoding::percent_decode_str;
 
-use super::request::Verb;
+use super::verb::Verb;
 
 /// What is asked for.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use firstwake::Timestamp;
 use firstwake::feed::Format;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
-use http::{Extensions, HeaderMap, Method, StatusCode};
+use http::{Extensions, HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -26,37 +26,6 @@ use crate::http::Admitted;
 
 /// How long a body may take.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// What is asked of a resource. HEAD is GET without the body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
-    Get,
-    Put,
-    Post,
-    Delete,
-}
-
-impl Verb {
-    pub(super) fn parse(method: &Method) -> Option<Self> {
-        match *method {
-            Method::GET | Method::HEAD => Some(Self::Get),
-            Method::PUT => Some(Self::Put),
-            Method::POST => Some(Self::Post),
-            Method::DELETE => Some(Self::Delete),
-            _ => None,
-        }
-    }
-
-    /// What is said of it in the header `Allow`.
-    pub(super) fn allowed(self) -> &'static str {
-        match self {
-            Self::Get => "GET, HEAD",
-            Self::Put => "PUT",
-            Self::Post => "POST",
-            Self::Delete => "DELETE",
-        }
-    }
-}
 
 /// A body that is not yet read: it is worth reading only once whoever asks is
 /// known.
