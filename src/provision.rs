@@ -30,7 +30,7 @@ mod values;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub use self::activate::{Claimed, Voucher};
 pub use self::admission::{Activation, Admission, DeviceLogin, NotAdmitted, OperatorLogin};
@@ -58,6 +58,7 @@ use crate::ban::Bans;
 use crate::clock::Timestamp;
 use crate::entropy::Entropy;
 use crate::event::NewEvent;
+use crate::identity::FeedId;
 use crate::refusal::Refusal;
 use crate::registry::{Registry, RegistryError, Write};
 use crate::sealing::SealingKey;
@@ -83,6 +84,9 @@ pub struct Provisioner {
     catalogue: Catalogue,
     /// Unknown serials are checked against this: same work, never right.
     decoy: ProductSecret,
+    /// A device that was there a moment ago: whoever is unknown is looked up at
+    /// the price of this one.
+    somebody: AtomicU32,
     passwords: Passwords,
     failures: Failures,
     bans: Arc<Bans>,
@@ -125,6 +129,7 @@ impl Provisioner {
         }
         Ok(Self {
             decoy: ProductSecret::generate(&*entropy),
+            somebody: AtomicU32::new(FeedId::FIRST.as_u32()),
             registry,
             entropy,
             catalogue,

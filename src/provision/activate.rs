@@ -17,7 +17,7 @@ use super::{Admission, NotAdmitted, NotIssued, Provisioner};
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
 use crate::device::Device;
-use crate::identity::{DeviceName, FeedId};
+use crate::identity::DeviceName;
 use crate::operator::Role;
 use crate::refusal::Refusal;
 use crate::secret::ApiKey;
@@ -123,7 +123,7 @@ impl Provisioner {
             return Ok(activation);
         }
         // The work of a device that is there: it, its product, both secrets.
-        if let Some(other) = self.registry.device(FeedId::FIRST).await? {
+        if let Some(other) = self.registry.device(self.somebody()).await? {
             self.product_of(&other).await?;
             decide::code_against(code, &other.serial, None, &self.decoy, now);
             // Whoever issues to a right code, or refuses, loads the device again.

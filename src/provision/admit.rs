@@ -183,7 +183,7 @@ impl Provisioner {
         source: IpAddr,
         now: Timestamp,
     ) -> Result<Admission, NotAdmitted> {
-        if let Some(other) = self.registry.device(FeedId::FIRST).await? {
+        if let Some(other) = self.registry.device(self.somebody()).await? {
             self.product_of(&other).await?;
         }
         decide::code_against(code, &name.serial, None, &self.decoy, now);
@@ -363,7 +363,7 @@ impl Provisioner {
         named.retain(|device| name.fits(device));
         if named.is_empty() {
             // The same work for a name that nobody has.
-            self.registry.device(FeedId::FIRST).await?;
+            self.registry.device(self.somebody()).await?;
             self.attempts.keep(FeedId::NOBODYS, source, refusal, now);
         }
         for device in named {
@@ -396,7 +396,14 @@ impl Provisioner {
         &self,
         device: &Device,
     ) -> Result<Arc<OpenProduct>, RegistryError> {
+        self.somebody.store(device.feed.as_u32(), Ordering::Relaxed);
         self.catalogue.find(&device.product, &*self.registry).await
+    }
+
+    /// A device to look up in place of one that is unknown.
+    pub(super) fn somebody(&self) -> FeedId {
+        let feed = self.somebody.load(Ordering::Relaxed);
+        FeedId::new(feed).unwrap_or(FeedId::FIRST)
     }
 
     /// A device that was there a moment ago, with its product.

@@ -341,6 +341,12 @@ async fn renaming_and_removing_follow_the_code() {
     assert_eq!(gone, Err(Refusal::UnknownDevice));
     assert!(world.door.remove_device(&name("new"), NOW).await.is_err());
 
+    // Whoever is unknown is still looked up at the price of a device that is.
+    let others = code(SECRET, "taken");
+    assert!(world.by_code(&others, Voucher::Nothing).await.is_ok());
+    let somebody = world.registry.device(world.door.somebody()).await;
+    assert!(matches!(somebody, Ok(Some(_))));
+
     let removed = world.door.remove_product(&world.product, NOW).await;
     assert_eq!(removed.expect("there"), 1);
     let gone = world
