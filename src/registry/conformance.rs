@@ -55,6 +55,21 @@ pub(crate) fn product(n: u8) -> ProductId {
     ProductId::parse(&letter.to_string().repeat(ProductId::LENGTH)).expect("valid")
 }
 
+fn a_product() -> Product {
+    Product {
+        id: product(0),
+        version: 0,
+        name: "lamp".to_owned(),
+        secrets: Vec::new(),
+        datastreams: Vec::new(),
+        reactivation: Reactivation::UntilConfirmed,
+        block: Block::default(),
+        new_datastreams: 3,
+        created_at: NOW,
+        profile: Profile::default(),
+    }
+}
+
 fn serial(text: &str) -> Serial {
     Serial::parse(text).expect("valid")
 }
@@ -243,18 +258,7 @@ async fn pages_are_ordered_and_complete(registry: &impl Registry) {
 }
 
 async fn products_and_operators_are_versioned(registry: &impl Registry) {
-    let new = Product {
-        id: product(0),
-        version: 0,
-        name: "lamp".to_owned(),
-        secrets: Vec::new(),
-        datastreams: Vec::new(),
-        reactivation: Reactivation::UntilConfirmed,
-        block: Block::default(),
-        new_datastreams: 3,
-        created_at: NOW,
-        profile: Profile::default(),
-    };
+    let new = a_product();
     let put = |product: Product| registry.commit(Write::Product(product), vec![an_event()]);
     assert_eq!(put(new.clone()).await, Ok(Commit::Done));
     assert_eq!(

@@ -2,14 +2,14 @@
 
 use std::future::Future;
 
-use super::{NOW, an_event, load, product, register, secret, serial};
+use super::{NOW, a_product, an_event, load, product, register, secret, serial};
 use crate::code::ActivationCode;
 use crate::device::{Lifecycle, Transition};
 use crate::entropy::counting::Counting;
 use crate::feed::{CurrentValue, Value};
 use crate::identity::FeedId;
 use crate::operator::{Operator, OperatorName, Role};
-use crate::product::{Block, DatastreamId, Product, Profile, Reactivation};
+use crate::product::DatastreamId;
 use crate::registry::{Commit, Registry, Write};
 use crate::secret::{ApiKey, CodeDigest, OperatorToken};
 use crate::token::{Token, TokenId};
@@ -147,18 +147,7 @@ async fn devices_are_counted_by_product(registry: &impl Registry) {
 }
 
 async fn a_product_with_devices_stays(registry: &impl Registry) {
-    let new = Product {
-        id: product(0),
-        version: 0,
-        name: "lamp".to_owned(),
-        secrets: Vec::new(),
-        datastreams: Vec::new(),
-        reactivation: Reactivation::UntilConfirmed,
-        block: Block::default(),
-        new_datastreams: 3,
-        created_at: NOW,
-        profile: Profile::default(),
-    };
+    let new = a_product();
     let write = Write::Product(new.clone());
     assert_eq!(registry.commit(write, Vec::new()).await, Ok(Commit::Done));
     let feed = register(registry, 0, &["a"]).await[0];
