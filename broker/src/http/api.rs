@@ -38,11 +38,9 @@ use crate::broker::Broker;
 
 /// The routes under `/api/v1`.
 pub(super) fn router(broker: &Arc<Broker>) -> Router {
-    let once = || from_fn_with_state(Arc::clone(broker), once::once);
-    let most = Router::from(most()).layer(once()).layer(body::limit());
-    let lists = Router::from(lists())
-        .layer(once())
-        .layer(body::limit_of_lists());
+    let once = from_fn_with_state(Arc::clone(broker), once::once);
+    let most = Router::from(most()).layer(once).layer(body::limit());
+    let lists = Router::from(lists()).layer(body::limit_of_lists());
     let text = page();
     most.merge(lists)
         .route(
@@ -84,7 +82,8 @@ fn most() -> OpenApiRouter<Arc<Broker>> {
         .routes(routes!(version::version))
 }
 
-/// Routes that take long lists.
+/// Routes with a list that has to come whole. They make nothing, so they take
+/// no key.
 fn lists() -> OpenApiRouter<Arc<Broker>> {
     OpenApiRouter::new().routes(routes!(blocks::block, blocks::unblock))
 }

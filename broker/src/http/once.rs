@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::body::{self, Whole};
+use super::body::Whole;
 use super::caller::Caller;
 use super::problem::{Kind, Problem};
 use crate::broker::Broker;
@@ -63,9 +63,9 @@ async fn attempt(broker: &Arc<Broker>, request: Request, next: Next) -> Result<R
     let Caller::Operator(login) = caller else {
         return Ok(next.run(Request::from_parts(parts, body)).await);
     };
-    let mut whole = Request::from_parts(parts.clone(), body);
-    // It is read before the route asks whether its sender may have that done.
-    body::limit().apply(&mut whole);
+    // Read before the route asks whether its sender may have that done: so no
+    // route that takes a key takes more than the least of bodies.
+    let whole = Request::from_parts(parts.clone(), body);
     let Whole(bytes) = Whole::from_request(whole, broker).await?;
     let asked = digest(&parts, &bytes);
     let now = broker.clock.now();
