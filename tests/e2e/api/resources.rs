@@ -270,6 +270,11 @@ fn values_are_kept_all_or_none() {
         {"datastream": "humidity", "value": "40"},
     ]});
     boss.ask(&put, values).of(204);
+    // It would keep all later ones out.
+    let ahead = json!({"values": [
+        {"datastream": "temperature", "value": "0", "at": "2999-01-01T00:00:00Z"},
+    ]});
+    boss.ask(&put, ahead).problem(400, "invalid");
     let older = json!({"values": [
         {"datastream": "temperature", "value": "9", "at": "2025-01-01T00:00:00Z"},
     ]});
