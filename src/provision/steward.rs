@@ -253,7 +253,7 @@ impl Provisioner {
                     name: new.name.clone(),
                 },
             };
-            let write = Write::Product(product.clone());
+            let write = Write::Product(Box::new(product.clone()));
             if self.registry.commit(write, vec![event]).await? == Commit::Done {
                 return Ok((product, secret));
             }
@@ -321,7 +321,7 @@ impl Provisioner {
                 subject: Subject::Product(id.clone()),
                 kind,
             });
-            let write = Write::Product(product.clone());
+            let write = Write::Product(Box::new(product.clone()));
             if self.registry.commit(write, events.collect()).await? == Commit::Done {
                 self.reload_product(id).await?;
                 return Ok(product);

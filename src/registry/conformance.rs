@@ -272,7 +272,8 @@ async fn pages_are_ordered_and_complete(registry: &impl Registry) {
 
 async fn products_and_operators_are_versioned(registry: &impl Registry) {
     let new = a_product();
-    let put = |product: Product| registry.commit(Write::Product(product), vec![an_event()]);
+    let put =
+        |product: Product| registry.commit(Write::Product(Box::new(product)), vec![an_event()]);
     assert_eq!(put(new.clone()).await, Ok(Commit::Done));
     assert_eq!(
         put(new.clone()).await,

@@ -166,7 +166,7 @@ impl Rows {
                     return Commit::Lost;
                 }
                 next.version += 1;
-                self.products.insert(next.id.clone(), next);
+                self.products.insert(next.id.clone(), *next);
             }
             Write::Operator(mut next) => {
                 let found = self.operators.get(&next.name);
