@@ -3,6 +3,7 @@
 //! Each check gets a store of its own, empty.
 
 mod feeds;
+mod identity;
 mod mailboxes;
 mod removal;
 
@@ -40,6 +41,7 @@ pub(crate) async fn check<R: Registry, F: Future<Output = R>>(open: impl Fn() ->
     the_census_counts(&open().await).await;
     mailboxes::check(&open).await;
     feeds::check(&open).await;
+    identity::check(&open).await;
     removal::check(&open).await;
     bans_come_and_go(&open().await).await;
     new_datastreams_are_bounded(&open().await).await;
