@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::admission::{Activation, Granted, NotAdmitted};
-use super::answer::{Answer, Ask, Enrolment, Handover, ProvisionRequest};
+use super::answer::{Answer, Handover};
 use super::decide::{self, BoardVerdict};
+use super::request::{Ask, Enrolment, ProvisionRequest};
 use super::{OpenProduct, Provisioner};
 use crate::clock::Timestamp;
 use crate::clones::CloneSignal;

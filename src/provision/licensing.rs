@@ -1,7 +1,8 @@
 //! Seats, leases, and the tokens that applications check without a network.
 
-use super::answer::{Answer, Ask, Identity, ProvisionRequest};
+use super::answer::{Answer, Identity};
 use super::issue::{Declined, NotIssued};
+use super::request::{Ask, ProvisionRequest};
 use super::tally::Folding;
 use super::{DeviceLogin, NotAdmitted, Provisioner, decide};
 use crate::clock::Timestamp;
