@@ -76,15 +76,18 @@ impl Provisioner {
     /// Counts somebody who was not let in; failures make a source slow.
     pub(super) fn count_refusal(&self, refusal: Refusal, source: IpAddr, now: Timestamp) {
         self.totals.refused.fetch_add(1, Ordering::Relaxed);
-        if refusal.proof() == Proof::Unproved {
+        if !refusal.is_written_down() {
             self.refusals.count(source, refusal);
-            // What the server itself is short of is no failure of a peer.
-            if !matches!(
-                refusal,
-                Refusal::Banned | Refusal::Overloaded | Refusal::Throttled
-            ) {
-                self.failures.note(Source::from(source), now);
-            }
+        }
+        // Who shows a recorded token proves nothing of itself; what the server
+        // itself is short of is no failure of a peer.
+        let failed = match refusal {
+            Refusal::Banned | Refusal::Overloaded | Refusal::Throttled => false,
+            Refusal::TokenReplayed | Refusal::TokenExpired => true,
+            other => other.proof() == Proof::Unproved,
+        };
+        if failed {
+            self.failures.note(Source::from(source), now);
         }
     }
 
@@ -317,7 +320,7 @@ impl Provisioner {
         now: Timestamp,
     ) {
         self.attempts.keep(device.feed, source, refusal, now);
-        if refusal.proof() == Proof::Unproved {
+        if !refusal.is_written_down() {
             return;
         }
         let subject = Folding::Device(device.feed, refusal);
