@@ -302,7 +302,8 @@ impl Provisioner {
                 self.refuse_proved(device, source, refusal, now).await;
                 Err(NotIssued::Refused(refusal))
             }
-            None => Ok(compared),
+            // Let in or not, it is not the board that was enrolled.
+            None => Ok(Compared::unchanged(&device.hardware)),
         }
     }
 }

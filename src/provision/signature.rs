@@ -211,7 +211,8 @@ impl Provisioner {
             .await?;
         match refusal.or(aside) {
             Some(refusal) => Err(self.refuse(device, source, refusal, now).await),
-            None => Ok(compared),
+            // Let in or not, it is not the board that was enrolled.
+            None => Ok(Compared::unchanged(&device.hardware)),
         }
     }
 
