@@ -196,6 +196,12 @@ impl Sessions {
         self.devices.0.contains_key(&feed)
     }
 
+    /// The devices that have a session now.
+    pub(crate) fn connected_devices(&self) -> Vec<FeedId> {
+        let devices = self.devices.0.iter();
+        devices.map(|entry| *entry.key()).collect()
+    }
+
     /// Has a device's sessions check their admission again.
     pub(crate) fn poke_device(&self, feed: FeedId) {
         for table in [&self.activations, &self.devices] {
@@ -298,7 +304,12 @@ mod tests {
             .enter(Owner::Device(feed(1)), here(), Start::Resume, Tick::NEVER)
             .0;
         let other = sessions
-            .enter(Owner::Activation(feed(1)), here(), Start::Resume, Tick::NEVER)
+            .enter(
+                Owner::Activation(feed(1)),
+                here(),
+                Start::Resume,
+                Tick::NEVER,
+            )
             .0;
         let new = sessions
             .enter(Owner::Device(feed(1)), here(), Start::Resume, Tick::NEVER)

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstwake::{Admission, Attempt, NotAdmitted, ProductId, Refusal, Timestamp};
+use firstwake::{Admission, Attempt, NotAdmitted, ProductId, Refusal, Takeover, Timestamp};
 use tokio::time::timeout;
 
 use super::Session;
@@ -74,7 +74,7 @@ pub(super) async fn admit(
         username: connect.username.as_deref(),
         password: connect.password.as_ref().map(|bytes| bytes.as_slice()),
         source,
-        hardware: None,
+        hardware: connect.hardware.as_deref(),
     };
     let now = broker.clock.now();
     let admission = broker
@@ -104,7 +104,15 @@ pub(super) async fn admit(
         give_up(&admission, client, broker).await;
         return Err(Rejection::Refused(Refusal::Banned));
     }
-    if let (Some(earlier), Admission::Device(_)) = (earlier, &admission) {
+    if let (Some(earlier), Admission::Device(login)) = (earlier, &admission) {
+        if earlier.is_displaced() {
+            let takeover = Takeover {
+                from: earlier.origin().into(),
+                to: place.handle().origin().into(),
+            };
+            let noted = broker.provisioner.note_takeover(login, &takeover, now);
+            noted.await.map_err(|not| rejection(&not, source, now))?;
+        }
         // It may not be able to: its registry or router may be in trouble.
         drop(timeout(LETTING_GO, earlier.gone()).await);
     }

@@ -51,9 +51,9 @@ impl Rejection {
     /// Why a peer that was heard at this time is not let in.
     pub(crate) fn of(not: &NotAdmitted, now: Timestamp) -> Self {
         match not {
-            NotAdmitted::Refused(
-                untimely @ (Refusal::TokenExpired | Refusal::TokenReplayed),
-            ) => Self::Untimely(*untimely, now),
+            NotAdmitted::Refused(untimely @ (Refusal::TokenExpired | Refusal::TokenReplayed)) => {
+                Self::Untimely(*untimely, now)
+            }
             NotAdmitted::Refused(refusal) => Self::Refused(*refusal),
             NotAdmitted::Unavailable(_) => Self::Unavailable,
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
-use firstwake::Refusal;
+use firstwake::{Peer, Refusal};
 use tokio::sync::Notify;
 
 use crate::bus::Message;
@@ -44,6 +44,15 @@ pub(crate) struct Origin {
     /// The beginning of its client id: enough to tell two apart, and to be
     /// shown to an operator.
     pub(crate) client_id: Box<str>,
+}
+
+impl From<&Origin> for Peer {
+    fn from(origin: &Origin) -> Self {
+        Self {
+            source: origin.source,
+            client_id: origin.client_id.to_string(),
+        }
+    }
 }
 
 impl Origin {
@@ -96,6 +105,11 @@ impl Handle {
             0 => None,
             n => Some(ENDS[usize::from(n) - 1]),
         }
+    }
+
+    /// Whether a newer session is what ended this one: it was open until then.
+    pub(crate) fn is_displaced(&self) -> bool {
+        matches!(self.ended(), Some(Farewell::TakenOver | Farewell::Replaced))
     }
 
     /// Whether the session has to check its admission again. Asking clears it.
