@@ -40,7 +40,10 @@ fn it_is_told_who_it_is_taken_for() {
                 (&told["serial"], &told["product_id"], &told["status"]),
                 (&json!("S1"), &json!(product), &json!("active"))
             );
-            assert_eq!((&told["proof"], &told["hardware"]), (&json!("key"), &json!([])));
+            assert_eq!(
+                (&told["proof"], &told["hardware"]),
+                (&json!("key"), &json!([]))
+            );
             assert_eq!(told["pepper"], pepper.trim_end());
             assert!(told["server_time"].is_string() && told["apikey"].is_null());
             assert_eq!(told["nonce"].is_string(), payload.contains("nonce"));
@@ -91,7 +94,11 @@ fn who_comes_back_need_not_subscribe_again() {
         let connect = Connect {
             clean: false,
             // Session expiry: an hour.
-            properties: if version.is_5() { &[0x11, 0, 0, 14, 16] } else { &[] },
+            properties: if version.is_5() {
+                &[0x11, 0, 0, 14, 16]
+            } else {
+                &[]
+            },
             ..Connect::new("S1", &credentials.key)
         };
         let mut peer = broker.admitted(version, &connect);

@@ -87,7 +87,10 @@ fn a_product_says_what_it_demands() {
         let product = create(way, &options);
         assert_eq!(policies(show(&product)), strict);
         let words = way.run(&["product", "show", &product]).ok();
-        assert!(words.contains("0 of 10 taken") && words.contains("30days"), "{words}");
+        assert!(
+            words.contains("0 of 10 taken") && words.contains("30days"),
+            "{words}"
+        );
 
         // The same to one that is there; what is not named stays.
         way.run(&[&["product", "set", &plain][..], &options].concat())
@@ -136,7 +139,10 @@ fn a_factory_is_told_what_it_burns_in() {
         let told = way.run(&["device", "key", "S1"]).ok();
         assert_eq!(told, format!("{}\n", key.expose_hex().as_str()));
         let json = way.json(&["device", "key", "S1"]);
-        assert_eq!(json, json!({ "serial": "S1", "device_key": told.trim_end() }));
+        assert_eq!(
+            json,
+            json!({ "serial": "S1", "device_key": told.trim_end() })
+        );
         way.run(&["device", "key", "S2"]).failed(4);
 
         let pepper = way.run(&["product", "pepper", &product]).ok();
@@ -149,7 +155,10 @@ fn a_factory_is_told_what_it_burns_in() {
         way.run(&["product", "pepper", nobodys]).failed(4);
 
         let jwk = way.json(&["licence", "key"]);
-        assert_eq!((&jwk["kty"], &jwk["crv"], &jwk["alg"]), (&json!("OKP"), &json!("Ed25519"), &json!("EdDSA")));
+        assert_eq!(
+            (&jwk["kty"], &jwk["crv"], &jwk["alg"]),
+            (&json!("OKP"), &json!("Ed25519"), &json!("EdDSA"))
+        );
         assert_eq!(jwk["x"].as_str().map(str::len), Some(43));
         let pem = way.run(&["licence", "key"]).ok();
         let lines: Vec<&str> = pem.lines().collect();
@@ -168,7 +177,10 @@ fn a_factory_says_what_it_read_on_its_boards() {
             let register = [&["device", "register", &product], more].concat();
             way.run_with(&register, csv)
         };
-        let csv = format!("serial,mac,cpu_serial\nS1,{},10000000abcdef01\nS2,,\n", MAC[0]);
+        let csv = format!(
+            "serial,mac,cpu_serial\nS1,{},10000000abcdef01\nS2,,\n",
+            MAC[0]
+        );
         assert_eq!(
             register(&["--csv", "-"], &csv).ok(),
             "registered 2, known before 0\n"
@@ -218,7 +230,10 @@ fn a_product_whose_devices_sign_makes_no_keys() {
         assert!(challenge["challenge"].is_string() && challenge["pepper"].is_string());
         assert_eq!(broker.lifecycle("S1"), "registered");
         let issued = ask(&mut peer, "{}");
-        assert!(issued["feed_id"].is_u64() && issued["apikey"].is_null(), "{issued}");
+        assert!(
+            issued["feed_id"].is_u64() && issued["apikey"].is_null(),
+            "{issued}"
+        );
         peer.send(&DISCONNECT);
         peer.expect_close();
         assert_eq!(broker.lifecycle("S1"), "issued");
@@ -226,7 +241,10 @@ fn a_product_whose_devices_sign_makes_no_keys() {
         let token = signed(&product, "S1", &Facts::default(), "1");
         let mut device = broker.admitted(version, &Connect::new("S1", &token));
         let shown = broker.json(&["device", "show", "S1"]);
-        assert_eq!((&shown["lifecycle"], &shown["proof"]), (&json!("active"), &json!("HS256")));
+        assert_eq!(
+            (&shown["lifecycle"], &shown["proof"]),
+            (&json!("active"), &json!("HS256"))
+        );
         assert!(shown["signed_at"].is_string(), "{shown}");
         device.subscribe(&[(response, 0)], &[0]);
         assert_eq!(ask(&mut device, "{}")["proof"], "HS256");
@@ -255,7 +273,10 @@ fn who_signs_has_no_key_any_more() {
         if version.is_5() {
             assert_eq!(told[3], 0x87);
             let time = text("server_time");
-            assert!(told.windows(time.len()).any(|part| part == time), "{told:02x?}");
+            assert!(
+                told.windows(time.len()).any(|part| part == time),
+                "{told:02x?}"
+            );
         } else {
             assert_eq!(told, version.connack(5));
         }
@@ -321,7 +342,10 @@ fn a_product_has_so_many_seats() {
         set(&broker, &product, &["--seats", "1"]);
         broker.device(version, "S1");
         let shown = broker.json(&["product", "show", &product]);
-        assert_eq!((&shown["seats"], &shown["seats_taken"]), (&json!(1), &json!(1)));
+        assert_eq!(
+            (&shown["seats"], &shown["seats_taken"]),
+            (&json!(1), &json!(1))
+        );
         let token = signed(&product, "S2", &Facts::default(), "1");
         let refused = if version.is_5() { 0x87 } else { 5 };
         let meaning = firstwake::Refusal::NoSeats.meaning();

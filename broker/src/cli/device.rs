@@ -339,7 +339,10 @@ fn known(device: &DeviceView) -> Vec<(&'static str, String)> {
         ("proof", or_dash(device.proof.as_ref())),
         ("signed", or_dash(device.signed_at)),
         ("hardware", joined(&device.hardware, ",")),
-        ("lease_until", or_dash(device.lease_until)),
+        (
+            "lease",
+            or_dash(device.lease_until.map(|until| format!("until {until}"))),
+        ),
     ]
 }
 
