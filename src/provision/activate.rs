@@ -10,9 +10,10 @@
 use std::net::IpAddr;
 
 use super::admission::{Activation, DeviceLogin, OperatorLogin};
-use super::answer::{Answer, AnswerFormat, Handover, ProvisionRequest};
+use super::answer::{Answer, Handover};
 use super::decide::{self, CodeVerdict};
 use super::issue::OnWordOf;
+use super::request::{AnswerFormat, ProvisionRequest};
 use super::{Admission, NotAdmitted, NotIssued, Provisioner};
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;

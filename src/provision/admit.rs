@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::admission::{Activation, Admission, DeviceLogin, NotAdmitted, OperatorLogin};
+use super::admission::{Activation, Admission, DeviceLogin, NotAdmitted};
 use super::decide::{self, Claim, CodeVerdict, KeyLogin};
 use super::tally::Folding;
 use super::{OpenProduct, Provisioner};
@@ -12,15 +12,13 @@ use crate::clock::Timestamp;
 use crate::code::ActivationCode;
 use crate::credential::Credential;
 use crate::device::{Changed, Device, Key, Keys};
-use crate::event::{EventKind, NewEvent, Subject};
+use crate::event::EventKind;
 use crate::hardware::Facts;
 use crate::identity::{DeviceName, FeedId};
-use crate::operator::OperatorName;
 use crate::refusal::{Proof, Refusal};
 use crate::registry::{Commit, RegistryError, Write};
-use crate::secret::{ApiKey, OperatorToken};
+use crate::secret::ApiKey;
 use crate::source::Source;
-use crate::throttle::Pace;
 
 /// What a peer showed when it connected.
 #[derive(Clone, Copy)]
@@ -78,15 +76,18 @@ impl Provisioner {
     /// Counts somebody who was not let in; failures make a source slow.
     pub(super) fn count_refusal(&self, refusal: Refusal, source: IpAddr, now: Timestamp) {
         self.totals.refused.fetch_add(1, Ordering::Relaxed);
-        if refusal.proof() == Proof::Unproved {
+        if !refusal.is_written_down() {
             self.refusals.count(source, refusal);
-            // What the server itself is short of is no failure of a peer.
-            if !matches!(
-                refusal,
-                Refusal::Banned | Refusal::Overloaded | Refusal::Throttled
-            ) {
-                self.failures.note(Source::from(source), now);
-            }
+        }
+        // Who shows a recorded token proves nothing of itself; what the server
+        // itself is short of is no failure of a peer.
+        let failed = match refusal {
+            Refusal::Banned | Refusal::Overloaded | Refusal::Throttled => false,
+            Refusal::TokenReplayed | Refusal::TokenExpired => true,
+            other => other.proof() == Proof::Unproved,
+        };
+        if failed {
+            self.failures.note(Source::from(source), now);
         }
     }
 
@@ -123,20 +124,6 @@ impl Provisioner {
             return Err(Refusal::WrongKey.into());
         }
         Ok(decide::may_stay_with(&device, &product.record, &login.key)?)
-    }
-
-    /// Whether an operator is still there, with the rights it logged in with,
-    /// and its token, if it used one.
-    pub async fn recheck_operator(&self, login: &OperatorLogin) -> Result<(), NotAdmitted> {
-        if let Some(digest) = login.token()
-            && self.registry.token(digest).await?.is_none()
-        {
-            return Err(Refusal::WrongOperator.into());
-        }
-        match self.registry.operator(login.name()).await? {
-            Some(operator) if operator.version == login.version() => Ok(()),
-            _ => Err(Refusal::WrongOperator.into()),
-        }
     }
 
     async fn admit_code(
@@ -263,80 +250,6 @@ impl Provisioner {
         }
     }
 
-    async fn admit_operator(
-        &self,
-        username: &str,
-        password: &[u8],
-        source: IpAddr,
-        now: Timestamp,
-    ) -> Result<Admission, NotAdmitted> {
-        let name = OperatorName::parse(username).map_err(|_| Refusal::Malformed)?;
-        let source = Source::from(source);
-        // The one place where failures keep somebody out: a check is dear. It
-        // comes first, so that it does not tell whether there is such a name.
-        if self.failures.pace(source, now) == Pace::Slowly {
-            return Err(Refusal::Throttled.into());
-        }
-        let Some(operator) = self.registry.operator(&name).await? else {
-            return Err(Refusal::Malformed.into());
-        };
-        let ended = |reason: &str| RegistryError::Unavailable(reason.to_owned());
-        let queued = self.passwords.enter(source).ok_or(Refusal::Overloaded)?;
-        let turn = queued
-            .turn()
-            .await
-            .ok_or_else(|| ended("the server is stopping"))?;
-        if self.failures.pace(source, now) == Pace::Slowly {
-            // It failed too often while this one waited.
-            return Err(Refusal::Throttled.into());
-        }
-        let (hash, password) = (
-            operator.password.clone(),
-            zeroize::Zeroizing::new(password.to_vec()),
-        );
-        let right = tokio::task::spawn_blocking(move || {
-            let right = hash.verify(&password);
-            drop(turn);
-            right
-        })
-        .await
-        .map_err(|_| ended("the server is stopping"))?;
-        if right {
-            return Ok(Admission::Operator(OperatorLogin::of(&operator, None)));
-        }
-        if let Some(count) = self.folded.due(Folding::Operator(name.clone()), now) {
-            self.note(NewEvent {
-                at: now,
-                subject: Subject::Operator(name),
-                kind: EventKind::OperatorRefused { count },
-            })
-            .await;
-        }
-        Err(Refusal::WrongOperator.into())
-    }
-
-    async fn admit_token(
-        &self,
-        username: Option<&str>,
-        token: &OperatorToken,
-        now: Timestamp,
-    ) -> Result<Admission, NotAdmitted> {
-        let digest = token.digest();
-        let found = self.registry.token(&digest).await?;
-        let found = found.filter(|token| token.is_live(now));
-        let token = found.ok_or(Refusal::WrongOperator)?;
-        if username.is_some_and(|name| name != token.operator.as_str()) {
-            return Err(Refusal::WrongOperator.into());
-        }
-        match self.registry.operator(&token.operator).await? {
-            Some(operator) => {
-                let login = OperatorLogin::of(&operator, Some(token));
-                Ok(Admission::Operator(login))
-            }
-            None => Err(Refusal::WrongOperator.into()),
-        }
-    }
-
     /// Devices that a name may mean, with their products.
     pub(super) async fn candidates(
         &self,
@@ -407,7 +320,7 @@ impl Provisioner {
         now: Timestamp,
     ) {
         self.attempts.keep(device.feed, source, refusal, now);
-        if refusal.proof() == Proof::Unproved {
+        if !refusal.is_written_down() {
             return;
         }
         let subject = Folding::Device(device.feed, refusal);

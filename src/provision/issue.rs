@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::admission::{Activation, Granted, NotAdmitted};
-use super::answer::{Answer, Ask, Enrolment, Handover, ProvisionRequest};
+use super::answer::{Answer, Handover};
 use super::decide::{self, BoardVerdict};
+use super::request::{Ask, Enrolment, ProvisionRequest};
 use super::{OpenProduct, Provisioner};
 use crate::clock::Timestamp;
 use crate::clones::CloneSignal;
@@ -301,7 +302,8 @@ impl Provisioner {
                 self.refuse_proved(device, source, refusal, now).await;
                 Err(NotIssued::Refused(refusal))
             }
-            None => Ok(compared),
+            // Let in or not, it is not the board that was enrolled.
+            None => Ok(Compared::unchanged(&device.hardware)),
         }
     }
 }

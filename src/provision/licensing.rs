@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::answer::{Answer, Ask, Identity, ProvisionRequest};
+use super::answer::{Answer, Identity};
 use super::issue::{Declined, NotIssued};
+use super::request::{Ask, ProvisionRequest};
 use super::tally::Folding;
 use super::{DeviceLogin, NotAdmitted, Provisioner, decide};
 use crate::clock::Timestamp;

@@ -88,7 +88,7 @@ impl Provisioner {
                 subject: Subject::Product(id.clone()),
                 kind: EventKind::ProductRemoved,
             };
-            let write = Write::RemoveProduct(product);
+            let write = Write::RemoveProduct(Box::new(product));
             if self.registry.commit(write, vec![event]).await? == Commit::Done {
                 self.reload_product(id).await?;
                 return Ok(removed);

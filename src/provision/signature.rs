@@ -79,7 +79,8 @@ impl Provisioner {
     /// Whether a device has signed this very request, which nobody has shown
     /// before. It must be active and sign already; a request confirms nothing.
     ///
-    /// What is asked is for the caller to say: the digest of what it received.
+    /// What is asked is for the caller to say: the digest of what it received,
+    /// and where from. A server that asks for others is not slowed for them.
     pub async fn verify_request(
         &self,
         token: &str,
@@ -92,7 +93,7 @@ impl Provisioner {
             false => self.verify_signed(token, request, source, now).await,
         };
         if let Err(NotAdmitted::Refused(refusal)) = verified {
-            self.count_refusal(refusal, source, now);
+            self.count_turned_away(source, refusal);
         }
         verified
     }
@@ -210,7 +211,8 @@ impl Provisioner {
             .await?;
         match refusal.or(aside) {
             Some(refusal) => Err(self.refuse(device, source, refusal, now).await),
-            None => Ok(compared),
+            // Let in or not, it is not the board that was enrolled.
+            None => Ok(Compared::unchanged(&device.hardware)),
         }
     }
 
