@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::attempts::RefusedAttempt;
-use super::{DeviceError, Provisioner};
+use super::{DeviceError, Provisioner, decide};
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
 use crate::device::{Device, Lifecycle};
@@ -44,8 +44,14 @@ impl Provisioner {
         }
         attempts.sort_by_key(|attempt| attempt.at);
         let mut advice = advice(&device, product.record.reactivation, &attempts, now);
-        if device.put_aside().is_none() && device.is_blocked(product.record.block) {
-            advice = format!("{}.", Refusal::ProductBlocked.advice());
+        if device.put_aside().is_none() {
+            let kept_out = match device.is_blocked(product.record.block) {
+                true => Err(Refusal::ProductBlocked),
+                false => decide::lease(&device, &product.record, now),
+            };
+            if let Err(refusal) = kept_out {
+                advice = format!("{}.", refusal.advice());
+            }
         }
         Ok(Explanation {
             product_name: product.record.name.clone(),
