@@ -21,7 +21,10 @@ pub struct Answer(Vec<u8>);
 
 impl Answer {
     /// The answer that hands over credentials.
-    pub(super) fn handover(handover: &Handover<'_>, request: &ProvisionRequest) -> Self {
+    pub(in crate::provision) fn handover(
+        handover: &Handover<'_>,
+        request: &ProvisionRequest,
+    ) -> Self {
         match request.format {
             AnswerFormat::Json => Self::json(handover, request),
             AnswerFormat::Csv => Self::csv(handover),
@@ -79,7 +82,7 @@ impl Answer {
     }
 
     /// Something to sign, and what is needed to hash the facts of a board.
-    pub(super) fn challenge(
+    pub(in crate::provision) fn challenge(
         challenge: &str,
         pepper: &Pepper,
         product: &ProductId,
@@ -104,7 +107,7 @@ impl Answer {
     }
 
     /// Who the server takes a device for.
-    pub(super) fn identity(identity: &Identity<'_>) -> Self {
+    pub(in crate::provision) fn identity(identity: &Identity<'_>) -> Self {
         #[derive(Serialize)]
         struct Wire<'a> {
             feed_id: FeedId,
@@ -138,7 +141,11 @@ impl Answer {
     }
 
     /// A licence token.
-    pub(super) fn licence(licence: &str, expires_at: Timestamp, nonce: Option<&str>) -> Self {
+    pub(in crate::provision) fn licence(
+        licence: &str,
+        expires_at: Timestamp,
+        nonce: Option<&str>,
+    ) -> Self {
         #[derive(Serialize)]
         struct Wire<'a> {
             licence: &'a str,
@@ -187,25 +194,25 @@ impl fmt::Debug for Answer {
 }
 
 /// What is handed over.
-pub(super) struct Handover<'a> {
+pub(in crate::provision) struct Handover<'a> {
     /// `None` for a device that signs.
-    pub(super) key: Option<&'a ApiKey>,
-    pub(super) feed: FeedId,
-    pub(super) datastreams: &'a [Datastream],
-    pub(super) serial: &'a Serial,
-    pub(super) product: &'a ProductId,
-    pub(super) now: Timestamp,
+    pub(in crate::provision) key: Option<&'a ApiKey>,
+    pub(in crate::provision) feed: FeedId,
+    pub(in crate::provision) datastreams: &'a [Datastream],
+    pub(in crate::provision) serial: &'a Serial,
+    pub(in crate::provision) product: &'a ProductId,
+    pub(in crate::provision) now: Timestamp,
 }
 
 /// What a device that is in may know of itself.
-pub(super) struct Identity<'a> {
-    pub(super) device: &'a Device,
+pub(in crate::provision) struct Identity<'a> {
+    pub(in crate::provision) device: &'a Device,
     /// What it proved itself with.
-    pub(super) proof: &'a str,
-    pub(super) datastreams: &'a [Datastream],
-    pub(super) pepper: &'a Pepper,
-    pub(super) nonce: Option<&'a str>,
-    pub(super) now: Timestamp,
+    pub(in crate::provision) proof: &'a str,
+    pub(in crate::provision) datastreams: &'a [Datastream],
+    pub(in crate::provision) pepper: &'a Pepper,
+    pub(in crate::provision) nonce: Option<&'a str>,
+    pub(in crate::provision) now: Timestamp,
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use super::admission::{Activation, Admission, DeviceLogin, NotAdmitted};
 use super::decide::{self, Claim, CodeVerdict, KeyLogin};
 use super::tally::Folding;
-use super::{OpenProduct, Provisioner};
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
 use crate::credential::Credential;
@@ -15,6 +14,7 @@ use crate::device::{Changed, Device, Key, Keys};
 use crate::event::EventKind;
 use crate::hardware::Facts;
 use crate::identity::{DeviceName, FeedId};
+use crate::provision::{OpenProduct, Provisioner};
 use crate::refusal::{Proof, Refusal};
 use crate::registry::{Commit, RegistryError, Write};
 use crate::secret::ApiKey;
@@ -74,7 +74,12 @@ impl Provisioner {
     }
 
     /// Counts somebody who was not let in; failures make a source slow.
-    pub(super) fn count_refusal(&self, refusal: Refusal, source: IpAddr, now: Timestamp) {
+    pub(in crate::provision) fn count_refusal(
+        &self,
+        refusal: Refusal,
+        source: IpAddr,
+        now: Timestamp,
+    ) {
         self.totals.refused.fetch_add(1, Ordering::Relaxed);
         if !refusal.is_written_down() {
             self.refusals.count(source, refusal);
@@ -166,13 +171,7 @@ impl Provisioner {
             self.refuse_proved(device, source, refusal, now).await;
             return Err(refusal.into());
         }
-        Ok(Admission::Activation(Activation {
-            product: device.product.clone(),
-            serial: device.serial.clone(),
-            feed: device.feed,
-            generation,
-            granted: None,
-        }))
+        Ok(Admission::Activation(Activation::of(device, generation)))
     }
 
     /// Refuses a serial that nobody has, at the price of a wrong code: a device
@@ -194,7 +193,7 @@ impl Provisioner {
         Err(refusal.into())
     }
 
-    pub(super) async fn admit_key(
+    pub(in crate::provision) async fn admit_key(
         &self,
         username: Option<&str>,
         key: &ApiKey,
@@ -215,12 +214,7 @@ impl Provisioner {
                 return Err(Refusal::WrongKey.into());
             }
             let product = self.product_of(&device).await?;
-            let login = DeviceLogin {
-                product: device.product.clone(),
-                serial: device.serial.clone(),
-                feed: device.feed,
-                key,
-            };
+            let login = DeviceLogin::of(&device, key);
             let lease = decide::lease(&device, &product.record, now);
             let allowed = decide::key_login(&device, &product.record, &key);
             let asks = match allowed.and_then(|asks| lease.map(|()| asks)) {
@@ -251,7 +245,7 @@ impl Provisioner {
     }
 
     /// Devices that a name may mean, with their products.
-    pub(super) async fn candidates(
+    pub(in crate::provision) async fn candidates(
         &self,
         name: &DeviceName,
     ) -> Result<Vec<(Device, Arc<OpenProduct>)>, RegistryError> {
@@ -312,7 +306,7 @@ impl Provisioner {
 
     /// Remembers a refusal of a device that showed a secret of its own, and
     /// writes it down, folded.
-    pub(super) async fn refuse_proved(
+    pub(in crate::provision) async fn refuse_proved(
         &self,
         device: &Device,
         source: IpAddr,
@@ -330,7 +324,7 @@ impl Provisioner {
         }
     }
 
-    pub(super) async fn product_of(
+    pub(in crate::provision) async fn product_of(
         &self,
         device: &Device,
     ) -> Result<Arc<OpenProduct>, RegistryError> {
@@ -339,13 +333,13 @@ impl Provisioner {
     }
 
     /// A device to look up in place of one that is unknown.
-    pub(super) fn somebody(&self) -> FeedId {
+    pub(in crate::provision) fn somebody(&self) -> FeedId {
         let feed = self.somebody.load(Ordering::Relaxed);
         FeedId::new(feed).unwrap_or(FeedId::FIRST)
     }
 
     /// A device that was there a moment ago, with its product.
-    pub(super) async fn load(
+    pub(in crate::provision) async fn load(
         &self,
         feed: FeedId,
     ) -> Result<(Device, Arc<OpenProduct>), NotAdmitted> {

@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::Provisioner;
 use super::admission::{Admission, NotAdmitted, OperatorLogin};
 use super::tally::Folding;
 use crate::clock::Timestamp;
 use crate::event::{EventKind, NewEvent, Subject};
 use crate::operator::OperatorName;
+use crate::provision::Provisioner;
 use crate::refusal::Refusal;
 use crate::registry::RegistryError;
 use crate::secret::OperatorToken;
@@ -29,7 +29,7 @@ impl Provisioner {
         }
     }
 
-    pub(super) async fn admit_operator(
+    pub(in crate::provision) async fn admit_operator(
         &self,
         username: &str,
         password: &[u8],
@@ -81,7 +81,7 @@ impl Provisioner {
         Err(Refusal::WrongOperator.into())
     }
 
-    pub(super) async fn admit_token(
+    pub(in crate::provision) async fn admit_token(
         &self,
         username: Option<&str>,
         token: &OperatorToken,

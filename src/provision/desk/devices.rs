@@ -1,12 +1,12 @@
 //! What operators do to devices: registering them, finding them, and the
 //! steps of their lives.
 
-use super::{ProductError, Provisioner};
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
 use crate::device::{Device, Transition, TransitionError};
 use crate::hardware::{Fact, Facts};
 use crate::identity::{DeviceName, ProductId, Serial};
+use crate::provision::{ProductError, Provisioner};
 use crate::registry::{Batch, Commit, Registrant, Registration, RegistryError, Write};
 
 /// Serials registered in one write: large enough to be fast, small enough that

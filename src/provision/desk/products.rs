@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::{NotAdmitted, Provisioner};
 use crate::clock::Timestamp;
 use crate::clones::OnClone;
 use crate::event::{EventKind, NewEvent, Subject};
@@ -13,6 +12,7 @@ use crate::product::{
     Block, Datastream, FeedDefaults, Product, ProductSecretSlot, Profile, ProofPolicy,
     Reactivation, Stage,
 };
+use crate::provision::{NotAdmitted, Provisioner};
 use crate::refusal::Refusal;
 use crate::registry::{Commit, RegistryError, Write};
 use crate::sealing::{SealedSecret, pepper_binding};
@@ -236,7 +236,7 @@ impl Provisioner {
 
     /// Changes a product's row, from the start again if somebody was faster.
     /// Decisions follow the new row when this returns.
-    pub(super) async fn rewrite_product(
+    pub(in crate::provision) async fn rewrite_product(
         &self,
         id: &ProductId,
         kind: Option<EventKind>,
@@ -280,7 +280,7 @@ impl Provisioner {
     }
 
     /// The same for a product that some device belongs to.
-    pub(super) async fn pepper_of(
+    pub(in crate::provision) async fn pepper_of(
         &self,
         id: &ProductId,
         now: Timestamp,

@@ -5,8 +5,6 @@ use std::time::Duration;
 use super::answer::{Answer, Identity};
 use super::issue::{Declined, NotIssued};
 use super::request::{Ask, ProvisionRequest};
-use super::tally::Folding;
-use super::{DeviceLogin, NotAdmitted, Provisioner, decide};
 use crate::clock::Timestamp;
 use crate::device::{Changed, Device};
 use crate::event::EventKind;
@@ -14,6 +12,9 @@ use crate::identity::FeedId;
 use crate::keypair::{PrivateKey, PublicKey};
 use crate::licence::{LicenceToken, UNLEASED};
 use crate::product::Product;
+use crate::provision::door::decide;
+use crate::provision::door::tally::Folding;
+use crate::provision::{DeviceLogin, NotAdmitted, Provisioner};
 use crate::refusal::Refusal;
 use crate::registry::{Commit, RegistryError, Write};
 use crate::sealing::LICENCE_KEY_BINDING;
@@ -89,7 +90,7 @@ impl Provisioner {
     }
 
     /// Whether a device finds a seat, if it has none yet.
-    pub(super) async fn seat(
+    pub(in crate::provision) async fn seat(
         &self,
         device: &Device,
         product: &Product,
@@ -102,7 +103,7 @@ impl Provisioner {
     }
 
     /// Writes a change, if there is a seat for the device still.
-    pub(super) async fn commit_seated(
+    pub(in crate::provision) async fn commit_seated(
         &self,
         changed: Changed,
         product: &Product,
