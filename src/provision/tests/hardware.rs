@@ -51,7 +51,7 @@ async fn what_follows_from_another_board_is_the_products_to_say() {
     let check = async |mode, on_clone, expected: Result<(), Refusal>, signals: &[CloneSignal]| {
         let world = World::new(Reactivation::UntilConfirmed).await;
         world.mode(mode, on_clone).await;
-        let (home, copy) = (world.on("1", "x").await, world.on("2", "x").await);
+        let (home, copy) = (world.on("1", "x").await, world.on("2", "y").await);
         let login = world.sign_in(&home.login(NOW, "1"), NOW).await;
         login.expect("enrolled");
         let copied = world.sign_in(&copy.login(after(1), "1"), after(1)).await;

@@ -561,3 +561,18 @@ async fn a_session_stays_while_its_signature_would() {
 pub(super) fn board(pepper: &Pepper, cpu: &str, card: &str) -> Facts {
     Facts::of(pepper, [(Fact::CpuSerial, cpu), (Fact::SdCard, card)])
 }
+
+#[tokio::test]
+async fn a_recorded_token_writes_nothing_for_ever() {
+    let world = World::new(Reactivation::UntilConfirmed).await;
+    let token = world.derived().login(NOW, "1");
+    world.sign_in(&token, NOW).await.expect("new");
+    let before = world.event_names().await;
+    for day in 1..4 {
+        let late = after(day * 86_400_000);
+        let refusal = world.turned_away(&token, late).await;
+        assert_eq!(refusal, Refusal::TokenExpired);
+    }
+    assert_eq!(world.event_names().await, before);
+    assert_eq!(world.door.take_refusals().refusals[0].count, 3);
+}

@@ -1,11 +1,11 @@
 //! Removing and renaming: what cannot be taken back.
 
-use super::{DeviceError, ProductError, Provisioner};
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
 use crate::device::Device;
 use crate::event::{EventKind, NewEvent, Subject};
 use crate::identity::{DeviceName, ProductId, Serial};
+use crate::provision::{DeviceError, ProductError, Provisioner};
 use crate::registry::{Commit, RegistryError, Write};
 use crate::secret::CodeDigest;
 
