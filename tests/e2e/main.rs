@@ -16,6 +16,7 @@
 
 mod activation;
 mod api;
+mod asking;
 mod bans;
 mod blocks;
 mod cli;
@@ -37,6 +38,7 @@ mod limits;
 mod mailbox;
 mod many;
 mod passwords;
+mod policies;
 mod publishing;
 mod refusals;
 mod remote;
