@@ -181,6 +181,14 @@ async fn a_device_key_needs_no_code_and_learns_its_place() {
             ..
         }
     ));
+
+    // What is stored is not begun anew, though the key is given again.
+    let before = std::fs::read(world.fixture.path()).expect("bytes");
+    let asked = licence(&world.fixture.device, HUNG);
+    world.serving(asked).await.expect_err("no licence");
+    let again = world.activate_with(None).await;
+    assert!(matches!(again, Ok(Activated::Already(_))), "{again:?}");
+    assert_eq!(std::fs::read(world.fixture.path()).expect("bytes"), before);
 }
 
 #[tokio::test]
