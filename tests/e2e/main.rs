@@ -31,6 +31,7 @@ mod forms;
 mod handover;
 mod home;
 mod hostile;
+mod identity;
 mod indistinguishable;
 mod isolation;
 mod limits;
