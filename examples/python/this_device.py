@@ -190,12 +190,20 @@ class Device(requests.auth.AuthBase):
         """The hardware claim; empty until the product's pepper is known."""
         if "pepper" not in self.kept:
             return {}
-        hashed = {fact: [fact_hash(self.kept["pepper"], fact, value) for value in values] for fact, values in facts().items()}
+        hashed = {
+            fact: [fact_hash(self.kept["pepper"], fact, value) for value in values] for fact, values in facts().items()
+        }
         return {fact: hashes[0] if len(hashes) == 1 else hashes[:8] for fact, hashes in hashed.items()}
 
     def claims(self):
         now = round(self.clock.now(), 3)
-        claims = {"sub": self.serial, "aud": self.product, "iat": now, "exp": now + SPAN, "jti": secrets.token_urlsafe(12)}
+        claims = {
+            "sub": self.serial,
+            "aud": self.product,
+            "iat": now,
+            "exp": now + SPAN,
+            "jti": secrets.token_urlsafe(12),
+        }
         return claims | ({"hw": hardware} if (hardware := self.hardware()) else {})
 
     def login(self):
