@@ -100,9 +100,20 @@ impl DeviceKey {
         Self(mac.finalize().into_bytes().into())
     }
 
+    /// Reads the 64 hex characters that a factory burnt in.
+    pub fn parse(text: &str) -> Result<Self, InvalidSecret> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidSecret::DeviceKey)?;
+        Ok(Self(bytes))
+    }
+
     /// The 64 lower-case hex characters, for the factory.
     pub fn expose_hex(&self) -> zeroize::Zeroizing<String> {
         zeroize::Zeroizing::new(hex::encode(self.0))
+    }
+
+    pub(crate) fn expose_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 

@@ -4,6 +4,8 @@
 //! nothing can be guessed by being offered twice, and what has no shape costs
 //! no hash.
 
+use std::fmt;
+
 use crate::code::ActivationCode;
 use crate::secret::{ApiKey, OperatorToken, TOKEN_PREFIX};
 
@@ -48,6 +50,15 @@ impl Shape {
     }
 }
 
+/// A token as it came: whoever reads it in a log could use it.
+pub struct SignedText<'a>(pub(crate) &'a str);
+
+impl fmt::Debug for SignedText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SignedText(…)")
+    }
+}
+
 /// What a peer showed, parsed.
 #[derive(Debug)]
 pub enum Credential<'a> {
@@ -70,6 +81,8 @@ pub enum Credential<'a> {
     Token {
         /// What else the peer called itself.
         username: Option<&'a str>,
+        /// The token, not yet read.
+        token: SignedText<'a>,
     },
     /// An operator's token. The username may be absent, may be the operator's
     /// name, or, as with keys, may have been the token itself.
@@ -98,7 +111,10 @@ impl<'a> Credential<'a> {
         let username = username.filter(|name| !name.is_empty());
         let text = |field: &'a [u8]| std::str::from_utf8(field).unwrap_or_default();
         match (username, password.map(|field| (Shape::of(field), field))) {
-            (_, Some((Shape::Token, _))) => Self::Token { username },
+            (_, Some((Shape::Token, field))) => Self::Token {
+                username,
+                token: SignedText(text(field)),
+            },
             (Some(username), Some((Shape::ActivationCode, field))) => {
                 ActivationCode::parse(text(field))
                     .map_or(Self::Malformed, |code| Self::Code { username, code })

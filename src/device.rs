@@ -10,11 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::event::{EventKind, NewEvent, Subject};
+use crate::hardware::Facts;
 use crate::identity::{DeviceName, FeedId, ProductId, Serial};
+use crate::keypair::PublicKey;
 use crate::product::{Block, Reactivation};
 use crate::refusal::Refusal;
 use crate::secret::KeyDigest;
+use crate::signed::LoginMark;
 
+pub(crate) use self::transition::Changed;
 pub use self::transition::{Transition, TransitionError};
 
 /// A device, as the registry keeps it. It holds digests, never a key or code.
@@ -47,6 +51,12 @@ pub struct Device {
     pub reactivation_until: Option<Timestamp>,
     /// The blocks of its product that leave it alone.
     pub exceptions: Exceptions,
+    /// Its last signed login: the next one must be later.
+    pub last_login: Option<LoginMark>,
+    /// The board it was enrolled on.
+    pub hardware: Facts,
+    /// When its lease ends, if its product leases.
+    pub lease_until: Option<Timestamp>,
 }
 
 /// The numbers of blocks that a device is excepted from: the one that holds
@@ -80,20 +90,74 @@ pub enum Standing {
     Revoked,
 }
 
+/// What a device proves itself with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Key {
+    /// It shows an API key.
+    Api(KeyDigest),
+    /// It signs with the device key that comes from its product's secret of
+    /// this generation (HS256).
+    Derived(u32),
+    /// It signs with the private half of this (EdDSA).
+    Public(PublicKey),
+}
+
+impl Key {
+    /// Whether it signs with it.
+    pub fn signs(&self) -> bool {
+        !matches!(self, Self::Api(_))
+    }
+
+    /// The name in answers and commands: `key`, or the algorithm.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Api(_) => "key",
+            Self::Derived(_) => "HS256",
+            Self::Public(_) => "EdDSA",
+        }
+    }
+
+    fn digest(&self) -> Option<KeyDigest> {
+        match self {
+            Self::Api(digest) => Some(*digest),
+            _ => None,
+        }
+    }
+}
+
 /// The two key slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Keys {
     /// Never activated, or reset.
     None,
     /// A key was issued and has not been used yet.
-    Pending(KeyDigest),
+    Pending(Key),
     /// A key has been used; perhaps a newer one was issued since.
     Confirmed {
         /// The key that works.
-        current: KeyDigest,
+        current: Key,
         /// The key that will replace it on its first use.
-        pending: Option<KeyDigest>,
+        pending: Option<Key>,
     },
+}
+
+impl Keys {
+    /// The key that works.
+    pub fn current(&self) -> Option<Key> {
+        match self {
+            Self::Confirmed { current, .. } => Some(*current),
+            _ => None,
+        }
+    }
+
+    /// The key that has not been used yet.
+    pub fn pending(&self) -> Option<Key> {
+        match self {
+            Self::None => None,
+            Self::Pending(pending) => Some(*pending),
+            Self::Confirmed { pending, .. } => *pending,
+        }
+    }
 }
 
 /// What the device is called in events, commands and counts.
@@ -161,6 +225,9 @@ impl Device {
             confirmed_at: None,
             reactivation_until: None,
             exceptions: Exceptions::default(),
+            last_login: None,
+            hardware: Facts::default(),
+            lease_until: None,
         }
     }
 
@@ -196,21 +263,24 @@ impl Device {
 
     /// Every key digest that finds this device.
     pub fn key_digests(&self) -> impl Iterator<Item = KeyDigest> {
-        let (current, pending) = match self.keys {
-            Keys::None => (None, None),
-            Keys::Pending(pending) => (None, Some(pending)),
-            Keys::Confirmed { current, pending } => (Some(current), pending),
-        };
+        let of = |key: Option<Key>| key.and_then(|key| key.digest());
+        let (current, pending) = (of(self.keys.current()), of(self.keys.pending()));
         [current, pending, self.ended].into_iter().flatten()
     }
 
     /// Whether the key is in one of its slots, so that it works.
-    pub(crate) fn holds(&self, key: &KeyDigest) -> bool {
-        match self.keys {
-            Keys::None => false,
-            Keys::Pending(pending) => pending == *key,
-            Keys::Confirmed { current, pending } => current == *key || pending == Some(*key),
-        }
+    pub(crate) fn holds(&self, key: &Key) -> bool {
+        [self.keys.current(), self.keys.pending()].contains(&Some(*key))
+    }
+
+    /// The public key that it has shown to be its own: from then on it signs
+    /// with nothing else. One that it has not used yet comes first.
+    pub fn public_keys(&self) -> impl Iterator<Item = PublicKey> {
+        let keys = [self.keys.pending(), self.keys.current()];
+        keys.into_iter().flatten().filter_map(|key| match key {
+            Key::Public(key) => Some(key),
+            _ => None,
+        })
     }
 
     /// Whether its session, and what waits in it, stays with it: neither
@@ -243,6 +313,8 @@ impl Device {
         }
         let open = self.reactivation_until.is_some_and(|until| now < until);
         let spent = match policy {
+            // Who signs does not go back to a code, whatever its product says.
+            _ if self.keys.current().is_some_and(|key| key.signs()) => true,
             Reactivation::Always => false,
             Reactivation::UntilConfirmed => matches!(self.keys, Keys::Confirmed { .. }),
             Reactivation::Never => self.keys != Keys::None,

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use crate::ban::Network;
 use crate::clock::Timestamp;
+use crate::clones::{CloneSignal, Evidence};
+use crate::hardware::FactSet;
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::operator::{OperatorName, Role};
 use crate::refusal::Refusal;
@@ -89,10 +91,19 @@ pub enum EventKind {
         /// How often since the last such event; these are folded to one a minute.
         count: u64,
     },
-    /// One identity seems to be used by two.
-    CloneSuspected,
-    /// A device's lease was renewed.
-    LeaseRenewed,
+    /// One identity seems to be used by two; folded to one a minute for each
+    /// sign.
+    CloneSuspected {
+        /// What was noticed.
+        signal: CloneSignal,
+        /// What was seen.
+        evidence: Evidence,
+    },
+    /// A device's lease was renewed by a login.
+    LeaseRenewed {
+        /// It ends then, if it is not renewed again.
+        until: Timestamp,
+    },
     /// An operator was added or its rights changed.
     OperatorAdded {
         /// Its role.
@@ -141,6 +152,22 @@ pub enum EventKind {
     },
     /// A product is gone for good, and all its devices with it.
     ProductRemoved,
+    /// Facts of a device's board were enrolled, or have changed.
+    HardwareChanged {
+        /// Which.
+        facts: FactSet,
+    },
+    /// An operator lets a device's next login enrol the board it comes from.
+    HardwareForgotten,
+    /// A device has shown that a public key is its own.
+    PublicKeyEnrolled,
+    /// A device was given a licence token; folded to one a minute.
+    LicenceIssued {
+        /// The token ends then.
+        until: Timestamp,
+    },
+    /// An operator lets a device whose lease has run out in again.
+    LeaseReopened,
 }
 
 /// Which of a device's two key slots.
@@ -175,8 +202,8 @@ impl EventKind {
             Self::DeviceReset => "device_reset",
             Self::ReactivationOpened { .. } => "reactivation_opened",
             Self::ActivationRefused { .. } => "activation_refused",
-            Self::CloneSuspected => "clone_suspected",
-            Self::LeaseRenewed => "lease_renewed",
+            Self::CloneSuspected { .. } => "clone_suspected",
+            Self::LeaseRenewed { .. } => "lease_renewed",
             Self::MailDropped { .. } => "mail_dropped",
             Self::OperatorAdded { .. } => "operator_added",
             Self::OperatorRemoved => "operator_removed",
@@ -188,6 +215,11 @@ impl EventKind {
             Self::DeviceRemoved => "device_removed",
             Self::DeviceRenamed { .. } => "device_renamed",
             Self::ProductRemoved => "product_removed",
+            Self::HardwareChanged { .. } => "hardware_changed",
+            Self::HardwareForgotten => "hardware_forgotten",
+            Self::PublicKeyEnrolled => "public_key_enrolled",
+            Self::LicenceIssued { .. } => "licence_issued",
+            Self::LeaseReopened => "lease_reopened",
         }
     }
 
@@ -206,7 +238,17 @@ impl EventKind {
                 ("skipped", json!(skipped)),
             ],
             Self::KeyEnded { slot } => vec![("slot", json!(slot))],
-            Self::ReactivationOpened { until } => vec![("until", json!(until))],
+            Self::ReactivationOpened { until }
+            | Self::LeaseRenewed { until }
+            | Self::LicenceIssued { until } => vec![("until", json!(until))],
+            Self::HardwareChanged { facts } => vec![("facts", json!(facts))],
+            Self::CloneSuspected { signal, evidence } => vec![
+                ("signal", json!(signal)),
+                ("source", json!(evidence.source)),
+                ("other", json!(evidence.other)),
+                ("facts", json!(evidence.facts)),
+                ("client_ids", json!(evidence.client_ids)),
+            ],
             Self::ActivationRefused { refusal, count } => {
                 vec![("refusal", json!(refusal)), ("count", json!(count))]
             }

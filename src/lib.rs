@@ -11,13 +11,19 @@
 
 mod ban;
 mod clock;
+mod clones;
 mod code;
 mod credential;
 mod device;
+mod enrolment;
 mod entropy;
 mod event;
 pub mod feed;
+pub mod hardware;
 mod identity;
+mod jws;
+mod keypair;
+pub mod licence;
 pub mod mailbox;
 mod once;
 mod operator;
@@ -29,30 +35,35 @@ pub mod registry;
 mod rights;
 mod sealing;
 mod secret;
+pub mod signed;
 mod source;
 mod throttle;
 mod token;
 pub mod topic;
+mod window;
 
 pub use ban::{Ban, Bans, InvalidNetwork, Network};
 pub use clock::Timestamp;
+pub use clones::{CloneSignal, Evidence, OnClone, Peer, Takeover};
 pub use code::{ActivationCode, CodeMatch, DeviceKey};
 pub use credential::{Credential, Shape};
-pub use device::{Device, Exceptions, Keys, Lifecycle, Standing, Transition, TransitionError};
+pub use device::{Device, Exceptions, Key, Keys, Lifecycle, Standing, Transition, TransitionError};
 pub use entropy::Entropy;
 pub use event::{Event, EventKind, KeySlot, NewEvent, Subject};
 pub use identity::{DeviceName, FeedId, InvalidName, ProductId, Serial};
+pub use keypair::{InvalidPublicKey, PrivateKey, PublicKey};
 pub use operator::{InvalidOperator, Operator, OperatorName, PasswordHash, Role};
 pub use product::{
     Block, Datastream, DatastreamId, FeedDefaults, InvalidDatastream, Product, ProductSecretSlot,
-    Profile, Reactivation, Stage, Unit, Visibility,
+    Profile, ProofPolicy, Reactivation, Stage, Unit, Visibility,
 };
 pub use provision::{
-    Activation, Admission, Answer, AnswerFormat, Attempt, BanError, Begun, Body, Claimed, Counts,
-    Detail, DeviceError, DeviceFilter, DeviceLogin, Explanation, Found, InvalidRequest, Named,
-    NewOperator, NewProduct, NoDatastream, NotAdmitted, NotIssued, NotKept, NotPosted, Once,
-    OpenProduct, OperatorError, OperatorLogin, Posted, ProductChange, ProductError,
-    ProvisionRequest, Provisioner, RefusedAttempt, StartError, Tally, TallyEntry, Voucher,
+    Activation, Admission, Answer, AnswerFormat, Ask, Attempt, BanError, Begun, Body, Claimed,
+    Counts, Declined, Detail, DeviceError, DeviceFilter, DeviceLogin, Enrolment, Explanation,
+    Found, InvalidRequest, Named, NewOperator, NewProduct, NewSerial, NoDatastream, NotAdmitted,
+    NotIssued, NotKept, NotPosted, Once, OpenProduct, OperatorError, OperatorLogin, Posted,
+    ProductChange, ProductError, ProvisionRequest, Provisioner, RefusedAttempt, StartError, Tally,
+    TallyEntry, Voucher,
 };
 pub use qos::Qos;
 pub use refusal::{Proof, Refusal};

@@ -1,5 +1,7 @@
 //! A kind of device: its secrets, its datastreams, its policies.
 
+mod proof;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -7,8 +9,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::clones::OnClone;
+use crate::hardware::HardwarePolicy;
 use crate::identity::ProductId;
+use crate::licence::Licence;
 use crate::sealing::SealedSecret;
+
+pub use self::proof::ProofPolicy;
 
 /// A kind of device, as the registry keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +40,18 @@ pub struct Product {
     pub created_at: Timestamp,
     /// What people are told about it.
     pub profile: Profile,
+    /// What its devices may prove themselves with.
+    pub proof: ProofPolicy,
+    /// From then on no code is accepted.
+    pub codes_until: Option<Timestamp>,
+    /// What it makes of its devices' hardware.
+    pub hardware: HardwarePolicy,
+    /// What their facts are hashed under, sealed.
+    pub pepper: Option<SealedSecret>,
+    /// What follows a sign that a device was cloned.
+    pub on_clone: OnClone,
+    /// How many may be active, and for how long.
+    pub licence: Licence,
 }
 
 impl Product {
@@ -42,6 +61,11 @@ impl Product {
     pub const DATASTREAMS: usize = 500;
     /// Bytes of its description.
     pub const DESCRIPTION: usize = 4096;
+
+    /// Whether a code is accepted.
+    pub(crate) fn takes_codes(&self, now: Timestamp) -> bool {
+        self.codes_until.is_none_or(|end| now < end)
+    }
 
     /// Whether the product names this datastream for all its devices.
     pub fn names(&self, datastream: &DatastreamId) -> bool {

@@ -17,36 +17,41 @@ mod datastreams;
 mod decide;
 mod explain;
 mod issue;
+mod licensing;
 mod once;
 mod operators;
 mod passwords;
 mod post;
 mod reading;
 mod removal;
+mod signature;
 mod steward;
+mod suspicion;
 mod tally;
 mod tokens;
 mod values;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 pub use self::activate::{Claimed, Voucher};
 pub use self::admission::{Activation, Admission, DeviceLogin, NotAdmitted, OperatorLogin};
 pub use self::admit::Attempt;
-pub use self::answer::{Answer, AnswerFormat, Detail, InvalidRequest, ProvisionRequest};
+pub use self::answer::{
+    Answer, AnswerFormat, Ask, Detail, Enrolment, InvalidRequest, ProvisionRequest,
+};
 pub use self::attempts::RefusedAttempt;
 pub use self::bans::BanError;
 pub use self::catalogue::OpenProduct;
 pub use self::datastreams::{Named, NoDatastream};
 pub use self::explain::Explanation;
-pub use self::issue::NotIssued;
+pub use self::issue::{Declined, NotIssued};
 pub use self::once::{Begun, Once};
 pub use self::operators::{NewOperator, OperatorError};
 pub use self::post::{Body, NotPosted, Posted};
 pub use self::reading::{DeviceFilter, Found};
-pub use self::steward::{DeviceError, NewProduct, ProductChange, ProductError};
+pub use self::steward::{DeviceError, NewProduct, NewSerial, ProductChange, ProductError};
 pub use self::tally::{Tally, TallyEntry};
 pub use self::values::NotKept;
 
@@ -56,9 +61,12 @@ use self::passwords::Passwords;
 use self::tally::{Folded, Refusals};
 use crate::ban::Bans;
 use crate::clock::Timestamp;
+use crate::clones::Rivals;
+use crate::enrolment::Challenger;
 use crate::entropy::Entropy;
 use crate::event::NewEvent;
 use crate::identity::FeedId;
+use crate::keypair::{PrivateKey, PublicKey};
 use crate::refusal::Refusal;
 use crate::registry::{Registry, RegistryError, Write};
 use crate::sealing::SealingKey;
@@ -87,6 +95,12 @@ pub struct Provisioner {
     /// A device that was there a moment ago: whoever is unknown is looked up at
     /// the price of this one.
     somebody: AtomicU32,
+    /// The same for signatures.
+    decoy_key: PublicKey,
+    challenger: Challenger,
+    /// Read or made when a licence is first asked for.
+    licence_key: OnceLock<PrivateKey>,
+    rivals: Rivals,
     passwords: Passwords,
     failures: Failures,
     bans: Arc<Bans>,
@@ -122,6 +136,7 @@ impl Provisioner {
         sealing: SealingKey,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StartError> {
+        let challenger = Challenger::new(&sealing);
         let catalogue = Catalogue::load(&*registry, sealing).await?;
         let bans = Arc::new(Bans::default());
         for ban in registry.bans().await? {
@@ -129,6 +144,10 @@ impl Provisioner {
         }
         Ok(Self {
             decoy: ProductSecret::generate(&*entropy),
+            decoy_key: PrivateKey::generate(&*entropy).public(),
+            challenger,
+            licence_key: OnceLock::new(),
+            rivals: Rivals::default(),
             somebody: AtomicU32::new(FeedId::FIRST.as_u32()),
             registry,
             entropy,

@@ -115,23 +115,23 @@ refusals! {
     /// Licence.
     LeaseExpired = "lease_expired", Proved,
         "the device's lease has run out",
-        "renew it";
+        "`device renew` lets it in again; each login renews it from then on";
     /// Hardware identity.
     HardwareMismatch = "hardware_mismatch", Proved,
         "the device's hardware is not the one that was enrolled",
-        "if a part was replaced, release the device; if not, its identity was copied";
+        "if a part was replaced, `device forget-hardware` lets it enrol anew; if not, its identity was copied";
     /// Signed logins.
     TokenInvalid = "token_invalid", Unproved,
         "the signed login does not hold",
         "check the device's key, the algorithm and the claims";
     /// Signed logins.
-    TokenExpired = "token_expired", Unproved,
-        "the signed login is too old, or from the future",
-        "check the device's clock";
+    TokenExpired = "token_expired", Proved,
+        "the signed login is too old, from the future, or good for more than five minutes",
+        "set the device's clock, or let it ask the server for the time";
     /// Signed logins.
-    TokenReplayed = "token_replayed", Unproved,
-        "the signed login was used before",
-        "sign each login anew; if the device does, somebody recorded it";
+    TokenReplayed = "token_replayed", Proved,
+        "the token was used before, or is older than the last one",
+        "sign each login and each request anew; if the device does, somebody recorded one";
     /// Operators.
     WrongOperator = "wrong_operator", Unproved,
         "the password is not this operator's, or the token is nobody's",
@@ -148,6 +148,18 @@ refusals! {
     Throttled = "throttled", Unproved,
         "too many logins failed from the address it comes from",
         "find out who fails there; an operator may log in from another address meanwhile";
+    /// The product takes signatures only.
+    KeyDisabled = "key_disabled", Proved,
+        "this product's devices sign their logins: API keys are not accepted any more",
+        "let the device sign, or change the product's policy with `product set --proof either`";
+    /// The product takes no signatures.
+    SigningDisabled = "signing_disabled", Proved,
+        "this product takes no signed logins",
+        "change the product's policy with `product set --proof either`";
+    /// A request that is not the one that was signed.
+    RequestAltered = "request_altered", Proved,
+        "the token was signed for another request",
+        "check that method, path with query and body are hashed as they are sent; if they are, somebody altered the request";
 }
 
 impl fmt::Display for Refusal {
@@ -166,7 +178,7 @@ mod tests {
             let json = serde_json::to_string(refusal).expect("a string");
             assert_eq!(json, format!("\"{refusal}\""));
         }
-        assert_eq!(Refusal::ALL.len(), 23);
+        assert_eq!(Refusal::ALL.len(), 26);
     }
 
     #[test]

@@ -19,11 +19,13 @@ use crate::clock::Timestamp;
 use crate::device::{Device, Lifecycle};
 use crate::event::{Event, NewEvent};
 use crate::feed::CurrentValue;
+use crate::hardware::Facts;
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::mailbox::{Change, Mail, Mailbox, Outcome};
 use crate::once::{Occasion, OccasionId};
 use crate::operator::{Operator, OperatorName};
 use crate::product::{DatastreamId, Product};
+use crate::sealing::SealedSecret;
 use crate::secret::{CodeDigest, KeyDigest, TokenDigest};
 use crate::token::Token;
 
@@ -50,6 +52,24 @@ pub enum RegistryError {
 pub enum Write {
     /// Replaces a device; its `version` is the one that was read.
     Device(Device),
+    /// The same for a device that takes a seat of its product's licence if it
+    /// has none; lost, too, if none is left.
+    Seated {
+        /// The device.
+        device: Device,
+        /// So many there are.
+        seats: u64,
+    },
+    /// Marks a counter of a device's requests as used; lost if it was, or is
+    /// too old to tell.
+    Counted {
+        /// The device's feed.
+        feed: FeedId,
+        /// The counter.
+        counter: u64,
+    },
+    /// Keeps the key that licences are signed with; lost if there is one.
+    LicenceKey(SealedSecret),
     /// Adds a product (version 0) or replaces it; its `version` is the one
     /// that was read.
     Product(Product),
@@ -132,15 +152,26 @@ pub enum Commit {
     Lost,
 }
 
-/// Serials to be registered, all of one product.
+/// Devices to be registered, all of one product.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// The product, which exists.
     pub product: ProductId,
-    /// Each serial with the digest of each live code of its own.
-    pub serials: Vec<(Serial, Vec<CodeDigest>)>,
+    /// The devices.
+    pub devices: Vec<Registrant>,
     /// When they were registered.
     pub at: Timestamp,
+}
+
+/// A device to be registered.
+#[derive(Clone, Debug)]
+pub struct Registrant {
+    /// Its serial.
+    pub serial: Serial,
+    /// The digest of each live code of its own.
+    pub codes: Vec<CodeDigest>,
+    /// What its factory said of its board.
+    pub hardware: Facts,
 }
 
 /// What became of one serial of a [`Batch`].
@@ -167,6 +198,12 @@ impl Census {
     /// How many devices there are.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
+    }
+
+    /// How many hold a seat of a licence: all that have been activated, or put
+    /// aside, and are not revoked.
+    pub fn seats_taken(&self) -> u64 {
+        self.total() - self.of(Lifecycle::Registered) - self.of(Lifecycle::Revoked)
     }
 
     fn add(&mut self, lifecycle: Lifecycle) {
@@ -237,6 +274,9 @@ pub trait Registry: Send + Sync {
 
     /// All tokens, ended ones included, in no order.
     async fn tokens(&self) -> Result<Vec<Token>, RegistryError>;
+
+    /// The key that licences are signed with, once there is one.
+    async fn licence_key(&self) -> Result<Option<SealedSecret>, RegistryError>;
 
     /// What is known of a request that is carried out once.
     async fn occasion(&self, id: &OccasionId) -> Result<Option<Occasion>, RegistryError>;

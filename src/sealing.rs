@@ -9,7 +9,9 @@ use std::fmt;
 
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::entropy::Entropy;
@@ -104,6 +106,17 @@ impl SealingKey {
             .map_err(|_| UnsealError)
     }
 
+    /// A key for something else, that tells nothing of this one.
+    pub(crate) fn derive(&self, purpose: &[u8]) -> [u8; 32] {
+        #[expect(
+            clippy::expect_used,
+            reason = "HMAC takes a key of any length (RFC 2104)"
+        )]
+        let mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&self.0)
+            .expect("HMAC takes a key of any length");
+        mac.chain_update(purpose).finalize().into_bytes().into()
+    }
+
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new(&self.0.into())
     }
@@ -131,6 +144,14 @@ pub struct SealedSecret {
 pub struct UnsealError;
 
 /// What a sealed secret is bound to, so that it cannot be moved.
+pub(crate) fn pepper_binding(product: &ProductId) -> Vec<u8> {
+    [b"firstwake pepper v1\0", product.as_str().as_bytes()].concat()
+}
+
+/// What the registry's licence key is bound to.
+pub(crate) const LICENCE_KEY_BINDING: &[u8] = b"firstwake licence key v1\0";
+
+/// What a product's secret of one generation is bound to.
 fn binding(product: &ProductId, generation: u32) -> Vec<u8> {
     let mut bytes = b"firstwake product secret v1\0".to_vec();
     bytes.extend_from_slice(product.as_str().as_bytes());

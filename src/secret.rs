@@ -22,6 +22,9 @@ pub enum InvalidSecret {
     /// An activation code is 40 hex characters.
     #[error("an activation code is 40 hex characters")]
     ActivationCode,
+    /// A device key is 32 bytes, written as 64 hex characters.
+    #[error("a device key is 64 hex characters (32 bytes)")]
+    DeviceKey,
     /// An API key is 48 characters of `[A-Za-z0-9_-]`.
     #[error("an API key is 48 characters of A-Z a-z 0-9 _ -")]
     ApiKey,

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use firstwake::registry::Memory;
 use firstwake::{
-    ActivationCode, DeviceName, NewProduct, ProductId, ProductSecret, Provisioner, Reactivation,
-    SealingKey, Serial, Timestamp, Transition,
+    ActivationCode, DeviceName, NewProduct, ProductId, ProductSecret, Provisioner, SealingKey,
+    Serial, Timestamp, Transition,
 };
 use firstwake_broker::plugin::{OsEntropy, Plugin};
 use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, QoS, v5};
@@ -190,12 +190,8 @@ fn key_in(answer: &Value) -> String {
 
 async fn create(provisioner: &Provisioner, secret: &str) -> ProductId {
     let new = NewProduct {
-        name: "lamp".to_owned(),
         secret: Some(ProductSecret::parse(secret).expect("valid")),
-        datastreams: Vec::new(),
-        profile: firstwake::Profile::default(),
-        reactivation: Reactivation::UntilConfirmed,
-        new_datastreams: firstwake::Product::NEW_DATASTREAMS,
+        ..NewProduct::named("lamp")
     };
     let made = provisioner.create_product(new, NOW).await.expect("made");
     made.0.id
@@ -248,8 +244,8 @@ impl Stock {
     }
 
     async fn register(&self, product: &ProductId, serial: &str) {
-        let serials = vec![Serial::parse(serial).expect("valid")];
-        let outcome = self.provisioner.register(product, serials, NOW).await;
+        let devices = vec![Serial::parse(serial).expect("valid").into()];
+        let outcome = self.provisioner.register(product, devices, NOW).await;
         outcome.expect("registered");
     }
 

@@ -18,8 +18,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::Context;
 use firstwake::registry::Embedded;
 use firstwake::{
-    ActivationCode, DatastreamId, NewProduct, ProductSecret, Provisioner, Reactivation, SealingKey,
-    Serial, Timestamp,
+    ActivationCode, DatastreamId, NewProduct, ProductSecret, Provisioner, SealingKey, Serial,
+    Timestamp,
 };
 use firstwake_broker::plugin::{OsEntropy, Plugin};
 use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
@@ -75,15 +75,14 @@ async fn register(provisioner: &Provisioner) -> anyhow::Result<ActivationCode> {
     let since = UNIX_EPOCH.elapsed().unwrap_or(Duration::ZERO);
     let now = Timestamp::from_millis(0).plus(since);
     let lamp = NewProduct {
-        name: "lamp".to_owned(),
         secret: Some(secret),
         datastreams: vec![DatastreamId::parse("temperature")?.into()],
-        profile: firstwake::Profile::default(),
-        reactivation: Reactivation::UntilConfirmed,
-        new_datastreams: firstwake::Product::NEW_DATASTREAMS,
+        ..NewProduct::named("lamp")
     };
     let (product, _) = provisioner.create_product(lamp, now).await?;
-    provisioner.register(&product.id, vec![serial], now).await?;
+    provisioner
+        .register(&product.id, vec![serial.into()], now)
+        .await?;
     Ok(code)
 }
 

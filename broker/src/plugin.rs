@@ -123,6 +123,7 @@ impl Shared {
             username: given(username),
             password: given(password).map(str::as_bytes),
             source: NOWHERE,
+            hardware: None,
         };
         match self.provisioner.admit(attempt, self.clock.now()).await {
             Ok(Admission::Activation(activation)) => self.keep(activation),

@@ -163,9 +163,7 @@ mod tests {
 
     use firstwake::feed::Value;
     use firstwake::registry::Memory;
-    use firstwake::{
-        Datastream, DatastreamId, NewProduct, ProductId, Profile, Reactivation, SealingKey, Serial,
-    };
+    use firstwake::{Datastream, DatastreamId, NewProduct, ProductId, SealingKey, Serial};
 
     use super::*;
     use crate::edge::OsEntropy;
@@ -192,16 +190,15 @@ mod tests {
             Provisioner::start(Arc::clone(&registry) as _, sealing, Arc::new(OsEntropy));
         let provisioner = provisioner.await.expect("it starts");
         let new = NewProduct {
-            name: "lamp".to_owned(),
-            secret: None,
             datastreams: vec![Datastream::from(DatastreamId::parse("a").expect("valid"))],
-            reactivation: Reactivation::UntilConfirmed,
             new_datastreams: 1,
-            profile: Profile::default(),
+            ..NewProduct::named("lamp")
         };
         let (product, _) = provisioner.create_product(new, NOW).await.expect("made");
         let serial = Serial::parse("S1").expect("valid");
-        let registered = provisioner.register(&product.id, vec![serial], NOW).await;
+        let registered = provisioner
+            .register(&product.id, vec![serial.into()], NOW)
+            .await;
         registered.expect("registered");
         (registry, provisioner, product.id)
     }

@@ -9,13 +9,13 @@ use crate::secret::ApiKey;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
-fn digest(n: usize) -> KeyDigest {
+fn digest(n: usize) -> Key {
     let entropy = Counting::default();
     let mut key = ApiKey::generate(&entropy);
     for _ in 0..n {
         key = ApiKey::generate(&entropy);
     }
-    key.digest()
+    Key::Api(key.digest())
 }
 
 fn registered() -> Device {
@@ -113,7 +113,7 @@ fn issuing_again_replaces_only_the_pending_key() {
     let again = issued().issue(digest(1), 1, NOW);
     assert_eq!(names(&again), ["key_ended", "activation_issued"]);
     assert_eq!(again.device.keys, Keys::Pending(digest(1)));
-    assert_eq!(again.device.ended, Some(digest(0)));
+    assert_eq!(again.device.ended, digest(0).digest());
 
     let beside = active().issue(digest(1), 2, NOW);
     assert_eq!(names(&beside), ["activation_issued"]);
@@ -142,7 +142,7 @@ fn confirming_swaps_the_keys() {
             pending: None
         }
     );
-    assert_eq!(second.device.ended, Some(digest(0)));
+    assert_eq!(second.device.ended, digest(0).digest());
 
     assert!(registered().confirm(NOW).is_none());
     assert!(active().confirm(NOW).is_none());

@@ -8,10 +8,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Keys, Lifecycle, Standing};
+use super::{Device, Key, Keys, Lifecycle, Standing};
 use crate::clock::Timestamp;
+use crate::clones::{CloneSignal, Evidence};
 use crate::event::{EventKind, KeySlot, NewEvent};
-use crate::secret::KeyDigest;
+use crate::hardware::{Compared, Facts};
+use crate::signed::LoginMark;
 
 /// An operator's act on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,10 @@ pub enum Transition {
         /// The end of the window.
         until: Timestamp,
     },
+    /// Let its next login enrol the board it comes from.
+    ForgetHardware,
+    /// Let a device whose lease has run out in again.
+    Renew,
 }
 
 /// Why an operator's act is not possible.
@@ -63,7 +69,7 @@ pub enum TransitionError {
 impl Device {
     /// Writes a new pending key. The caller has asked
     /// [`may_activate`](Self::may_activate).
-    pub(crate) fn issue(mut self, key: KeyDigest, generation: u32, now: Timestamp) -> Changed {
+    pub(crate) fn issue(mut self, key: Key, generation: u32, now: Timestamp) -> Changed {
         let (keys, replaced) = match self.keys {
             Keys::None => (Keys::Pending(key), None),
             Keys::Pending(old) => (Keys::Pending(key), Some(old)),
@@ -76,15 +82,17 @@ impl Device {
             ),
         };
         self.keys = keys;
-        self.ended = replaced.or(self.ended);
+        self.end(replaced);
         self.generation = generation;
         self.issued_at = Some(now);
         let ended = replaced.map(|_| EventKind::KeyEnded {
             slot: KeySlot::Pending,
         });
+        let enrolled = matches!(key, Key::Public(_)).then_some(EventKind::PublicKeyEnrolled);
         let kinds = ended
             .into_iter()
-            .chain([EventKind::ActivationIssued { generation }]);
+            .chain([EventKind::ActivationIssued { generation }])
+            .chain(enrolled);
         Changed::new(self, kinds, now)
     }
 
@@ -103,7 +111,7 @@ impl Device {
             current,
             pending: None,
         };
-        self.ended = replaced.or(self.ended);
+        self.end(replaced);
         self.confirmed_at = Some(now);
         self.reactivation_until = None;
         let ended = replaced.map(|_| EventKind::KeyEnded {
@@ -111,6 +119,38 @@ impl Device {
         });
         let kinds = ended.into_iter().chain([EventKind::ActivationConfirmed]);
         Some(Changed::new(self, kinds, now))
+    }
+
+    /// Notes a signed login. The first with this key confirms it, whatever was
+    /// pending beside it: a device that signs does not go back.
+    pub(crate) fn sign_in(mut self, key: Key, login: LoginMark, now: Timestamp) -> Changed {
+        self.last_login = Some(login);
+        if self.keys.current() == Some(key) {
+            return Changed::new(self, [], now);
+        }
+        let (current, pending) = (self.keys.current(), self.keys.pending());
+        let other = pending.filter(|pending| *pending != key);
+        if let Key::Derived(generation) = key {
+            self.generation = generation;
+        }
+        self.keys = Keys::Confirmed {
+            current: key,
+            pending: None,
+        };
+        self.end(other);
+        self.end(current);
+        self.confirmed_at = Some(now);
+        self.reactivation_until = None;
+        let ended = |key: Option<Key>, slot| key.map(|_| EventKind::KeyEnded { slot });
+        let kinds = ended(other, KeySlot::Pending)
+            .into_iter()
+            .chain(ended(current, KeySlot::Confirmed))
+            .chain([EventKind::ActivationConfirmed]);
+        Changed::new(self, kinds, now)
+    }
+
+    fn end(&mut self, key: Option<Key>) {
+        self.ended = key.and_then(|key| key.digest()).or(self.ended);
     }
 
     /// Carries out an operator's act.
@@ -158,6 +198,14 @@ impl Device {
                 self.reactivation_until = Some(until);
                 EventKind::ReactivationOpened { until }
             }
+            Transition::ForgetHardware => {
+                self.hardware = Facts::default();
+                EventKind::HardwareForgotten
+            }
+            Transition::Renew => {
+                self.lease_until = None;
+                EventKind::LeaseReopened
+            }
         };
         Ok(Changed::new(self, [kind], now))
     }
@@ -195,6 +243,9 @@ impl Device {
         self.issued_at = None;
         self.confirmed_at = None;
         self.reactivation_until = None;
+        self.hardware = Facts::default();
+        self.lease_until = None;
+        // The last login stays: none from before is good for the new life.
     }
 }
 
@@ -206,6 +257,62 @@ pub(crate) struct Changed {
 }
 
 impl Changed {
+    /// Nothing has happened to it yet.
+    pub(crate) fn nothing(device: Device) -> Self {
+        Self {
+            device,
+            events: Vec::new(),
+        }
+    }
+
+    /// And the board it came from is the one it has from now on.
+    pub(crate) fn on_board(mut self, compared: Compared, now: Timestamp) -> Self {
+        if self.device.hardware != compared.next {
+            self.device.hardware = compared.next;
+            self.note(
+                EventKind::HardwareChanged {
+                    facts: compared.changed,
+                },
+                now,
+            );
+        }
+        self
+    }
+
+    /// And its lease ends then.
+    pub(crate) fn leased_until(mut self, until: Option<Timestamp>, now: Timestamp) -> Self {
+        if let Some(until) = until {
+            self.device.lease_until = Some(until);
+            self.note(EventKind::LeaseRenewed { until }, now);
+        }
+        self
+    }
+
+    /// And two seem to use it.
+    pub(crate) fn suspected(
+        mut self,
+        signal: CloneSignal,
+        evidence: Evidence,
+        now: Timestamp,
+    ) -> Self {
+        self.note(EventKind::CloneSuspected { signal, evidence }, now);
+        self
+    }
+
+    /// And it is put aside until it is clear who is who, if it was in good
+    /// standing.
+    pub(crate) fn quarantined(mut self, now: Timestamp) -> Self {
+        if self.device.standing == Standing::Good {
+            self.device.standing = Standing::Quarantined;
+            self.note(EventKind::DeviceQuarantined, now);
+        }
+        self
+    }
+
+    fn note(&mut self, kind: EventKind, now: Timestamp) {
+        self.events.push(self.device.event(kind, now));
+    }
+
     fn new(device: Device, kinds: impl IntoIterator<Item = EventKind>, now: Timestamp) -> Self {
         let events = kinds
             .into_iter()

@@ -12,13 +12,14 @@ use std::net::IpAddr;
 use super::admission::{Activation, DeviceLogin, OperatorLogin};
 use super::answer::{Answer, AnswerFormat, Handover, ProvisionRequest};
 use super::decide::{self, CodeVerdict};
-use super::issue::Grant;
+use super::issue::OnWordOf;
 use super::{Admission, NotAdmitted, NotIssued, Provisioner};
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
-use crate::device::Device;
+use crate::device::{Device, Key};
 use crate::identity::DeviceName;
 use crate::operator::Role;
+use crate::product::ProofPolicy;
 use crate::refusal::Refusal;
 use crate::secret::ApiKey;
 
@@ -90,15 +91,26 @@ impl Provisioner {
         {
             return self.repeat(&login, key, request, now).await;
         }
-        let grant = match vouched {
-            true => Grant::Operator,
-            false => Grant::Code,
+        let word = match vouched {
+            true => OnWordOf::Operator,
+            false => OnWordOf::Device,
         };
-        let issued = self.issue_for(&mut activation, grant, request, source, now);
+        if self.takes_signatures_only(&activation).await? {
+            // One step has no room for a challenge, and there is no key to give.
+            return Err(Refusal::KeyDisabled.into());
+        }
+        let issued = self.issue_for(&mut activation, word, request, source, now);
         issued.await.map_err(|not| match not {
             NotIssued::Refused(refusal) => NotAdmitted::Refused(refusal),
+            // The only thing that can be missing from a bare code.
+            NotIssued::Declined(_) => NotAdmitted::Refused(Refusal::HardwareMismatch),
             NotIssued::Unavailable(error) => NotAdmitted::Unavailable(error),
         })
+    }
+
+    async fn takes_signatures_only(&self, activation: &Activation) -> Result<bool, NotAdmitted> {
+        let (_, product) = self.load(activation.feed).await?;
+        Ok(product.record.proof == ProofPolicy::Signed)
     }
 
     /// The device that has this code. Whoever guesses one learns nothing from
@@ -160,8 +172,9 @@ impl Provisioner {
         now: Timestamp,
     ) -> Result<Option<DeviceLogin>, NotAdmitted> {
         let found = self.registry.by_key(&key.digest()).await?;
-        let own = found
-            .is_some_and(|device| device.feed == activation.feed && device.holds(&key.digest()));
+        let own = found.is_some_and(|device| {
+            device.feed == activation.feed && device.holds(&Key::Api(key.digest()))
+        });
         if !own {
             return Ok(None);
         }
@@ -180,7 +193,7 @@ impl Provisioner {
     ) -> Result<Answer, NotAdmitted> {
         let (_, product) = self.load(login.feed).await?;
         let handover = Handover {
-            key,
+            key: Some(key),
             feed: login.feed,
             datastreams: &product.record.datastreams,
             serial: &login.serial,
@@ -197,6 +210,6 @@ fn activation(device: Device, generation: u32) -> Activation {
         serial: device.serial,
         feed: device.feed,
         generation,
-        key: None,
+        granted: None,
     }
 }

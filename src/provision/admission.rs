@@ -4,12 +4,13 @@
 //! admission needs to check nothing again.
 
 use crate::clock::Timestamp;
+use crate::device::Key;
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::operator::{Operator, OperatorName, Role};
 use crate::refusal::Refusal;
 use crate::registry::RegistryError;
 use crate::rights::Rights;
-use crate::secret::{ApiKey, KeyDigest, TokenDigest};
+use crate::secret::{ApiKey, TokenDigest};
 use crate::token::Token;
 
 /// Who was let in, and as what.
@@ -17,7 +18,7 @@ use crate::token::Token;
 pub enum Admission {
     /// A device that proved its code: it may fetch its credentials.
     Activation(Activation),
-    /// A device that showed its key.
+    /// A device that showed its key, or signed.
     Device(DeviceLogin),
     /// An operator or a service.
     Operator(OperatorLogin),
@@ -31,9 +32,28 @@ pub struct Activation {
     pub(super) feed: FeedId,
     /// Of the product secret that the code was made with.
     pub(super) generation: u32,
-    /// Made when it is first asked for, and repeated for as long as the
+    /// Given when it is first asked for, and repeated for as long as the
     /// session lasts.
-    pub(super) key: Option<ApiKey>,
+    pub(super) granted: Option<Granted>,
+}
+
+/// What an activating device was given.
+#[derive(Clone, Debug)]
+pub(super) enum Granted {
+    /// An API key.
+    ApiKey(ApiKey),
+    /// The word that its signatures are accepted.
+    Signing(Key),
+}
+
+impl Granted {
+    /// As it stands in the device's slots.
+    pub(super) fn key(&self) -> Key {
+        match self {
+            Self::ApiKey(key) => Key::Api(key.digest()),
+            Self::Signing(key) => *key,
+        }
+    }
 }
 
 impl Activation {
@@ -53,13 +73,13 @@ impl Activation {
     }
 }
 
-/// A device that is in with its own key.
+/// A device that is in with its own key, or with its signature.
 #[derive(Clone, Debug)]
 pub struct DeviceLogin {
     pub(super) product: ProductId,
     pub(super) serial: Serial,
     pub(super) feed: FeedId,
-    pub(super) key: KeyDigest,
+    pub(super) key: Key,
 }
 
 impl DeviceLogin {
@@ -80,7 +100,12 @@ impl DeviceLogin {
 
     /// Whether this is the key that it is in with.
     pub fn is_with(&self, key: &ApiKey) -> bool {
-        self.key == key.digest()
+        self.key == Key::Api(key.digest())
+    }
+
+    /// What it proved itself with.
+    pub fn key(&self) -> Key {
+        self.key
     }
 }
 

@@ -11,8 +11,9 @@ use super::{OpenProduct, Provisioner};
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
 use crate::credential::Credential;
-use crate::device::{Device, Keys};
+use crate::device::{Changed, Device, Key, Keys};
 use crate::event::{EventKind, NewEvent, Subject};
+use crate::hardware::Facts;
 use crate::identity::{DeviceName, FeedId};
 use crate::operator::OperatorName;
 use crate::refusal::{Proof, Refusal};
@@ -30,6 +31,9 @@ pub struct Attempt<'a> {
     pub password: Option<&'a [u8]>,
     /// Where it comes from.
     pub source: IpAddr,
+    /// What it says of its board, as the claim of a token: good for telling
+    /// whether a used code is shown by another one.
+    pub hardware: Option<&'a str>,
 }
 
 impl Provisioner {
@@ -46,7 +50,7 @@ impl Provisioner {
         let admitted = match Credential::classify(attempt.username, attempt.password) {
             _ if banned => Err(Refusal::Banned.into()),
             Credential::Code { username, code } => {
-                self.admit_code(username, &code, attempt.source, now).await
+                self.admit_code(username, &code, &attempt, now).await
             }
             Credential::Key { username, key } => {
                 self.admit_key(username, &key, attempt.source, now).await
@@ -58,8 +62,10 @@ impl Provisioner {
             Credential::OperatorToken { username, token } => {
                 self.admit_token(username, &token, now).await
             }
-            // No product takes signed logins yet, so none can hold.
-            Credential::Token { .. } => Err(Refusal::TokenInvalid.into()),
+            Credential::Token { username, token } => {
+                self.admit_signed(username, token.0, attempt.source, now)
+                    .await
+            }
             Credential::Nothing => Err(Refusal::NoCredentials.into()),
             Credential::Malformed => Err(Refusal::Malformed.into()),
         };
@@ -102,7 +108,7 @@ impl Provisioner {
             // It was renamed: the code that let it in is no more.
             return Err(Refusal::WrongCode.into());
         }
-        if activation.key.is_some() && device.keys == Keys::None {
+        if activation.granted.is_some() && device.keys == Keys::None {
             // A reset took the key away.
             return Err(Refusal::WrongKey.into());
         }
@@ -137,9 +143,10 @@ impl Provisioner {
         &self,
         username: &str,
         code: &ActivationCode,
-        source: IpAddr,
+        attempt: &Attempt<'_>,
         now: Timestamp,
     ) -> Result<Admission, NotAdmitted> {
+        let source = attempt.source;
         let name = DeviceName::parse(username).map_err(|_| Refusal::Malformed)?;
         let candidates = self.candidates(&name).await?;
         if candidates.is_empty() {
@@ -160,7 +167,15 @@ impl Provisioner {
             }
             return Err(refusal.into());
         };
-        if let Err(refusal) = decide::activation(device, &product.record, now) {
+        let allowed = decide::activation(device, &product.record, now);
+        let seat = self.seat(device, &product.record).await?;
+        if let Err(refusal) = allowed.and(seat) {
+            if refusal == Refusal::CodeSpent
+                && let Some(Ok(shown)) = attempt.hardware.map(Facts::parse)
+            {
+                self.suspect_spent(device, product, &shown, source, now)
+                    .await?;
+            }
             self.refuse_proved(device, source, refusal, now).await;
             return Err(refusal.into());
         }
@@ -169,7 +184,7 @@ impl Provisioner {
             serial: device.serial.clone(),
             feed: device.feed,
             generation,
-            key: None,
+            granted: None,
         }))
     }
 
@@ -199,9 +214,10 @@ impl Provisioner {
         source: IpAddr,
         now: Timestamp,
     ) -> Result<Admission, NotAdmitted> {
-        let key = key.digest();
+        let digest = key.digest();
+        let key = Key::Api(digest);
         loop {
-            let Some(device) = self.registry.by_key(&key).await? else {
+            let Some(device) = self.registry.by_key(&digest).await? else {
                 self.keep_for_named(username, source, Refusal::WrongKey, now)
                     .await?;
                 return Err(Refusal::WrongKey.into());
@@ -218,22 +234,31 @@ impl Provisioner {
                 feed: device.feed,
                 key,
             };
-            match decide::key_login(&device, &product.record, &key) {
-                Ok(KeyLogin::Open) => return Ok(Admission::Device(login)),
-                Ok(KeyLogin::Confirm) => {
-                    let Some(changed) = device.confirm(now) else {
-                        continue;
-                    };
-                    let write = Write::Device(changed.device);
-                    if self.registry.commit(write, changed.events).await? == Commit::Done {
-                        self.totals.confirmed.fetch_add(1, Ordering::Relaxed);
-                        return Ok(Admission::Device(login));
-                    }
-                }
+            let lease = decide::lease(&device, &product.record, now);
+            let allowed = decide::key_login(&device, &product.record, &key);
+            let asks = match allowed.and_then(|asks| lease.map(|()| asks)) {
+                Ok(asks) => asks,
                 Err(refusal) => {
                     self.refuse_proved(&device, source, refusal, now).await;
                     return Err(refusal.into());
                 }
+            };
+            let renewed = product.record.licence.renewed(device.lease_until, now);
+            let changed = match asks {
+                KeyLogin::Open if renewed.is_none() => return Ok(Admission::Device(login)),
+                KeyLogin::Open => Changed::nothing(device),
+                KeyLogin::Confirm => match device.confirm(now) {
+                    Some(changed) => changed,
+                    None => continue,
+                },
+            };
+            let changed = changed.leased_until(renewed, now);
+            let write = Write::Device(changed.device);
+            if self.registry.commit(write, changed.events).await? == Commit::Done {
+                if asks == KeyLogin::Confirm {
+                    self.totals.confirmed.fetch_add(1, Ordering::Relaxed);
+                }
+                return Ok(Admission::Device(login));
             }
         }
     }
@@ -313,7 +338,7 @@ impl Provisioner {
     }
 
     /// Devices that a name may mean, with their products.
-    async fn candidates(
+    pub(super) async fn candidates(
         &self,
         name: &DeviceName,
     ) -> Result<Vec<(Device, Arc<OpenProduct>)>, RegistryError> {

@@ -9,10 +9,11 @@ use dashmap::DashMap;
 
 use super::StartError;
 use crate::clock::Timestamp;
+use crate::hardware::Pepper;
 use crate::identity::ProductId;
 use crate::product::Product;
 use crate::registry::{Registry, RegistryError};
-use crate::sealing::{SealingKey, UnsealError};
+use crate::sealing::{SealingKey, UnsealError, pepper_binding};
 use crate::secret::ProductSecret;
 
 /// A product and its opened secrets.
@@ -22,12 +23,22 @@ pub struct OpenProduct {
     pub record: Product,
     /// In the order of the record's slots.
     secrets: Vec<ProductSecret>,
+    /// What its devices' facts are hashed under, once it has been drawn.
+    pub(super) pepper: Option<Pepper>,
 }
 
 impl OpenProduct {
     /// Every secret that the product has, accepted or not.
     pub(super) fn secrets(&self) -> &[ProductSecret] {
         &self.secrets
+    }
+
+    /// The secret of one generation, accepted or not: a device that signs with
+    /// a key from it goes on when the secret has ended.
+    pub(super) fn of_generation(&self, generation: u32) -> Option<&ProductSecret> {
+        let slots = self.record.secrets.iter().zip(&self.secrets);
+        let mut found = slots.filter(|(slot, _)| slot.generation == generation);
+        found.next().map(|(_, secret)| secret)
     }
 
     /// The secrets that are accepted now, each with its generation, the newest
@@ -79,7 +90,19 @@ impl Catalogue {
                     .unseal(&slot.sealed, &record.id, slot.generation)
             })
             .collect::<Result<_, _>>()?;
-        let product = Arc::new(OpenProduct { record, secrets });
+        let pepper = record.pepper.as_ref().map(|sealed| {
+            let bytes = self
+                .sealing
+                .unseal_bytes(sealed, &pepper_binding(&record.id))?;
+            <[u8; 32]>::try_from(bytes.as_slice())
+                .map(Pepper::from_bytes)
+                .map_err(|_| UnsealError)
+        });
+        let product = Arc::new(OpenProduct {
+            pepper: pepper.transpose()?,
+            record,
+            secrets,
+        });
         let mut known = self
             .products
             .entry(product.record.id.clone())

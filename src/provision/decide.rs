@@ -4,11 +4,13 @@
 
 use crate::clock::Timestamp;
 use crate::code::{ActivationCode, CodeMatch};
-use crate::device::{Device, Keys};
+use crate::device::{Device, Key, Keys, Lifecycle};
+use crate::hardware::{Compared, Facts, HardwareMode};
 use crate::identity::{DeviceName, FeedId, Serial};
-use crate::product::Product;
+use crate::product::{Product, ProofPolicy};
 use crate::refusal::Refusal;
-use crate::secret::{KeyDigest, ProductSecret};
+use crate::registry::Census;
+use crate::secret::ProductSecret;
 
 use super::catalogue::OpenProduct;
 
@@ -60,6 +62,9 @@ pub(super) fn activation(
     now: Timestamp,
 ) -> Result<(), Refusal> {
     may_stay(device, product)?;
+    if !product.takes_codes(now) {
+        return Err(Refusal::CodeDisabled);
+    }
     device.may_activate(product.reactivation, now)
 }
 
@@ -76,7 +81,7 @@ pub(super) enum KeyLogin {
 pub(super) fn key_login(
     device: &Device,
     product: &Product,
-    key: &KeyDigest,
+    key: &Key,
 ) -> Result<KeyLogin, Refusal> {
     let login = match device.keys {
         Keys::Confirmed { current, .. } if current == *key => KeyLogin::Open,
@@ -92,7 +97,83 @@ pub(super) fn key_login(
         _ => return Err(Refusal::KeyEnded),
     };
     may_stay(device, product)?;
-    Ok(login)
+    match (product.proof, key.signs()) {
+        (ProofPolicy::Signed, false) => Err(Refusal::KeyDisabled),
+        (ProofPolicy::Code, true) => Err(Refusal::SigningDisabled),
+        _ => Ok(login),
+    }
+}
+
+/// Whether a device may log in with a signature of this key, which was held
+/// against the right one.
+pub(super) fn signed_login(device: &Device, product: &Product) -> Result<(), Refusal> {
+    may_stay(device, product)?;
+    match product.proof {
+        ProofPolicy::Code => Err(Refusal::SigningDisabled),
+        ProofPolicy::Signed | ProofPolicy::Either => Ok(()),
+    }
+}
+
+/// What a device's signatures are held against, the one that it was to use
+/// next first. A device that has enrolled a public key, or has signed before,
+/// has that choice behind it; any other signs with the device key of one of
+/// its product's live secrets.
+pub(super) fn signing_keys(device: &Device, product: &OpenProduct, now: Timestamp) -> Vec<Key> {
+    let chosen: Vec<Key> = [device.keys.pending(), device.keys.current()]
+        .into_iter()
+        .flatten()
+        .filter(Key::signs)
+        .collect();
+    match chosen.is_empty() {
+        true => product
+            .live(now)
+            .map(|(generation, _)| Key::Derived(generation))
+            .collect(),
+        false => chosen,
+    }
+}
+
+/// Whether a device's lease lets it in.
+pub(super) fn lease(device: &Device, product: &Product, now: Timestamp) -> Result<(), Refusal> {
+    let ended = device.lease_until.is_some_and(|until| until <= now);
+    match product.licence.lease.is_some() && ended {
+        true => Err(Refusal::LeaseExpired),
+        false => Ok(()),
+    }
+}
+
+/// Whether a device that has never been activated finds a seat.
+pub(super) fn seat(device: &Device, product: &Product, census: &Census) -> Result<(), Refusal> {
+    let full = |seats| census.seats_taken() >= seats;
+    match device.lifecycle() == Lifecycle::Registered && product.licence.seats.is_some_and(full) {
+        true => Err(Refusal::NoSeats),
+        false => Ok(()),
+    }
+}
+
+/// What follows from the board that a device shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum BoardVerdict {
+    /// Let it in; this is what is known of it from now on.
+    Fits(Compared),
+    /// Let it in, but two may be using it.
+    Suspect(Compared),
+    /// Keep it out.
+    Mismatch(Compared),
+}
+
+/// Holds what a device shows of its board against what was enrolled.
+pub(super) fn board(device: &Device, product: &Product, shown: &Facts) -> BoardVerdict {
+    let policy = &product.hardware;
+    let compared = policy.compare(&device.hardware, shown);
+    match (policy.mode, compared.broken.is_empty()) {
+        (HardwareMode::Off, _) => BoardVerdict::Fits(Compared::unchanged(&device.hardware)),
+        // What it shows is what it is; what it does not show stays known.
+        (HardwareMode::Record, _) => BoardVerdict::Fits(compared.believed(shown)),
+        (_, true) => BoardVerdict::Fits(compared),
+        (HardwareMode::Warn, false) => BoardVerdict::Suspect(compared),
+        (HardwareMode::Enforce, false) => BoardVerdict::Mismatch(compared),
+    }
 }
 
 /// Whether nothing that an operator did keeps the device out.
@@ -105,11 +186,7 @@ pub(super) fn may_stay(device: &Device, product: &Product) -> Result<(), Refusal
 }
 
 /// Whether a session that was opened with this key may go on.
-pub(super) fn may_stay_with(
-    device: &Device,
-    product: &Product,
-    key: &KeyDigest,
-) -> Result<(), Refusal> {
+pub(super) fn may_stay_with(device: &Device, product: &Product, key: &Key) -> Result<(), Refusal> {
     if !matches!(device.keys, Keys::Confirmed { .. }) {
         // A reset took the key away; no newer one has replaced it.
         may_stay(device, product)?;

@@ -1,44 +1,97 @@
-//! Handing a device its feed id and key.
+//! Handing a device its feed id, and what it will prove itself with: an API
+//! key, or the word that its signatures are accepted.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Provisioner;
-use super::admission::{Activation, NotAdmitted};
-use super::answer::{Answer, Handover, ProvisionRequest};
-use super::decide;
+use super::admission::{Activation, Granted, NotAdmitted};
+use super::answer::{Answer, Ask, Enrolment, Handover, ProvisionRequest};
+use super::decide::{self, BoardVerdict};
+use super::{OpenProduct, Provisioner};
 use crate::clock::Timestamp;
+use crate::clones::CloneSignal;
+use crate::device::{Device, Key};
+use crate::hardware::{Compared, HardwareMode};
+use crate::product::ProofPolicy;
 use crate::refusal::Refusal;
-use crate::registry::{Commit, RegistryError, Write};
+use crate::registry::{Commit, RegistryError};
 use crate::secret::ApiKey;
 
-/// Why a device that was admitted to activate gets no key after all.
+/// Why a device that was admitted is not given what it asks for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotIssued {
-    /// Something changed since it was admitted.
+    /// It may not have it, or something changed since it was admitted.
     #[error("refused: {0}")]
     Refused(Refusal),
+    /// It has to ask in another way.
+    #[error(transparent)]
+    Declined(#[from] Declined),
     /// The registry is in trouble; the device may ask again.
     #[error(transparent)]
     Unavailable(#[from] RegistryError),
 }
 
+/// What is wrong with a request of a device that may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Declined {
+    /// Not one of ours, for another device, or too old.
+    #[error(
+        "the challenge was not made for this device, or two minutes have gone: ask for another"
+    )]
+    ChallengeExpired,
+    /// Somebody else's key, or other bytes.
+    #[error("the signature does not answer the challenge with this public key")]
+    SignatureWrong,
+    /// The product takes no signatures.
+    #[error("devices of this product do not sign: ask without a public key")]
+    SigningDisabled,
+    /// The product wants to know the board.
+    #[error("this product's devices show their hardware when they activate: send \"hardware\"")]
+    HardwareRequired,
+    /// There is nothing to license.
+    #[error("this product has no licence, or the device is not active yet")]
+    NoLicence,
+    /// Only a device that is active can ask that.
+    #[error("the device is not active yet: activate it first")]
+    NotActive,
+    /// Only a device that activates can ask that.
+    #[error("the device is active already: `device reset` or `device reopen` lets it enrol again")]
+    Active,
+}
+
+impl Declined {
+    /// The name in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ChallengeExpired => "challenge_expired",
+            Self::SignatureWrong => "signature_wrong",
+            Self::SigningDisabled => "signing_disabled",
+            Self::HardwareRequired => "hardware_required",
+            Self::NoLicence => "no_licence",
+            Self::NotActive => "not_active",
+            Self::Active => "active",
+        }
+    }
+}
+
 impl NotIssued {
-    /// What the device is told in place of its credentials. It has proved its
-    /// secret, so it may know why.
+    /// What the device is told in place of what it asked for. It has proved
+    /// its secret, so it may know why.
     pub fn answer(&self) -> Answer {
         match self {
             Self::Refused(refusal) => Answer::error(refusal.as_str(), refusal.meaning()),
+            Self::Declined(declined) => Answer::error(declined.as_str(), &declined.to_string()),
             Self::Unavailable(_) => Answer::error("unavailable", "try again later"),
         }
     }
 }
 
-/// On whose word a key is made.
+/// On whose word something is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Grant {
+pub(super) enum OnWordOf {
     /// The device's, with its code: once, unless its product says otherwise.
-    Code,
+    Device,
     /// An operator's: as often as one likes.
     Operator,
 }
@@ -53,8 +106,9 @@ impl From<NotAdmitted> for NotIssued {
 }
 
 impl Provisioner {
-    /// The credentials of an activating device, made when first asked for and
-    /// the same for the rest of the session. Durable before it returns.
+    /// What an activating device asks for; its credentials are made when they
+    /// are first asked for, and are the same for the rest of the session, but
+    /// for a device that brings another public key. Durable before it returns.
     pub async fn issue(
         &self,
         activation: &mut Activation,
@@ -62,19 +116,49 @@ impl Provisioner {
         source: IpAddr,
         now: Timestamp,
     ) -> Result<Answer, NotIssued> {
-        let issued = self
-            .issue_for(activation, Grant::Code, request, source, now)
-            .await;
+        let issued = match request.ask {
+            Ask::Credentials => {
+                self.issue_for(activation, OnWordOf::Device, request, source, now)
+                    .await
+            }
+            Ask::Challenge => self.challenge(activation, now).await,
+            Ask::Identity | Ask::Licence => Err(Declined::NotActive.into()),
+        };
         if let Err(NotIssued::Refused(_)) = issued {
             self.totals.refused.fetch_add(1, Ordering::Relaxed);
         }
         issued
     }
 
+    /// Whether nothing is given to an activating device before it says what it
+    /// brings: a public key, or the facts of its board.
+    pub async fn waits_for_request(&self, activation: &Activation) -> Result<bool, RegistryError> {
+        let product = self
+            .catalogue
+            .find(&activation.product, &*self.registry)
+            .await?;
+        let wants_facts = matches!(
+            product.record.hardware.mode,
+            HardwareMode::Warn | HardwareMode::Enforce
+        );
+        Ok(wants_facts || product.record.proof == ProofPolicy::Signed)
+    }
+
+    async fn challenge(
+        &self,
+        activation: &Activation,
+        now: Timestamp,
+    ) -> Result<Answer, NotIssued> {
+        let (product, serial) = (&activation.product, &activation.serial);
+        let pepper = self.pepper_of(product, now).await?;
+        let challenge = self.challenger.challenge(product, serial, now);
+        Ok(Answer::challenge(&challenge, &pepper, product, serial, now))
+    }
+
     pub(super) async fn issue_for(
         &self,
         activation: &mut Activation,
-        grant: Grant,
+        word: OnWordOf,
         request: &ProvisionRequest,
         source: IpAddr,
         now: Timestamp,
@@ -83,22 +167,31 @@ impl Provisioner {
             .catalogue
             .find(&activation.product, &*self.registry)
             .await?;
-        let key = match &activation.key {
-            Some(key) => {
+        let signing = self.signing(activation, &product, request.enrolment.as_ref(), now)?;
+        let granted = match &activation.granted {
+            Some(granted) if signing.is_none_or(|key| key == granted.key()) => {
                 let (device, _) = self.load(activation.feed).await?;
-                if !device.holds(&key.digest()) {
+                if !device.holds(&granted.key()) {
                     return Err(NotIssued::Refused(Refusal::KeyEnded));
                 }
-                key.clone()
+                granted.clone()
             }
-            None => {
-                let key = self.make_key(activation, grant, source, now).await?;
-                activation.key.insert(key).clone()
+            _ => {
+                let granted = match signing {
+                    Some(key) => Granted::Signing(key),
+                    None => Granted::ApiKey(ApiKey::generate(&*self.entropy)),
+                };
+                self.grant(activation, &granted, word, request, source, now)
+                    .await?;
+                activation.granted.insert(granted).clone()
             }
         };
         Ok(Answer::handover(
             &Handover {
-                key: &key,
+                key: match &granted {
+                    Granted::ApiKey(key) => Some(key),
+                    Granted::Signing(_) => None,
+                },
                 feed: activation.feed,
                 datastreams: &product.record.datastreams,
                 serial: &activation.serial,
@@ -109,33 +202,106 @@ impl Provisioner {
         ))
     }
 
-    async fn make_key(
+    /// What the device will sign with, if it brings a public key or its
+    /// product takes nothing but signatures.
+    fn signing(
         &self,
         activation: &Activation,
-        grant: Grant,
+        product: &OpenProduct,
+        enrolment: Option<&Enrolment>,
+        now: Timestamp,
+    ) -> Result<Option<Key>, Declined> {
+        let (id, serial) = (&activation.product, &activation.serial);
+        match (enrolment, product.record.proof) {
+            (Some(_), ProofPolicy::Code) => Err(Declined::SigningDisabled),
+            (Some(enrolment), _) => {
+                let Enrolment {
+                    public_key,
+                    challenge,
+                    signature,
+                } = enrolment;
+                if !self.challenger.knows(challenge, id, serial, now) {
+                    return Err(Declined::ChallengeExpired);
+                }
+                match public_key.answers(id, serial, challenge, signature) {
+                    true => Ok(Some(Key::Public(*public_key))),
+                    false => Err(Declined::SignatureWrong),
+                }
+            }
+            (None, ProofPolicy::Signed) => Ok(Some(Key::Derived(activation.generation))),
+            (None, ProofPolicy::Code | ProofPolicy::Either) => Ok(None),
+        }
+    }
+
+    async fn grant(
+        &self,
+        activation: &Activation,
+        granted: &Granted,
+        word: OnWordOf,
+        request: &ProvisionRequest,
         source: IpAddr,
         now: Timestamp,
-    ) -> Result<ApiKey, NotIssued> {
+    ) -> Result<(), NotIssued> {
         loop {
             let (device, product) = self.load(activation.feed).await?;
             if device.serial != activation.serial {
                 return Err(NotIssued::Refused(Refusal::WrongCode));
             }
-            let allowed = match grant {
-                Grant::Code => decide::activation(&device, &product.record, now),
-                Grant::Operator => decide::may_stay(&device, &product.record),
+            let allowed = match word {
+                OnWordOf::Device => decide::activation(&device, &product.record, now),
+                OnWordOf::Operator => decide::may_stay(&device, &product.record),
             };
-            if let Err(refusal) = allowed {
+            let seat = self.seat(&device, &product.record).await?;
+            if let Err(refusal) = allowed.and(seat) {
                 self.refuse_proved(&device, source, refusal, now).await;
                 return Err(NotIssued::Refused(refusal));
             }
-            let key = ApiKey::generate(&*self.entropy);
-            let changed = device.issue(key.digest(), activation.generation, now);
-            let write = Write::Device(changed.device);
-            if self.registry.commit(write, changed.events).await? == Commit::Done {
+            let board = match word {
+                OnWordOf::Device => self.board(&device, &product, request, source, now).await?,
+                // Nobody looks at a board when an operator asks.
+                OnWordOf::Operator => Compared::unchanged(&device.hardware),
+            };
+            let changed = device
+                .issue(granted.key(), activation.generation, now)
+                .on_board(board, now);
+            if self.commit_seated(changed, &product.record).await? == Commit::Done {
                 self.totals.issued.fetch_add(1, Ordering::Relaxed);
-                return Ok(key);
+                return Ok(());
             }
+        }
+    }
+
+    /// What is known of an activating device's board from now on.
+    async fn board(
+        &self,
+        device: &Device,
+        product: &Arc<OpenProduct>,
+        request: &ProvisionRequest,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Compared, NotIssued> {
+        let shown = &request.hardware;
+        if shown.is_empty() {
+            return match product.record.hardware.mode {
+                HardwareMode::Enforce => Err(Declined::HardwareRequired.into()),
+                _ => Ok(Compared::unchanged(&device.hardware)),
+            };
+        }
+        let (refusal, compared) = match decide::board(device, &product.record, shown) {
+            BoardVerdict::Fits(compared) => return Ok(compared),
+            BoardVerdict::Suspect(compared) => (None, compared),
+            BoardVerdict::Mismatch(compared) => (Some(Refusal::HardwareMismatch), compared),
+        };
+        let signal = CloneSignal::HardwareMismatch;
+        let aside = self
+            .suspect_board(device, product, signal, &compared, source, now)
+            .await?;
+        match refusal.or(aside) {
+            Some(refusal) => {
+                self.refuse_proved(device, source, refusal, now).await;
+                Err(NotIssued::Refused(refusal))
+            }
+            None => Ok(compared),
         }
     }
 }

@@ -1,15 +1,23 @@
 //! What operators do to products and devices.
 
-use super::Provisioner;
+use std::time::Duration;
+
+use super::{NotAdmitted, Provisioner};
 use crate::clock::Timestamp;
+use crate::clones::OnClone;
 use crate::code::ActivationCode;
 use crate::device::{Device, Transition, TransitionError};
 use crate::event::{EventKind, NewEvent, Subject};
+use crate::hardware::{Fact, FactSet, Facts, HardwareMode, HardwarePolicy, Pepper};
 use crate::identity::{DeviceName, ProductId, Serial};
+use crate::licence::Licence;
 use crate::product::{
-    Block, Datastream, FeedDefaults, Product, ProductSecretSlot, Profile, Reactivation, Stage,
+    Block, Datastream, FeedDefaults, Product, ProductSecretSlot, Profile, ProofPolicy,
+    Reactivation, Stage,
 };
-use crate::registry::{Batch, Commit, Registration, RegistryError, Write};
+use crate::refusal::Refusal;
+use crate::registry::{Batch, Commit, Registrant, Registration, RegistryError, Write};
+use crate::sealing::{SealedSecret, pepper_binding};
 use crate::secret::ProductSecret;
 
 /// Serials registered in one write: large enough to be fast, small enough that
@@ -31,6 +39,54 @@ pub struct NewProduct {
     pub new_datastreams: u32,
     /// What people are told about it.
     pub profile: Profile,
+    /// What its devices may prove themselves with.
+    pub proof: ProofPolicy,
+    /// From then on no code is accepted.
+    pub codes_until: Option<Timestamp>,
+    /// What it makes of its devices' hardware.
+    pub hardware: HardwarePolicy,
+    /// What follows a sign that a device was cloned.
+    pub on_clone: OnClone,
+    /// How many may be active, and for how long.
+    pub licence: Licence,
+}
+
+impl NewProduct {
+    /// A product of this name, with nothing but what is so unless somebody
+    /// says otherwise.
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            secret: None,
+            datastreams: Vec::new(),
+            reactivation: Reactivation::UntilConfirmed,
+            new_datastreams: Product::NEW_DATASTREAMS,
+            profile: Profile::default(),
+            proof: ProofPolicy::default(),
+            codes_until: None,
+            hardware: HardwarePolicy::default(),
+            on_clone: OnClone::default(),
+            licence: Licence::default(),
+        }
+    }
+}
+
+/// A device to be registered, with what its factory read off its board.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSerial {
+    /// Its serial.
+    pub serial: Serial,
+    /// Facts in the clear: they are hashed before anything is kept.
+    pub hardware: Vec<(Fact, String)>,
+}
+
+impl From<Serial> for NewSerial {
+    fn from(serial: Serial) -> Self {
+        Self {
+            serial,
+            hardware: Vec::new(),
+        }
+    }
 }
 
 /// What is to be changed of a product; `None` leaves it as it is.
@@ -51,6 +107,20 @@ pub struct ProductChange {
     pub stage: Option<Stage>,
     /// What the feeds of its devices are called.
     pub feed_defaults: Option<FeedDefaults>,
+    /// What its devices may prove themselves with.
+    pub proof: Option<ProofPolicy>,
+    /// From then on no code is accepted; `Some(None)` takes the date away.
+    pub codes_until: Option<Option<Timestamp>>,
+    /// What follows from its devices' hardware.
+    pub hardware_mode: Option<HardwareMode>,
+    /// Which facts of it may change.
+    pub may_change: Option<FactSet>,
+    /// What follows a sign that a device was cloned.
+    pub on_clone: Option<OnClone>,
+    /// How many may be active; `Some(None)`: any number.
+    pub seats: Option<Option<u64>>,
+    /// How long one is without logging in; `Some(None)`: for ever.
+    pub lease: Option<Option<Duration>>,
 }
 
 /// Why something cannot be done with a product.
@@ -169,6 +239,12 @@ impl Provisioner {
                 new_datastreams: new.new_datastreams,
                 created_at: now,
                 profile: new.profile.clone(),
+                proof: new.proof,
+                codes_until: new.codes_until,
+                hardware: new.hardware.clone(),
+                pepper: Some(self.draw_pepper(&id)),
+                on_clone: new.on_clone,
+                licence: new.licence,
             };
             let event = NewEvent {
                 at: now,
@@ -212,6 +288,17 @@ impl Provisioner {
             if let Some(defaults) = change.feed_defaults {
                 profile.feed_defaults = defaults;
             }
+            product.proof = change.proof.unwrap_or(product.proof);
+            product.codes_until = change.codes_until.unwrap_or(product.codes_until);
+            product.on_clone = change.on_clone.unwrap_or(product.on_clone);
+            let hardware = &mut product.hardware;
+            hardware.mode = change.hardware_mode.unwrap_or(hardware.mode);
+            if let Some(may_change) = change.may_change {
+                hardware.may_change = may_change;
+            }
+            let licence = &mut product.licence;
+            licence.seats = change.seats.unwrap_or(licence.seats);
+            licence.lease = change.lease.unwrap_or(licence.lease);
         })
         .await
     }
@@ -242,29 +329,80 @@ impl Provisioner {
         }
     }
 
-    /// Registers serials with a product, and says of each whether it is new.
-    /// Each chunk of a thousand is written whole or not at all.
+    /// What a product's facts are hashed under; drawn now for a product that
+    /// was made before there were facts.
+    pub async fn pepper(&self, id: &ProductId, now: Timestamp) -> Result<Pepper, ProductError> {
+        loop {
+            if self.registry.product(id).await?.is_none() {
+                return Err(ProductError::Unknown(id.clone()));
+            }
+            let product = self.catalogue.find(id, &*self.registry).await?;
+            if let Some(pepper) = &product.pepper {
+                return Ok(pepper.clone());
+            }
+            let sealed = self.draw_pepper(id);
+            self.rewrite_product(id, None, now, |product| {
+                product.pepper.get_or_insert_with(|| sealed.clone());
+            })
+            .await?;
+        }
+    }
+
+    /// The same for a product that some device belongs to.
+    pub(super) async fn pepper_of(
+        &self,
+        id: &ProductId,
+        now: Timestamp,
+    ) -> Result<Pepper, NotAdmitted> {
+        self.pepper(id, now).await.map_err(|error| match error {
+            ProductError::Registry(error) => error.into(),
+            // The product went while its device asked.
+            _ => Refusal::UnknownDevice.into(),
+        })
+    }
+
+    fn draw_pepper(&self, id: &ProductId) -> SealedSecret {
+        let pepper = Pepper::generate(&*self.entropy);
+        let sealing = self.catalogue.sealing();
+        sealing.seal_bytes(pepper.expose_bytes(), &pepper_binding(id), &*self.entropy)
+    }
+
+    /// Registers devices with a product, and says of each whether it is new.
+    /// Each chunk of a thousand is written whole or not at all. One that is
+    /// known already stays as it is.
     pub async fn register(
         &self,
         product: &ProductId,
-        serials: Vec<Serial>,
+        devices: Vec<NewSerial>,
         now: Timestamp,
     ) -> Result<Vec<Registration>, ProductError> {
         if self.registry.product(product).await?.is_none() {
             return Err(ProductError::Unknown(product.clone()));
         }
         let open = self.catalogue.find(product, &*self.registry).await?;
-        let mut outcome = Vec::with_capacity(serials.len());
-        for chunk in serials.chunks(CHUNK) {
-            let with_codes = |serial: &Serial| {
+        let pepper = match devices.iter().all(|device| device.hardware.is_empty()) {
+            true => None,
+            false => Some(self.pepper(product, now).await?),
+        };
+        let mut outcome = Vec::with_capacity(devices.len());
+        for chunk in devices.chunks(CHUNK) {
+            let registrant = |device: &NewSerial| {
                 let codes = open
                     .live(now)
-                    .map(|(_, secret)| ActivationCode::compute(secret, serial).digest());
-                (serial.clone(), codes.collect())
+                    .map(|(_, secret)| ActivationCode::compute(secret, &device.serial).digest());
+                let facts = device.hardware.iter();
+                let facts = facts.map(|(fact, value)| (*fact, value.as_str()));
+                Registrant {
+                    serial: device.serial.clone(),
+                    codes: codes.collect(),
+                    hardware: pepper
+                        .as_ref()
+                        .map_or_else(Facts::default, |pepper| Facts::of(pepper, facts)),
+                }
             };
             let batch = Batch {
                 product: product.clone(),
-                serials: chunk.iter().map(with_codes).collect(),
+                devices: chunk.iter().map(registrant).collect(),
                 at: now,
             };
             outcome.extend(self.registry.register(batch).await?);

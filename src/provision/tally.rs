@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::Timestamp;
+use crate::clones::CloneSignal;
 use crate::identity::FeedId;
 use crate::operator::OperatorName;
 use crate::refusal::Refusal;
@@ -92,6 +93,8 @@ impl Refusals {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Folding {
     Device(FeedId, Refusal),
+    Clone(FeedId, CloneSignal),
+    Licence(FeedId),
     Mail(FeedId),
     Operator(OperatorName),
 }

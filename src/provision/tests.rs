@@ -13,7 +13,7 @@ use crate::device::{Lifecycle, Transition};
 use crate::entropy::counting::Counting;
 use crate::identity::{DeviceName, ProductId, Serial};
 use crate::operator::{OperatorName, Role};
-use crate::product::{Profile, Reactivation};
+use crate::product::Reactivation;
 use crate::refusal::Refusal;
 use crate::registry::Memory;
 
@@ -47,12 +47,10 @@ impl World {
 
     async fn product(&self, reactivation: Reactivation, secret: &str) -> ProductId {
         let new = NewProduct {
-            name: "lamp".to_owned(),
             secret: Some(ProductSecret::parse(secret).expect("valid")),
-            datastreams: Vec::new(),
             reactivation,
             new_datastreams: 2,
-            profile: Profile::default(),
+            ..NewProduct::named("lamp")
         };
         let made = self.door.create_product(new, NOW).await.expect("made");
         made.0.id
@@ -61,7 +59,7 @@ impl World {
     async fn register(&self, serials: &[&str]) {
         let serials = serials
             .iter()
-            .map(|text| Serial::parse(text).expect("valid"));
+            .map(|text| Serial::parse(text).expect("valid").into());
         let outcome = self.door.register(&self.product, serials.collect(), NOW);
         outcome.await.expect("registered");
     }
@@ -71,6 +69,7 @@ impl World {
             username: Some(username),
             password: Some(password.as_bytes()),
             source: HERE,
+            hardware: None,
         };
         self.door.admit(attempt, NOW).await
     }
@@ -188,6 +187,7 @@ async fn strangers_are_refused_by_cause() {
         username: None,
         password: None,
         source: HERE,
+        hardware: None,
     };
     let refused = world.door.admit(nothing, NOW).await.err();
     assert_eq!(refused, Some(NotAdmitted::Refused(Refusal::NoCredentials)));
@@ -205,7 +205,10 @@ async fn the_near_miss_is_recognised_and_explained() {
     let world_two = "be0f6928e3653cf175b7f8ebb2da50c6658b30b7";
     let product = world.product(Reactivation::UntilConfirmed, world_two).await;
     let serial = Serial::parse("123123123").expect("valid");
-    let registered = world.door.register(&product, vec![serial], NOW).await;
+    let registered = world
+        .door
+        .register(&product, vec![serial.into()], NOW)
+        .await;
     registered.expect("registered");
 
     let published = "66b02f4c691287144c09e3b76816275742c155b5";
@@ -274,6 +277,7 @@ async fn a_username_must_not_name_somebody_else() {
             username,
             password: Some(password.as_bytes()),
             source: HERE,
+            hardware: None,
         };
         let outcome = world.door.admit(attempt, NOW).await;
         assert_eq!(outcome.is_ok(), admitted, "{username:?}");
@@ -351,6 +355,7 @@ async fn proved_refusals_are_written_down_once_a_minute() {
         username: Some("0123456789"),
         password: Some(key.as_bytes()),
         source: HERE,
+        hardware: None,
     };
     let refused = world.door.admit(attempt, later).await;
     assert!(matches!(
@@ -449,7 +454,7 @@ async fn names_are_found_with_help() {
 
     let other = world.product(Reactivation::Always, SECRET).await;
     let serial = Serial::parse("ABC").expect("valid");
-    let registered = world.door.register(&other, vec![serial], NOW).await;
+    let registered = world.door.register(&other, vec![serial.into()], NOW).await;
     registered.expect("registered");
     let error = find("ABC").await.expect_err("in two products");
     for product in [&world.product, &other] {

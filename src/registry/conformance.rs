@@ -8,16 +8,19 @@ mod removal;
 
 use std::future::Future;
 
-use super::{Batch, Commit, Registration, Registry, RegistryError, Write};
+use super::{Batch, Commit, Registrant, Registration, Registry, RegistryError, Write};
 use crate::ban::{Ban, Network};
 use crate::clock::Timestamp;
+use crate::clones::OnClone;
 use crate::code::ActivationCode;
-use crate::device::{Device, Lifecycle, Transition};
+use crate::device::{Device, Key, Lifecycle, Transition};
 use crate::entropy::counting::Counting;
 use crate::event::{EventKind, NewEvent, Subject};
+use crate::hardware::{Facts, HardwarePolicy};
 use crate::identity::{FeedId, ProductId, Serial};
+use crate::licence::Licence;
 use crate::operator::{Operator, OperatorName, Role};
-use crate::product::{Block, DatastreamId, Product, Profile, Reactivation};
+use crate::product::{Block, DatastreamId, Product, Profile, ProofPolicy, Reactivation};
 use crate::secret::{ApiKey, ProductSecret};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -67,6 +70,12 @@ fn a_product() -> Product {
         new_datastreams: 3,
         created_at: NOW,
         profile: Profile::default(),
+        proof: ProofPolicy::default(),
+        codes_until: None,
+        hardware: HardwarePolicy::default(),
+        pepper: None,
+        on_clone: OnClone::default(),
+        licence: Licence::default(),
     }
 }
 
@@ -79,14 +88,18 @@ fn secret() -> ProductSecret {
 }
 
 pub(crate) async fn register(registry: &impl Registry, of: u8, serials: &[&str]) -> Vec<FeedId> {
-    let codes = |text: &&str| {
+    let registrant = |text: &&str| {
         let serial = serial(text);
         let code = ActivationCode::compute(&secret(), &serial).digest();
-        (serial, vec![code])
+        Registrant {
+            serial,
+            codes: vec![code],
+            hardware: Facts::default(),
+        }
     };
     let batch = Batch {
         product: product(of),
-        serials: serials.iter().map(codes).collect(),
+        devices: serials.iter().map(registrant).collect(),
         at: NOW,
     };
     let outcome = registry.register(batch).await.expect("registered");
@@ -172,7 +185,7 @@ async fn keys_find_their_device_until_they_are_dropped(registry: &impl Registry)
         ApiKey::generate(&entropy).digest(),
     );
     for key in [one, two, three] {
-        let changed = load(registry, feed).await.issue(key, 1, NOW);
+        let changed = load(registry, feed).await.issue(Key::Api(key), 1, NOW);
         let write = Write::Device(changed.device);
         assert_eq!(
             registry.commit(write, changed.events).await,
@@ -209,7 +222,7 @@ async fn a_lost_race_changes_nothing(registry: &impl Registry) {
 
     let before = registry.events(0, 10).await;
     let key = ApiKey::generate(&Counting::default()).digest();
-    let loser = stale.issue(key, 1, NOW);
+    let loser = stale.issue(Key::Api(key), 1, NOW);
     let write = Write::Device(loser.device);
     assert_eq!(registry.commit(write, loser.events).await, Ok(Commit::Lost));
     assert_eq!(registry.events(0, 10).await, before);
@@ -231,7 +244,7 @@ async fn racing_writes_have_one_winner(registry: &impl Registry) {
     let entropy = Counting::default();
     let attempt = || {
         let key = ApiKey::generate(&entropy).digest();
-        let changed = device.clone().issue(key, 1, NOW);
+        let changed = device.clone().issue(Key::Api(key), 1, NOW);
         registry.commit(Write::Device(changed.device), changed.events)
     };
     let outcomes: [Result<Commit, RegistryError>; 4] =
@@ -307,7 +320,7 @@ async fn events_are_numbered_without_gaps(registry: &impl Registry) {
 async fn the_census_counts(registry: &impl Registry) {
     let feeds = register(registry, 0, &["a", "b", "c"]).await;
     let key = ApiKey::generate(&Counting::default()).digest();
-    let issued = load(registry, feeds[0]).await.issue(key, 1, NOW);
+    let issued = load(registry, feeds[0]).await.issue(Key::Api(key), 1, NOW);
     let revoked = load(registry, feeds[1])
         .await
         .apply(Transition::Revoke, NOW);

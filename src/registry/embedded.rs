@@ -28,6 +28,7 @@ use crate::mailbox::{Change, Mail, Mailbox, Outcome};
 use crate::once::{Occasion, OccasionId};
 use crate::operator::{Operator, OperatorName};
 use crate::product::{DatastreamId, Product};
+use crate::sealing::SealedSecret;
 use crate::secret::{CodeDigest, KeyDigest, TokenDigest};
 use crate::token::Token;
 
@@ -211,6 +212,10 @@ impl Registry for Embedded {
 
     async fn tokens(&self) -> Result<Vec<Token>, RegistryError> {
         self.rows()?.all(rows::TOKENS)
+    }
+
+    async fn licence_key(&self) -> Result<Option<SealedSecret>, RegistryError> {
+        self.rows()?.read(Table::Meta, rows::LICENCE_KEY_KEY)
     }
 
     async fn occasion(&self, id: &OccasionId) -> Result<Option<Occasion>, RegistryError> {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::{Batch, Census, Commit, Registration, Registry, RegistryError, Write};
 use crate::ban::{Ban, Network};
 use crate::clock::Timestamp;
-use crate::device::Device;
+use crate::device::{Device, Lifecycle};
 use crate::event::{Event, EventKind, NewEvent};
 use crate::feed::CurrentValue;
 use crate::identity::{FeedId, ProductId, Serial};
@@ -21,8 +21,10 @@ use crate::mailbox::{self, Change, Mail, Mailbox, Outcome};
 use crate::once::{Occasion, OccasionId};
 use crate::operator::{Operator, OperatorName};
 use crate::product::{DatastreamId, Product};
+use crate::sealing::SealedSecret;
 use crate::secret::{CodeDigest, KeyDigest, TokenDigest};
 use crate::token::Token;
+use crate::window::Window;
 
 /// A registry in memory, for tests.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ struct Rows {
     values: BTreeMap<(FeedId, DatastreamId), CurrentValue>,
     tokens: Vec<Token>,
     occasions: BTreeMap<OccasionId, Occasion>,
+    windows: BTreeMap<FeedId, Window>,
+    licence_key: Option<SealedSecret>,
     newest_feed: u32,
 }
 
@@ -135,17 +139,27 @@ impl Rows {
 
     fn apply(&mut self, write: Write) -> Commit {
         match write {
-            Write::Device(mut next) => {
-                match self.devices.get(&next.feed) {
-                    Some(found) if found.version == next.version => {}
-                    _ => return Commit::Lost,
+            Write::Device(next) => return self.replace_device(next),
+            Write::Seated { device, seats } => {
+                let found = self.devices.get(&device.feed);
+                let seated = found.is_some_and(|it| it.lifecycle() != Lifecycle::Registered);
+                if !seated && self.census(Some(&device.product)).seats_taken() >= seats {
+                    return Commit::Lost;
                 }
-                next.version += 1;
-                if !next.keeps_mailbox() {
-                    self.mailboxes.remove(&next.feed);
-                    self.mail.retain(|(feed, _), _| *feed != next.feed);
+                return self.replace_device(device);
+            }
+            Write::Counted { feed, counter } => {
+                let window = self.windows.get(&feed).copied().unwrap_or_default();
+                let Some(next) = window.take(counter) else {
+                    return Commit::Lost;
+                };
+                self.windows.insert(feed, next);
+            }
+            Write::LicenceKey(key) => {
+                if self.licence_key.is_some() {
+                    return Commit::Lost;
                 }
-                self.devices.insert(next.feed, next);
+                self.licence_key = Some(key);
             }
             Write::Product(mut next) => {
                 if self.products.get(&next.id).map_or(0, |found| found.version) != next.version {
@@ -219,6 +233,7 @@ impl Rows {
                 self.mail.retain(|(of, _), _| *of != feed);
                 self.configurations.remove(&feed);
                 self.values.retain(|(of, _), _| *of != feed);
+                self.windows.remove(&feed);
             }
             Write::RenameDevice {
                 device,
@@ -283,6 +298,31 @@ impl Rows {
         Commit::Done
     }
 
+    fn replace_device(&mut self, mut next: Device) -> Commit {
+        match self.devices.get(&next.feed) {
+            Some(found) if found.version == next.version => {}
+            _ => return Commit::Lost,
+        }
+        next.version += 1;
+        if !next.keeps_mailbox() {
+            self.mailboxes.remove(&next.feed);
+            self.mail.retain(|(feed, _), _| *feed != next.feed);
+        }
+        self.devices.insert(next.feed, next);
+        Commit::Done
+    }
+
+    /// Of a product, or of all.
+    fn census(&self, product: Option<&ProductId>) -> Census {
+        let mut census = Census::default();
+        for device in self.devices.values() {
+            if product.is_none_or(|id| *id == device.product) {
+                census.add(device.lifecycle());
+            }
+        }
+        census
+    }
+
     /// All of them, or none.
     fn add_datastreams(&mut self, feed: FeedId, names: Vec<DatastreamId>, most: u32) -> Commit {
         let mut known = self.datastreams.get(&feed).cloned().unwrap_or_default();
@@ -322,7 +362,8 @@ impl Rows {
 
     fn register(&mut self, batch: Batch) -> Result<Vec<Registration>, RegistryError> {
         let mut outcome = Vec::new();
-        for (serial, codes) in batch.serials {
+        for registrant in batch.devices {
+            let serial = registrant.serial;
             let known = self
                 .devices
                 .values()
@@ -334,10 +375,13 @@ impl Rows {
             let feed = FeedId::new(self.newest_feed + 1);
             let feed = feed.map_err(|_| RegistryError::FeedsExhausted)?;
             self.newest_feed = feed.as_u32();
-            let device = Device::registered(batch.product.clone(), serial, feed, batch.at);
+            let device = Device {
+                hardware: registrant.hardware,
+                ..Device::registered(batch.product.clone(), serial, feed, batch.at)
+            };
             self.append(vec![device.event(EventKind::DeviceRegistered, batch.at)]);
             self.devices.insert(feed, device);
-            for code in codes {
+            for code in registrant.codes {
                 self.codes.entry(code).or_default().push(feed);
             }
             outcome.push(Registration::New(feed));
@@ -430,21 +474,11 @@ impl Registry for Memory {
     }
 
     async fn census(&self) -> Result<Census, RegistryError> {
-        let mut census = Census::default();
-        for device in self.lock().live.devices.values() {
-            census.add(device.lifecycle());
-        }
-        Ok(census)
+        Ok(self.lock().live.census(None))
     }
 
     async fn product_census(&self, id: &ProductId) -> Result<Census, RegistryError> {
-        let mut census = Census::default();
-        let state = self.lock();
-        let devices = state.live.devices.values();
-        for device in devices.filter(|device| device.product == *id) {
-            census.add(device.lifecycle());
-        }
-        Ok(census)
+        Ok(self.lock().live.census(Some(id)))
     }
 
     async fn values(&self, feed: FeedId) -> Result<Vec<CurrentValue>, RegistryError> {
@@ -462,6 +496,10 @@ impl Registry for Memory {
 
     async fn tokens(&self) -> Result<Vec<Token>, RegistryError> {
         Ok(self.lock().live.tokens.clone())
+    }
+
+    async fn licence_key(&self) -> Result<Option<SealedSecret>, RegistryError> {
+        Ok(self.lock().live.licence_key.clone())
     }
 
     async fn occasion(&self, id: &OccasionId) -> Result<Option<Occasion>, RegistryError> {

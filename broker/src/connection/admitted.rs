@@ -74,6 +74,7 @@ pub(super) async fn admit(
         username: connect.username.as_deref(),
         password: connect.password.as_ref().map(|bytes| bytes.as_slice()),
         source,
+        hardware: None,
     };
     let admission = broker
         .provisioner

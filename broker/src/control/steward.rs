@@ -66,7 +66,8 @@ pub(crate) async fn carry_out(
             serials,
         }) => {
             use firstwake::registry::Registration;
-            let outcome = provisioner.register(&product_id, serials, now).await?;
+            let devices = serials.into_iter().map(Into::into).collect();
+            let outcome = provisioner.register(&product_id, devices, now).await?;
             let is_new = |one: &&Registration| matches!(one, Registration::New(_));
             let new = outcome.iter().filter(is_new).count();
             let known = outcome.len() - new;

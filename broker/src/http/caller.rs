@@ -59,6 +59,7 @@ impl FromRequestParts<Arc<Broker>> for Caller {
             username,
             password: Some(password.as_bytes()),
             source,
+            hardware: None,
         };
         let admission = admit(attempt, broker).await?;
         Admitted::tell(&parts.extensions);

@@ -149,6 +149,7 @@ async fn failures_close_the_way_to_the_password_check_and_no_other() {
         username: Some("ops"),
         password: Some(b"correct horse battery"),
         source: IpAddr::from([10, 0, 0, 1]),
+        hardware: None,
     };
     assert!(world.door.admit(elsewhere, NOW).await.is_ok());
 }

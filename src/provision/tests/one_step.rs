@@ -49,6 +49,7 @@ impl World {
             username: None,
             password: Some(token.expose().as_bytes()),
             source: HERE,
+            hardware: None,
         };
         match self.door.admit(attempt, NOW).await? {
             Admission::Operator(login) => Ok(login),
@@ -191,6 +192,7 @@ async fn tokens_end_with_time_operator_or_removal() {
         username: Some(token.expose()),
         password: None,
         source: HERE,
+        hardware: None,
     };
     let late = world.door.admit(attempt, later).await;
     assert!(matches!(
@@ -202,6 +204,7 @@ async fn tokens_end_with_time_operator_or_removal() {
         username: Some("bob"),
         password: Some(token.expose().as_bytes()),
         source: HERE,
+        hardware: None,
     };
     assert!(world.door.admit(other, NOW).await.is_err());
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::{NOW, load, register};
-use crate::device::Transition;
+use crate::device::{Key, Transition};
 use crate::entropy::counting::Counting;
 use crate::identity::FeedId;
 use crate::mailbox::{
@@ -159,7 +159,7 @@ async fn whoever_is_out_has_no_mailbox(registry: &impl Registry) {
     for transition in [Transition::Suspend, Transition::Revoke, Transition::Reset] {
         let feed = register(registry, 0, &[&format!("{transition:?}")]).await[0];
         let key = ApiKey::generate(&entropy).digest();
-        let issued = load(registry, feed).await.issue(key, 1, NOW);
+        let issued = load(registry, feed).await.issue(Key::Api(key), 1, NOW);
         let write = Write::Device(issued.device);
         assert_eq!(
             registry.commit(write, issued.events).await,

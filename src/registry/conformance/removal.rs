@@ -4,7 +4,7 @@ use std::future::Future;
 
 use super::{NOW, a_product, an_event, load, product, register, secret, serial};
 use crate::code::ActivationCode;
-use crate::device::{Lifecycle, Transition};
+use crate::device::{Key, Lifecycle, Transition};
 use crate::entropy::counting::Counting;
 use crate::feed::{CurrentValue, Value};
 use crate::identity::FeedId;
@@ -47,7 +47,7 @@ async fn put(registry: &impl Registry, feed: FeedId, name: &str) {
 async fn a_removed_device_leaves_nothing(registry: &impl Registry) {
     let feeds = register(registry, 0, &["a", "b"]).await;
     let key = ApiKey::generate(&Counting::default()).digest();
-    let issued = load(registry, feeds[1]).await.issue(key, 1, NOW);
+    let issued = load(registry, feeds[1]).await.issue(Key::Api(key), 1, NOW);
     let write = Write::Device(issued.device);
     assert_eq!(registry.commit(write, Vec::new()).await, Ok(Commit::Done));
     for feed in &feeds {
@@ -84,7 +84,7 @@ async fn a_renamed_device_keeps_what_is_its_own(registry: &impl Registry) {
     let feeds = register(registry, 0, &["a", "b"]).await;
     register(registry, 1, &["c"]).await;
     let key = ApiKey::generate(&Counting::default()).digest();
-    let issued = load(registry, feeds[0]).await.issue(key, 1, NOW);
+    let issued = load(registry, feeds[0]).await.issue(Key::Api(key), 1, NOW);
     let write = Write::Device(issued.device);
     assert_eq!(registry.commit(write, Vec::new()).await, Ok(Commit::Done));
     let device = load(registry, feeds[0]).await;

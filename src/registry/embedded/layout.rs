@@ -9,17 +9,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::ban::Ban;
 use crate::clock::Timestamp;
-use crate::device::{Device, Exceptions, Keys, Standing};
+use crate::clones::OnClone;
+use crate::device::{Device, Exceptions, Key, Keys, Standing};
 use crate::event::NewEvent;
 use crate::feed::CurrentValue;
+use crate::hardware::{Facts, HardwarePolicy};
 use crate::identity::{FeedId, ProductId, Serial};
+use crate::licence::Licence;
 use crate::mailbox::{Mail, Mailbox};
 use crate::once::Occasion;
 use crate::operator::Operator;
-use crate::product::{Block, DatastreamId, Product, ProductSecretSlot, Profile, Reactivation};
+use crate::product::{
+    Block, Datastream, DatastreamId, Product, ProductSecretSlot, Profile, ProofPolicy, Reactivation,
+};
 use crate::registry::Census;
+use crate::sealing::SealedSecret;
 use crate::secret::KeyDigest;
 use crate::token::Token;
+use crate::window::Window;
 
 /// What can lie in a row.
 pub(super) trait Row: Serialize + DeserializeOwned {
@@ -45,22 +52,29 @@ impl Row for Census {}
 impl Row for CurrentValue {}
 impl Row for Occasion {}
 impl Row for Token {}
+impl Row for SealedSecret {}
+impl Row for Window {}
 
 impl Row for Device {
-    const LAYOUT: u8 = 2;
+    const LAYOUT: u8 = 3;
 
     fn read_earlier(layout: u8, body: &[u8]) -> Option<postcard::Result<Self>> {
-        (layout == 1).then(|| postcard::from_bytes::<Device1>(body).map(Into::into))
+        Some(match layout {
+            1 => postcard::from_bytes::<Device1>(body).map(Into::into),
+            2 => postcard::from_bytes::<Device2>(body).map(Into::into),
+            _ => return None,
+        })
     }
 }
 
 impl Row for Product {
-    const LAYOUT: u8 = 3;
+    const LAYOUT: u8 = 4;
 
     fn read_earlier(layout: u8, body: &[u8]) -> Option<postcard::Result<Self>> {
         Some(match layout {
             1 => postcard::from_bytes::<Product1>(body).map(Into::into),
             2 => postcard::from_bytes::<Product2>(body).map(Into::into),
+            3 => postcard::from_bytes::<Product3>(body).map(Into::into),
             _ => return None,
         })
     }
@@ -74,7 +88,7 @@ struct Device1 {
     feed: FeedId,
     version: u64,
     standing: Standing,
-    keys: Keys,
+    keys: Keys2,
     ended: Option<KeyDigest>,
     generation: u32,
     registered_at: Timestamp,
@@ -85,7 +99,7 @@ struct Device1 {
 
 impl From<Device1> for Device {
     fn from(row: Device1) -> Self {
-        Self {
+        Device2 {
             product: row.product,
             serial: row.serial,
             feed: row.feed,
@@ -99,6 +113,72 @@ impl From<Device1> for Device {
             confirmed_at: row.confirmed_at,
             reactivation_until: row.reactivation_until,
             exceptions: Exceptions::default(),
+        }
+        .into()
+    }
+}
+
+/// A device before it could sign, and show its board.
+#[derive(Deserialize)]
+struct Device2 {
+    product: ProductId,
+    serial: Serial,
+    feed: FeedId,
+    version: u64,
+    standing: Standing,
+    keys: Keys2,
+    ended: Option<KeyDigest>,
+    generation: u32,
+    registered_at: Timestamp,
+    issued_at: Option<Timestamp>,
+    confirmed_at: Option<Timestamp>,
+    reactivation_until: Option<Timestamp>,
+    exceptions: Exceptions,
+}
+
+/// Key slots when every key was an API key.
+#[derive(Deserialize)]
+enum Keys2 {
+    None,
+    Pending(KeyDigest),
+    Confirmed {
+        current: KeyDigest,
+        pending: Option<KeyDigest>,
+    },
+}
+
+impl From<Keys2> for Keys {
+    fn from(keys: Keys2) -> Self {
+        match keys {
+            Keys2::None => Self::None,
+            Keys2::Pending(pending) => Self::Pending(Key::Api(pending)),
+            Keys2::Confirmed { current, pending } => Self::Confirmed {
+                current: Key::Api(current),
+                pending: pending.map(Key::Api),
+            },
+        }
+    }
+}
+
+impl From<Device2> for Device {
+    fn from(row: Device2) -> Self {
+        Self {
+            product: row.product,
+            serial: row.serial,
+            feed: row.feed,
+            version: row.version,
+            standing: row.standing,
+            keys: row.keys.into(),
+            ended: row.ended,
+            generation: row.generation,
+            registered_at: row.registered_at,
+            issued_at: row.issued_at,
+            confirmed_at: row.confirmed_at,
+            reactivation_until: row.reactivation_until,
+            exceptions: row.exceptions,
+            last_login: None,
+            hardware: Facts::default(),
+            lease_until: None,
         }
     }
 }
@@ -120,12 +200,12 @@ struct Product1 {
 impl From<Product1> for Product {
     fn from(row: Product1) -> Self {
         let newest = u32::from(row.blocked);
-        Self {
+        Product2 {
             id: row.id,
             version: row.version,
             name: row.name,
             secrets: row.secrets,
-            datastreams: row.datastreams.into_iter().map(Into::into).collect(),
+            datastreams: row.datastreams,
             reactivation: row.reactivation,
             block: Block {
                 newest,
@@ -133,8 +213,8 @@ impl From<Product1> for Product {
             },
             new_datastreams: Self::NEW_DATASTREAMS,
             created_at: row.created_at,
-            profile: Profile::default(),
         }
+        .into()
     }
 }
 
@@ -155,7 +235,7 @@ struct Product2 {
 
 impl From<Product2> for Product {
     fn from(row: Product2) -> Self {
-        Self {
+        Product3 {
             id: row.id,
             version: row.version,
             name: row.name,
@@ -166,6 +246,45 @@ impl From<Product2> for Product {
             new_datastreams: row.new_datastreams,
             created_at: row.created_at,
             profile: Profile::default(),
+        }
+        .into()
+    }
+}
+
+/// A product before its devices could sign.
+#[derive(Deserialize)]
+struct Product3 {
+    id: ProductId,
+    version: u64,
+    name: String,
+    secrets: Vec<ProductSecretSlot>,
+    datastreams: Vec<Datastream>,
+    reactivation: Reactivation,
+    block: Block,
+    new_datastreams: u32,
+    created_at: Timestamp,
+    profile: Profile,
+}
+
+impl From<Product3> for Product {
+    fn from(row: Product3) -> Self {
+        Self {
+            id: row.id,
+            version: row.version,
+            name: row.name,
+            secrets: row.secrets,
+            datastreams: row.datastreams,
+            reactivation: row.reactivation,
+            block: row.block,
+            new_datastreams: row.new_datastreams,
+            created_at: row.created_at,
+            profile: row.profile,
+            proof: ProofPolicy::default(),
+            codes_until: None,
+            hardware: HardwarePolicy::default(),
+            pepper: None,
+            on_clone: OnClone::default(),
+            licence: Licence::default(),
         }
     }
 }
@@ -192,6 +311,10 @@ mod tests {
         assert_eq!(device.confirmed_at, Some(at(1_700_000_002_000)));
         assert_eq!(device.reactivation_until, Some(at(1_700_000_003_000)));
         assert_eq!(device.exceptions, Exceptions::default());
+        assert_eq!(
+            (device.hardware.is_empty(), device.lease_until),
+            (true, None)
+        );
 
         let row = hex::decode(PRODUCT).expect("hex");
         let product: Product = decode(&row).expect("readable");
@@ -204,9 +327,9 @@ mod tests {
 
         // And written anew in the newest.
         let row = encode(&device);
-        assert_eq!((row[0], decode(&row)), (2, Ok(device)));
+        assert_eq!((row[0], decode(&row)), (3, Ok(device)));
         let row = encode(&product);
-        assert_eq!((row[0], decode(&row)), (3, Ok(product)));
+        assert_eq!((row[0], decode(&row)), (4, Ok(product)));
     }
 
     #[test]

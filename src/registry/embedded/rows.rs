@@ -35,19 +35,20 @@ pub(super) const BANS: u8 = b'B';
 pub(super) const TOKENS: u8 = b'T';
 pub(super) const OCCASIONS: u8 = b'I';
 const PRODUCT_CENSUS: u8 = b'N';
+pub(super) const LICENCE_KEY_KEY: &[u8] = b"licence key";
 /// Stands in the meta table once devices have been counted by product.
 const COUNTED_KEY: &[u8] = b"counted";
 
 /// A keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Table {
-    /// Format, counters, products, operators, tokens, bans, and requests that
-    /// are carried out once.
+    /// Format, counters, products, operators, tokens, bans, the licence key, and
+    /// requests that are carried out once.
     Meta,
     /// Feed → device.
     Devices,
     /// Serial, code and key → feeds; product and serial → feed; feed → its own
-    /// datastreams.
+    /// datastreams, and the counters of its requests.
     Index,
     /// Number → event.
     Events,
@@ -436,6 +437,10 @@ pub(super) fn value_key(feed: FeedId, datastream: &DatastreamId) -> Vec<u8> {
 
 pub(super) fn datastreams_key(feed: FeedId) -> Vec<u8> {
     tagged(b'd', &device_key(feed))
+}
+
+pub(super) fn window_key(feed: FeedId) -> Vec<u8> {
+    tagged(b'w', &device_key(feed))
 }
 
 fn tagged(tag: u8, name: &[u8]) -> Vec<u8> {

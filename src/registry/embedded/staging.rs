@@ -19,6 +19,7 @@ use crate::mailbox::{self, Change, Mailbox, Outcome};
 use crate::once::Occasion;
 use crate::operator::{Operator, OperatorName};
 use crate::product::Product;
+use crate::sealing::SealedSecret;
 use crate::token::Token;
 
 /// A batch that has not been written.
@@ -59,7 +60,7 @@ impl<'a> Staging<'a> {
     /// Stages the registration of what is new in the batch.
     pub(super) fn register(&mut self, batch: &Batch) -> Result<Vec<Registration>, RegistryError> {
         let room = u64::from(FeedId::MAX - self.counters.newest_feed);
-        if batch.serials.len() as u64 > room {
+        if batch.devices.len() as u64 > room {
             return Err(RegistryError::FeedsExhausted);
         }
         let staged = self.stage_registrations(batch);
@@ -111,6 +112,18 @@ impl<'a> Staging<'a> {
     fn stage_write(&mut self, write: Write, events: &[NewEvent]) -> Result<Commit, RegistryError> {
         let outcome = match write {
             Write::Device(next) => self.replace_device(next)?,
+            Write::Seated { device, seats } => self.seat_device(device, seats)?,
+            Write::Counted { feed, counter } => self.count_request(feed, counter)?,
+            Write::LicenceKey(sealed) => {
+                let key = rows::LICENCE_KEY_KEY;
+                match self.read::<SealedSecret>(Table::Meta, key)? {
+                    Some(_) => Commit::Lost,
+                    None => {
+                        self.put(Table::Meta, key.to_vec(), &sealed);
+                        Commit::Done
+                    }
+                }
+            }
             Write::Product(next) => self.replace_product(next)?,
             Write::Operator(next) => self.replace_operator(next)?,
             Write::RemoveOperator(name) => self.remove_operator(&name)?,

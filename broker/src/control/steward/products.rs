@@ -16,7 +16,6 @@ pub(super) async fn create(wish: ProductWish, dispatch: &Dispatch<'_>) -> Result
     each_once(&wish.datastreams)?;
     let secret = wish.secret.as_deref().map(ProductSecret::parse);
     let new = NewProduct {
-        name: wish.name,
         secret: secret.transpose()?,
         datastreams: wish.datastreams.into_iter().map(Into::into).collect(),
         reactivation: wish.reactivation,
@@ -26,6 +25,7 @@ pub(super) async fn create(wish: ProductWish, dispatch: &Dispatch<'_>) -> Result
             stage: wish.stage,
             feed_defaults: wish.feed_defaults.into(),
         },
+        ..NewProduct::named(&wish.name)
     };
     let now = dispatch.moment.at;
     let (product, secret) = dispatch.provisioner.create_product(new, now).await?;
@@ -50,6 +50,7 @@ pub(super) async fn change(
         description: patch.description,
         stage: patch.stage,
         feed_defaults: patch.feed_defaults.map(Into::into),
+        ..ProductChange::default()
     };
     let now = dispatch.moment.at;
     let changed = dispatch.provisioner.change_product(id, change, now).await?;

@@ -60,6 +60,7 @@ impl Asked<'_> {
             username,
             password: Some(password.as_bytes()),
             source: self.source,
+            hardware: None,
         };
         let not = match provisioner.admit(attempt, self.now).await {
             Ok(Admission::Device(login)) => {

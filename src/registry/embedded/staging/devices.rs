@@ -8,14 +8,16 @@ use crate::event::EventKind;
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::mailbox::Mailbox;
 use crate::secret::{CodeDigest, KeyDigest};
+use crate::window::Window;
 
 impl Staging<'_> {
     pub(super) fn stage_registrations(
         &mut self,
         batch: &Batch,
     ) -> Result<Vec<Registration>, RegistryError> {
-        let mut outcome = Vec::with_capacity(batch.serials.len());
-        for (serial, codes) in &batch.serials {
+        let mut outcome = Vec::with_capacity(batch.devices.len());
+        for registrant in &batch.devices {
+            let serial = &registrant.serial;
             let member = rows::member_key(&batch.product, serial.as_str());
             if let Some(feed) = self.read(Table::Index, &member)? {
                 outcome.push(Registration::Known(feed));
@@ -24,10 +26,13 @@ impl Staging<'_> {
             let feed = FeedId::new(self.counters.newest_feed + 1)
                 .map_err(|_| RegistryError::FeedsExhausted)?;
             self.counters.newest_feed = feed.as_u32();
-            let device = Device::registered(batch.product.clone(), serial.clone(), feed, batch.at);
+            let device = Device {
+                hardware: registrant.hardware.clone(),
+                ..Device::registered(batch.product.clone(), serial.clone(), feed, batch.at)
+            };
             self.count(&device.product, None, Some(device.lifecycle()))?;
             self.put(Table::Devices, rows::device_key(feed).to_vec(), &device);
-            self.link(&device, codes)?;
+            self.link(&device, &registrant.codes)?;
             self.append(&device.event(EventKind::DeviceRegistered, batch.at));
             outcome.push(Registration::New(feed));
         }
@@ -58,6 +63,38 @@ impl Staging<'_> {
         Ok(Commit::Done)
     }
 
+    /// Replaces a device, unless it would take a seat and none is left.
+    pub(super) fn seat_device(
+        &mut self,
+        next: Device,
+        seats: u64,
+    ) -> Result<Commit, RegistryError> {
+        let key = rows::device_key(next.feed);
+        let found: Option<Device> = self.read(Table::Devices, &key)?;
+        let seated = found.is_some_and(|found| found.lifecycle() != Lifecycle::Registered);
+        if !seated && self.product_census(&next.product)?.seats_taken() >= seats {
+            return Ok(Commit::Lost);
+        }
+        self.replace_device(next)
+    }
+
+    /// Marks a counter of a device's requests as used.
+    pub(super) fn count_request(
+        &mut self,
+        feed: FeedId,
+        counter: u64,
+    ) -> Result<Commit, RegistryError> {
+        let key = rows::window_key(feed);
+        let window: Window = self.read(Table::Index, &key)?.unwrap_or_default();
+        Ok(match window.take(counter) {
+            Some(next) => {
+                self.put(Table::Index, key, &next);
+                Commit::Done
+            }
+            None => Commit::Lost,
+        })
+    }
+
     /// Removes a device and all that was its own. Its feed is not given out
     /// again: numbers only go up.
     pub(super) fn remove_device(
@@ -77,6 +114,7 @@ impl Staging<'_> {
             self.drop_row(Table::Index, rows::api_key_key(&digest));
         }
         self.drop_row(Table::Index, rows::datastreams_key(feed));
+        self.drop_row(Table::Index, rows::window_key(feed));
         self.remove_mailbox(feed)?;
         self.drop_row(Table::Mail, rows::configuration_key(feed));
         for key in self

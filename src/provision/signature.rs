@@ -1,0 +1,274 @@
+//! Devices that sign: their logins, and their requests to others' servers.
+//!
+//! A signature is looked at before anything else is said: who cannot sign
+//! learns nothing. Used once means one conditional write: a login moves the
+//! device's last login on, a request marks its counter.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::admission::{Admission, DeviceLogin, NotAdmitted};
+use super::decide::{self, BoardVerdict};
+use super::{OpenProduct, Provisioner};
+use crate::clock::Timestamp;
+use crate::clones::{CloneSignal, Evidence};
+use crate::code::DeviceKey;
+use crate::device::{Device, Key};
+use crate::hardware::{Compared, Facts};
+use crate::identity::{DeviceName, FeedId};
+use crate::jws::Verifier;
+use crate::refusal::Refusal;
+use crate::registry::{Commit, Write};
+use crate::signed::{Claims, RequestDigest, Unproved};
+
+/// A device whose signature holds, and what it says.
+struct Signed {
+    device: Device,
+    product: Arc<OpenProduct>,
+    key: Key,
+    claims: Claims,
+}
+
+impl Provisioner {
+    pub(super) async fn admit_signed(
+        &self,
+        username: Option<&str>,
+        token: &str,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Admission, NotAdmitted> {
+        loop {
+            let signed = self.prove(username, token, source, now).await?;
+            let Some(login) = signed.claims.login() else {
+                // A request's token lets nobody in.
+                return Err(self.disproved(&signed.device, source, now));
+            };
+            let (device, product) = (&signed.device, &signed.product);
+            let allowed = decide::signed_login(device, &product.record).and(decide::lease(
+                device,
+                &product.record,
+                now,
+            ));
+            let seat = self.seat(device, &product.record).await?;
+            if let Err(refusal) = allowed.and(seat) {
+                return Err(self.refuse(device, source, refusal, now).await);
+            }
+            if device.last_login.as_ref() >= Some(&login) {
+                return Err(self.replayed(&signed, source, now).await);
+            }
+            let board = self.board_of(&signed, source, now).await?;
+            let before = signed.device.keys.current();
+            let lease = product.record.licence;
+            let renewed = lease.renewed(signed.device.lease_until, now);
+            let changed = signed
+                .device
+                .sign_in(signed.key, login, now)
+                .on_board(board, now)
+                .leased_until(renewed, now);
+            let admission = device_login(&changed.device, signed.key);
+            if self.commit_seated(changed, &signed.product.record).await? == Commit::Done {
+                if before != Some(signed.key) {
+                    self.totals.confirmed.fetch_add(1, Ordering::Relaxed);
+                }
+                return Ok(Admission::Device(admission));
+            }
+        }
+    }
+
+    /// Whether a device has signed this very request, which nobody has shown
+    /// before. It must be active and sign already; a request confirms nothing.
+    ///
+    /// What is asked is for the caller to say: the digest of what it received.
+    pub async fn verify_request(
+        &self,
+        token: &str,
+        request: &RequestDigest,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<DeviceLogin, NotAdmitted> {
+        let verified = match self.bans.covers(source, now) {
+            true => Err(Refusal::Banned.into()),
+            false => self.verify_signed(token, request, source, now).await,
+        };
+        if let Err(NotAdmitted::Refused(refusal)) = verified {
+            self.count_refusal(refusal, source, now);
+        }
+        verified
+    }
+
+    async fn verify_signed(
+        &self,
+        token: &str,
+        request: &RequestDigest,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<DeviceLogin, NotAdmitted> {
+        let signed = self.prove(None, token, source, now).await?;
+        let (device, product) = (&signed.device, &signed.product);
+        let Some((counter, signed_request)) = signed.claims.request() else {
+            return Err(self.disproved(device, source, now));
+        };
+        if device.keys.current() != Some(signed.key) {
+            return Err(self.disproved(device, source, now));
+        }
+        let allowed = decide::signed_login(device, &product.record)
+            .and(decide::lease(device, &product.record, now))
+            .and(match signed_request == *request {
+                true => Ok(()),
+                false => Err(Refusal::RequestAltered),
+            });
+        if let Err(refusal) = allowed {
+            return Err(self.refuse(device, source, refusal, now).await);
+        }
+        self.board_of(&signed, source, now).await?;
+        let feed = device.feed;
+        let write = Write::Counted { feed, counter };
+        match self.registry.commit(write, Vec::new()).await? {
+            Commit::Done => Ok(device_login(device, signed.key)),
+            Commit::Lost => Err(self.replayed(&signed, source, now).await),
+        }
+    }
+
+    /// The device that signed a token, if the signature holds and it is good
+    /// now.
+    async fn prove(
+        &self,
+        username: Option<&str>,
+        token: &str,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Signed, NotAdmitted> {
+        let unproved = Unproved::read(token).ok_or(Refusal::TokenInvalid)?;
+        let name = unproved.name();
+        let named = username.map(DeviceName::parse).transpose();
+        let named = named.map_err(|_| Refusal::TokenInvalid)?;
+        let fits = |named: &DeviceName| {
+            named.serial == name.serial
+                && (named.product.is_none() || named.product == name.product)
+        };
+        if !named.as_ref().is_none_or(fits) {
+            return Err(Refusal::TokenInvalid.into());
+        }
+        let Some((device, product)) = self.candidates(name).await?.pop() else {
+            return Err(self.stranger(&unproved, source, now).await?);
+        };
+        for key in decide::signing_keys(&device, &product, now) {
+            let Some(claims) = signed_with(&unproved, &device, &product, &key) else {
+                continue;
+            };
+            if !claims.is_timely(now) {
+                let refusal = Refusal::TokenExpired;
+                return Err(self.refuse(&device, source, refusal, now).await);
+            }
+            return Ok(Signed {
+                device,
+                product,
+                key,
+                claims,
+            });
+        }
+        Err(self.disproved(&device, source, now))
+    }
+
+    /// A token of nobody's, at the price of somebody's.
+    async fn stranger(
+        &self,
+        unproved: &Unproved<'_>,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<NotAdmitted, NotAdmitted> {
+        if let Some(other) = self.registry.device(self.somebody()).await? {
+            self.product_of(&other).await?;
+        }
+        let key = DeviceKey::derive(&self.decoy, &unproved.name().serial);
+        drop(unproved.prove(Verifier::DeviceKey(&key)));
+        drop(unproved.prove(Verifier::Ed25519(&self.decoy_key)));
+        let refusal = Refusal::UnknownDevice;
+        self.attempts.keep(FeedId::NOBODYS, source, refusal, now);
+        Ok(refusal.into())
+    }
+
+    /// What the device's board tells: what is known of it from now on, or why
+    /// it is kept out.
+    async fn board_of(
+        &self,
+        signed: &Signed,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Compared, NotAdmitted> {
+        let (device, product) = (&signed.device, &signed.product);
+        let shown: &Facts = signed.claims.hardware();
+        let (refusal, compared) = match decide::board(device, &product.record, shown) {
+            BoardVerdict::Fits(compared) => return Ok(compared),
+            BoardVerdict::Suspect(compared) => (None, compared),
+            BoardVerdict::Mismatch(compared) => (Some(Refusal::HardwareMismatch), compared),
+        };
+        let signal = CloneSignal::HardwareMismatch;
+        let aside = self
+            .suspect_board(device, product, signal, &compared, source, now)
+            .await?;
+        match refusal.or(aside) {
+            Some(refusal) => Err(self.refuse(device, source, refusal, now).await),
+            None => Ok(compared),
+        }
+    }
+
+    /// A token that was used: somebody may have recorded it.
+    async fn replayed(&self, signed: &Signed, source: IpAddr, now: Timestamp) -> NotAdmitted {
+        let evidence = Evidence::from_source(source);
+        let (device, product) = (&signed.device, &signed.product);
+        let signal = CloneSignal::TokenReplayed;
+        if let Err(error) = self.suspect(device, product, signal, evidence, now).await {
+            return error.into();
+        }
+        let refusal = Refusal::TokenReplayed;
+        self.refuse(device, source, refusal, now).await
+    }
+
+    /// A token that this device has not signed, or not for that.
+    fn disproved(&self, device: &Device, source: IpAddr, now: Timestamp) -> NotAdmitted {
+        let refusal = Refusal::TokenInvalid;
+        self.attempts.keep(device.feed, source, refusal, now);
+        refusal.into()
+    }
+
+    /// A device that has proved itself and is kept out.
+    async fn refuse(
+        &self,
+        device: &Device,
+        source: IpAddr,
+        refusal: Refusal,
+        now: Timestamp,
+    ) -> NotAdmitted {
+        self.refuse_proved(device, source, refusal, now).await;
+        refusal.into()
+    }
+}
+
+/// The claims, if they were signed with this key of the device's.
+fn signed_with(
+    unproved: &Unproved<'_>,
+    device: &Device,
+    product: &OpenProduct,
+    key: &Key,
+) -> Option<Claims> {
+    match key {
+        Key::Api(_) => None,
+        Key::Public(key) => unproved.prove(Verifier::Ed25519(key)),
+        Key::Derived(generation) => {
+            let secret = product.of_generation(*generation)?;
+            let key = DeviceKey::derive(secret, &device.serial);
+            unproved.prove(Verifier::DeviceKey(&key))
+        }
+    }
+}
+
+fn device_login(device: &Device, key: Key) -> DeviceLogin {
+    DeviceLogin {
+        product: device.product.clone(),
+        serial: device.serial.clone(),
+        feed: device.feed,
+        key,
+    }
+}

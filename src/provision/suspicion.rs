@@ -1,0 +1,109 @@
+//! Signs that an identity is used by two: written down, and followed by what
+//! the product says.
+
+use std::net::IpAddr;
+
+use super::tally::Folding;
+use super::{DeviceLogin, NotAdmitted, OpenProduct, Provisioner};
+use crate::clock::Timestamp;
+use crate::clones::{CloneSignal, Evidence, OnClone, Takeover};
+use crate::device::{Changed, Device, Standing};
+use crate::event::EventKind;
+use crate::hardware::{Compared, Facts};
+use crate::refusal::Refusal;
+use crate::registry::{Commit, RegistryError, Write};
+
+impl Provisioner {
+    /// Takes in that a new session of a device ended an older one that was
+    /// still open, and raises an alarm if two take the identity from each
+    /// other.
+    pub async fn note_takeover(
+        &self,
+        login: &DeviceLogin,
+        takeover: &Takeover,
+        now: Timestamp,
+    ) -> Result<(), NotAdmitted> {
+        let Some((signal, evidence)) = self.rivals.judge(login.feed, takeover, now) else {
+            return Ok(());
+        };
+        let (device, product) = self.load(login.feed).await?;
+        self.suspect(&device, &product, signal, evidence, now)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes down a sign, one a minute for each device and kind; where the
+    /// product says so the device is put aside, and why it is out is returned.
+    pub(super) async fn suspect(
+        &self,
+        device: &Device,
+        product: &OpenProduct,
+        signal: CloneSignal,
+        evidence: Evidence,
+        now: Timestamp,
+    ) -> Result<Option<Refusal>, RegistryError> {
+        if product.record.on_clone == OnClone::Alert || device.standing != Standing::Good {
+            if self
+                .folded
+                .due(Folding::Clone(device.feed, signal), now)
+                .is_some()
+            {
+                let kind = EventKind::CloneSuspected { signal, evidence };
+                self.note(device.event(kind, now)).await;
+            }
+            return Ok(None);
+        }
+        let mut device = device.clone();
+        loop {
+            let feed = device.feed;
+            let changed = Changed::nothing(device)
+                .suspected(signal, evidence.clone(), now)
+                .quarantined(now);
+            let write = Write::Device(changed.device);
+            if self.registry.commit(write, changed.events).await? == Commit::Done {
+                return Ok(Some(Refusal::Quarantined));
+            }
+            device = match self.registry.device(feed).await? {
+                Some(device) if device.standing == Standing::Good => device,
+                // Somebody else has put it aside, or it is gone.
+                other => return Ok(other.and_then(|device| device.put_aside())),
+            };
+        }
+    }
+
+    /// The same for a board that is not the one that was enrolled.
+    pub(super) async fn suspect_board(
+        &self,
+        device: &Device,
+        product: &OpenProduct,
+        signal: CloneSignal,
+        compared: &Compared,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Option<Refusal>, RegistryError> {
+        let evidence = Evidence {
+            facts: compared.broken.clone(),
+            ..Evidence::from_source(source)
+        };
+        self.suspect(device, product, signal, evidence, now).await
+    }
+
+    /// Whether a used code that was shown again came from another board than
+    /// the one it was used on, as far as it says.
+    pub(super) async fn suspect_spent(
+        &self,
+        device: &Device,
+        product: &OpenProduct,
+        shown: &Facts,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<(), RegistryError> {
+        let compared = product.record.hardware.compare(&device.hardware, shown);
+        if !shown.is_empty() && !compared.broken.is_empty() {
+            let signal = CloneSignal::SpentCode;
+            self.suspect_board(device, product, signal, &compared, source, now)
+                .await?;
+        }
+        Ok(())
+    }
+}
