@@ -20,7 +20,8 @@ use crate::entropy::Entropy;
 
 pub use self::policy::{Compared, FactSet, HardwareMode, HardwarePolicy};
 
-/// Something that can be read on a board.
+/// Something that can be read on a board. Rows hold the position in this list:
+/// new facts come at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fact {

@@ -1,64 +1,49 @@
 //! The one way in.
 //!
-//! [`Provisioner`] asks the registry, lets [`decide`] judge, and writes what
-//! follows; whoever holds one cannot let anybody in by other means, because an
-//! [`Admission`] is made nowhere else. Every rule about who gets in stands in
-//! `decide` and in the lifecycle table of [`Device`](crate::Device), never here.
+//! [`Provisioner`] asks the registry, lets [`decide`](door::decide) judge, and
+//! writes what follows; whoever holds one cannot let anybody in by other means,
+//! because an [`Admission`] is made nowhere else. Every rule about who gets in
+//! stands in `decide` and in the lifecycle table of [`Device`](crate::Device),
+//! never here.
+//!
+//! At the [`door`] it is decided who gets in, over the [`handover`] goes what
+//! those who are in are given, at the [`desk`] operators act.
 
-mod activate;
-mod admission;
-mod admit;
-mod answer;
-mod attempts;
-mod bans;
-mod blocks;
 mod catalogue;
-mod datastreams;
-mod decide;
-mod explain;
-mod issue;
-mod licensing;
-mod once;
-mod operators;
-mod passwords;
-mod post;
-mod reading;
-mod removal;
-mod signature;
-mod steward;
-mod suspicion;
-mod tally;
-mod tokens;
-mod values;
+mod desk;
+mod door;
+mod handover;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-pub use self::activate::{Claimed, Voucher};
-pub use self::admission::{Activation, Admission, DeviceLogin, NotAdmitted, OperatorLogin};
-pub use self::admit::Attempt;
-pub use self::answer::{
-    Answer, AnswerFormat, Ask, Detail, Enrolment, InvalidRequest, ProvisionRequest,
-};
-pub use self::attempts::RefusedAttempt;
-pub use self::bans::BanError;
 pub use self::catalogue::OpenProduct;
-pub use self::datastreams::{Named, NoDatastream};
-pub use self::explain::Explanation;
-pub use self::issue::{Declined, NotIssued};
-pub use self::once::{Begun, Once};
-pub use self::operators::{NewOperator, OperatorError};
-pub use self::post::{Body, NotPosted, Posted};
-pub use self::reading::{DeviceFilter, Found};
-pub use self::steward::{DeviceError, NewProduct, NewSerial, ProductChange, ProductError};
-pub use self::tally::{Tally, TallyEntry};
-pub use self::values::NotKept;
+pub use self::desk::bans::BanError;
+pub use self::desk::devices::{DeviceError, NewSerial};
+pub use self::desk::explain::Explanation;
+pub use self::desk::once::{Begun, Once};
+pub use self::desk::operators::{NewOperator, OperatorError};
+pub use self::desk::products::{NewProduct, ProductChange, ProductError};
+pub use self::desk::reading::{DeviceFilter, Found};
+pub use self::door::admission::{Activation, Admission, DeviceLogin, NotAdmitted, OperatorLogin};
+pub use self::door::admit::Attempt;
+pub use self::door::attempts::RefusedAttempt;
+pub use self::door::tally::{Tally, TallyEntry};
+pub use self::handover::activate::{Claimed, Voucher};
+pub use self::handover::answer::Answer;
+pub use self::handover::datastreams::{Named, NoDatastream};
+pub use self::handover::issue::{Declined, NotIssued};
+pub use self::handover::post::{Body, NotPosted, Posted};
+pub use self::handover::request::{
+    AnswerFormat, Ask, Detail, Enrolment, InvalidRequest, ProvisionRequest,
+};
+pub use self::handover::values::NotKept;
 
-use self::attempts::Attempts;
 use self::catalogue::Catalogue;
-use self::passwords::Passwords;
-use self::tally::{Folded, Refusals};
+use self::door::attempts::Attempts;
+use self::door::passwords::Passwords;
+use self::door::tally::{Folded, Refusals};
 use crate::ban::Bans;
 use crate::clock::Timestamp;
 use crate::clones::Rivals;

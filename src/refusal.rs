@@ -42,6 +42,12 @@ macro_rules! refusals {
                 match self { $(Self::$name => Proof::$proof,)* }
             }
 
+            /// Whether it becomes an event. An expired token was somebody's
+            /// once: whoever has recorded one must not write with it for ever.
+            pub const fn is_written_down(self) -> bool {
+                matches!(self.proof(), Proof::Proved) && !matches!(self, Self::TokenExpired)
+            }
+
             /// What happened, in words for an operator.
             pub const fn meaning(self) -> &'static str {
                 match self { $(Self::$name => $what,)* }

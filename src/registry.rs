@@ -72,7 +72,7 @@ pub enum Write {
     LicenceKey(SealedSecret),
     /// Adds a product (version 0) or replaces it; its `version` is the one
     /// that was read.
-    Product(Product),
+    Product(Box<Product>),
     /// Adds an operator (version 0) or replaces it; its `version` is the one
     /// that was read.
     Operator(Operator),
@@ -128,7 +128,7 @@ pub enum Write {
     },
     /// Removes a product whose `version` is the one that was read; lost, too,
     /// if it has devices.
-    RemoveProduct(Product),
+    RemoveProduct(Box<Product>),
     /// Adds a token, or replaces it.
     Token(Token),
     /// Removes a token, if it is there.

@@ -1,7 +1,10 @@
 //! The way in, from credential to key, over the memory store.
 
 mod acts;
+mod hardware;
+mod licensing;
 mod one_step;
+mod signing;
 
 use std::net::IpAddr;
 use std::time::Duration;

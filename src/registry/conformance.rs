@@ -3,6 +3,7 @@
 //! Each check gets a store of its own, empty.
 
 mod feeds;
+mod identity;
 mod mailboxes;
 mod removal;
 
@@ -40,6 +41,7 @@ pub(crate) async fn check<R: Registry, F: Future<Output = R>>(open: impl Fn() ->
     the_census_counts(&open().await).await;
     mailboxes::check(&open).await;
     feeds::check(&open).await;
+    identity::check(&open).await;
     removal::check(&open).await;
     bans_come_and_go(&open().await).await;
     new_datastreams_are_bounded(&open().await).await;
@@ -272,7 +274,8 @@ async fn pages_are_ordered_and_complete(registry: &impl Registry) {
 
 async fn products_and_operators_are_versioned(registry: &impl Registry) {
     let new = a_product();
-    let put = |product: Product| registry.commit(Write::Product(product), vec![an_event()]);
+    let put =
+        |product: Product| registry.commit(Write::Product(Box::new(product)), vec![an_event()]);
     assert_eq!(put(new.clone()).await, Ok(Commit::Done));
     assert_eq!(
         put(new.clone()).await,

@@ -235,7 +235,7 @@ impl Registry for Embedded {
 
     async fn commit(&self, write: Write, events: Vec<NewEvent>) -> Result<Commit, RegistryError> {
         self.ask(|answer| Request::Commit {
-            write,
+            write: Box::new(write),
             events,
             answer,
         })

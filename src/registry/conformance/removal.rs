@@ -148,12 +148,13 @@ async fn devices_are_counted_by_product(registry: &impl Registry) {
 
 async fn a_product_with_devices_stays(registry: &impl Registry) {
     let new = a_product();
-    let write = Write::Product(new.clone());
+    let write = Write::Product(Box::new(new.clone()));
     assert_eq!(registry.commit(write, Vec::new()).await, Ok(Commit::Done));
     let feed = register(registry, 0, &["a"]).await[0];
     let read = registry.product(&new.id).await.expect("readable");
     let read = read.expect("just made");
-    let remove = |product| registry.commit(Write::RemoveProduct(product), vec![an_event()]);
+    let remove =
+        |product| registry.commit(Write::RemoveProduct(Box::new(product)), vec![an_event()]);
     assert_eq!(remove(read.clone()).await, Ok(Commit::Lost));
     let device = load(registry, feed).await;
     let codes = Vec::new();

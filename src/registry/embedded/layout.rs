@@ -350,6 +350,35 @@ mod tests {
     }
 
     #[test]
+    fn a_product_of_the_third_layout_is_read() {
+        // The first up to its secrets; then a datastream with a tag, a policy, a
+        // block, a number of its own, and a profile.
+        let (start, _) = PRODUCT[2..].split_at(PRODUCT.len() - 2 - "010161010180d095ffbc31".len());
+        let rest = "01016101017800010301030780d095ffbc31016401000001";
+        let product: Product =
+            decode(&hex::decode(format!("03{start}{rest}")).expect("hex")).expect("readable");
+        assert_eq!(product.datastreams[0].tags, ["x"]);
+        assert_eq!(
+            (product.block.current, product.new_datastreams),
+            (Some(3), 7)
+        );
+        assert_eq!(product.profile.description, "d");
+        assert_eq!(product.proof, ProofPolicy::Either);
+        assert_eq!(product.hardware, HardwarePolicy::default());
+        assert!(product.pepper.is_none() && product.licence.is_none());
+    }
+
+    #[test]
+    fn a_device_of_the_second_layout_is_read() {
+        let row = hex::decode(format!("02{}0005", &DEVICE[2..])).expect("hex");
+        let device: Device = decode(&row).expect("readable");
+        assert!(device.exceptions.cover(5));
+        let key = device.keys.current().expect("confirmed");
+        assert!(matches!(key, Key::Api(_)), "it was an API key");
+        assert_eq!(device.last_login, None);
+    }
+
+    #[test]
     fn a_row_of_no_known_layout_is_damage() {
         let mut row = hex::decode(DEVICE).expect("hex");
         row[0] = 9;

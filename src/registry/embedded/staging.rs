@@ -124,7 +124,7 @@ impl<'a> Staging<'a> {
                     }
                 }
             }
-            Write::Product(next) => self.replace_product(next)?,
+            Write::Product(next) => self.replace_product(*next)?,
             Write::Operator(next) => self.replace_operator(next)?,
             Write::RemoveOperator(name) => self.remove_operator(&name)?,
             Write::Ban(ban) => {

@@ -30,7 +30,7 @@ type Answer<T> = oneshot::Sender<Result<T, RegistryError>>;
 /// What is asked of the writer.
 pub(super) enum Request {
     Commit {
-        write: Write,
+        write: Box<Write>,
         events: Vec<NewEvent>,
         answer: Answer<Commit>,
     },
@@ -153,7 +153,7 @@ impl Request {
                 write,
                 events,
                 answer,
-            } => Staged::Commit(staging.write(write, &events), answer),
+            } => Staged::Commit(staging.write(*write, &events), answer),
             Self::Register { batch, answer } => Staged::Register(staging.register(&batch), answer),
             Self::Mailbox {
                 feed,

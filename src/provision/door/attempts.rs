@@ -38,7 +38,7 @@ pub struct RefusedAttempt {
 
 type Recent = Arc<Mutex<Vec<RefusedAttempt>>>;
 
-pub(super) struct Attempts {
+pub(in crate::provision) struct Attempts {
     recent: Cache<FeedId, Recent>,
     /// Codes that nobody has, which came without a serial.
     codes: Cache<CodeDigest, Recent>,
@@ -55,25 +55,31 @@ impl Default for Attempts {
 
 impl Attempts {
     /// Keeps a refusal; one that repeats the last is counted, not added.
-    pub(super) fn keep(&self, feed: FeedId, source: IpAddr, refusal: Refusal, at: Timestamp) {
+    pub(in crate::provision) fn keep(
+        &self,
+        feed: FeedId,
+        source: IpAddr,
+        refusal: Refusal,
+        at: Timestamp,
+    ) {
         let Ok(recent) = self.recent.get_or_insert_with(&feed, empty);
         note(&recent, source, refusal, at);
     }
 
     /// Keeps that a code was shown which nobody has.
-    pub(super) fn keep_code(&self, code: CodeDigest, source: IpAddr, at: Timestamp) {
+    pub(in crate::provision) fn keep_code(&self, code: CodeDigest, source: IpAddr, at: Timestamp) {
         let Ok(recent) = self.codes.get_or_insert_with(&code, empty);
         // What it would be, if a device turns out to be meant.
         note(&recent, source, Refusal::CodeFromTextSecret, at);
     }
 
     /// What is remembered of a code that nobody has.
-    pub(super) fn of_code(&self, code: &CodeDigest) -> Vec<RefusedAttempt> {
+    pub(in crate::provision) fn of_code(&self, code: &CodeDigest) -> Vec<RefusedAttempt> {
         self.codes.get(code).map_or_else(Vec::new, |it| copy(&it))
     }
 
     /// What is remembered of a device, the oldest first.
-    pub(super) fn of(&self, feed: FeedId) -> Vec<RefusedAttempt> {
+    pub(in crate::provision) fn of(&self, feed: FeedId) -> Vec<RefusedAttempt> {
         self.recent.get(&feed).map_or_else(Vec::new, |it| copy(&it))
     }
 }

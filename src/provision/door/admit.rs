@@ -4,23 +4,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::admission::{Activation, Admission, DeviceLogin, NotAdmitted, OperatorLogin};
+use super::admission::{Activation, Admission, DeviceLogin, NotAdmitted};
 use super::decide::{self, Claim, CodeVerdict, KeyLogin};
 use super::tally::Folding;
-use super::{OpenProduct, Provisioner};
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
 use crate::credential::Credential;
 use crate::device::{Changed, Device, Key, Keys};
-use crate::event::{EventKind, NewEvent, Subject};
+use crate::event::EventKind;
 use crate::hardware::Facts;
 use crate::identity::{DeviceName, FeedId};
-use crate::operator::OperatorName;
+use crate::provision::{OpenProduct, Provisioner};
 use crate::refusal::{Proof, Refusal};
 use crate::registry::{Commit, RegistryError, Write};
-use crate::secret::{ApiKey, OperatorToken};
+use crate::secret::ApiKey;
 use crate::source::Source;
-use crate::throttle::Pace;
 
 /// What a peer showed when it connected.
 #[derive(Clone, Copy)]
@@ -76,17 +74,25 @@ impl Provisioner {
     }
 
     /// Counts somebody who was not let in; failures make a source slow.
-    pub(super) fn count_refusal(&self, refusal: Refusal, source: IpAddr, now: Timestamp) {
+    pub(in crate::provision) fn count_refusal(
+        &self,
+        refusal: Refusal,
+        source: IpAddr,
+        now: Timestamp,
+    ) {
         self.totals.refused.fetch_add(1, Ordering::Relaxed);
-        if refusal.proof() == Proof::Unproved {
+        if !refusal.is_written_down() {
             self.refusals.count(source, refusal);
-            // What the server itself is short of is no failure of a peer.
-            if !matches!(
-                refusal,
-                Refusal::Banned | Refusal::Overloaded | Refusal::Throttled
-            ) {
-                self.failures.note(Source::from(source), now);
-            }
+        }
+        // Who shows a recorded token proves nothing of itself; what the server
+        // itself is short of is no failure of a peer.
+        let failed = match refusal {
+            Refusal::Banned | Refusal::Overloaded | Refusal::Throttled => false,
+            Refusal::TokenReplayed | Refusal::TokenExpired => true,
+            other => other.proof() == Proof::Unproved,
+        };
+        if failed {
+            self.failures.note(Source::from(source), now);
         }
     }
 
@@ -123,20 +129,6 @@ impl Provisioner {
             return Err(Refusal::WrongKey.into());
         }
         Ok(decide::may_stay_with(&device, &product.record, &login.key)?)
-    }
-
-    /// Whether an operator is still there, with the rights it logged in with,
-    /// and its token, if it used one.
-    pub async fn recheck_operator(&self, login: &OperatorLogin) -> Result<(), NotAdmitted> {
-        if let Some(digest) = login.token()
-            && self.registry.token(digest).await?.is_none()
-        {
-            return Err(Refusal::WrongOperator.into());
-        }
-        match self.registry.operator(login.name()).await? {
-            Some(operator) if operator.version == login.version() => Ok(()),
-            _ => Err(Refusal::WrongOperator.into()),
-        }
     }
 
     async fn admit_code(
@@ -179,13 +171,7 @@ impl Provisioner {
             self.refuse_proved(device, source, refusal, now).await;
             return Err(refusal.into());
         }
-        Ok(Admission::Activation(Activation {
-            product: device.product.clone(),
-            serial: device.serial.clone(),
-            feed: device.feed,
-            generation,
-            granted: None,
-        }))
+        Ok(Admission::Activation(Activation::of(device, generation)))
     }
 
     /// Refuses a serial that nobody has, at the price of a wrong code: a device
@@ -207,7 +193,7 @@ impl Provisioner {
         Err(refusal.into())
     }
 
-    pub(super) async fn admit_key(
+    pub(in crate::provision) async fn admit_key(
         &self,
         username: Option<&str>,
         key: &ApiKey,
@@ -228,12 +214,7 @@ impl Provisioner {
                 return Err(Refusal::WrongKey.into());
             }
             let product = self.product_of(&device).await?;
-            let login = DeviceLogin {
-                product: device.product.clone(),
-                serial: device.serial.clone(),
-                feed: device.feed,
-                key,
-            };
+            let login = DeviceLogin::of(&device, key);
             let lease = decide::lease(&device, &product.record, now);
             let allowed = decide::key_login(&device, &product.record, &key);
             let asks = match allowed.and_then(|asks| lease.map(|()| asks)) {
@@ -263,82 +244,8 @@ impl Provisioner {
         }
     }
 
-    async fn admit_operator(
-        &self,
-        username: &str,
-        password: &[u8],
-        source: IpAddr,
-        now: Timestamp,
-    ) -> Result<Admission, NotAdmitted> {
-        let name = OperatorName::parse(username).map_err(|_| Refusal::Malformed)?;
-        let source = Source::from(source);
-        // The one place where failures keep somebody out: a check is dear. It
-        // comes first, so that it does not tell whether there is such a name.
-        if self.failures.pace(source, now) == Pace::Slowly {
-            return Err(Refusal::Throttled.into());
-        }
-        let Some(operator) = self.registry.operator(&name).await? else {
-            return Err(Refusal::Malformed.into());
-        };
-        let ended = |reason: &str| RegistryError::Unavailable(reason.to_owned());
-        let queued = self.passwords.enter(source).ok_or(Refusal::Overloaded)?;
-        let turn = queued
-            .turn()
-            .await
-            .ok_or_else(|| ended("the server is stopping"))?;
-        if self.failures.pace(source, now) == Pace::Slowly {
-            // It failed too often while this one waited.
-            return Err(Refusal::Throttled.into());
-        }
-        let (hash, password) = (
-            operator.password.clone(),
-            zeroize::Zeroizing::new(password.to_vec()),
-        );
-        let right = tokio::task::spawn_blocking(move || {
-            let right = hash.verify(&password);
-            drop(turn);
-            right
-        })
-        .await
-        .map_err(|_| ended("the server is stopping"))?;
-        if right {
-            return Ok(Admission::Operator(OperatorLogin::of(&operator, None)));
-        }
-        if let Some(count) = self.folded.due(Folding::Operator(name.clone()), now) {
-            self.note(NewEvent {
-                at: now,
-                subject: Subject::Operator(name),
-                kind: EventKind::OperatorRefused { count },
-            })
-            .await;
-        }
-        Err(Refusal::WrongOperator.into())
-    }
-
-    async fn admit_token(
-        &self,
-        username: Option<&str>,
-        token: &OperatorToken,
-        now: Timestamp,
-    ) -> Result<Admission, NotAdmitted> {
-        let digest = token.digest();
-        let found = self.registry.token(&digest).await?;
-        let found = found.filter(|token| token.is_live(now));
-        let token = found.ok_or(Refusal::WrongOperator)?;
-        if username.is_some_and(|name| name != token.operator.as_str()) {
-            return Err(Refusal::WrongOperator.into());
-        }
-        match self.registry.operator(&token.operator).await? {
-            Some(operator) => {
-                let login = OperatorLogin::of(&operator, Some(token));
-                Ok(Admission::Operator(login))
-            }
-            None => Err(Refusal::WrongOperator.into()),
-        }
-    }
-
     /// Devices that a name may mean, with their products.
-    pub(super) async fn candidates(
+    pub(in crate::provision) async fn candidates(
         &self,
         name: &DeviceName,
     ) -> Result<Vec<(Device, Arc<OpenProduct>)>, RegistryError> {
@@ -399,7 +306,7 @@ impl Provisioner {
 
     /// Remembers a refusal of a device that showed a secret of its own, and
     /// writes it down, folded.
-    pub(super) async fn refuse_proved(
+    pub(in crate::provision) async fn refuse_proved(
         &self,
         device: &Device,
         source: IpAddr,
@@ -407,7 +314,7 @@ impl Provisioner {
         now: Timestamp,
     ) {
         self.attempts.keep(device.feed, source, refusal, now);
-        if refusal.proof() == Proof::Unproved {
+        if !refusal.is_written_down() {
             return;
         }
         let subject = Folding::Device(device.feed, refusal);
@@ -417,7 +324,7 @@ impl Provisioner {
         }
     }
 
-    pub(super) async fn product_of(
+    pub(in crate::provision) async fn product_of(
         &self,
         device: &Device,
     ) -> Result<Arc<OpenProduct>, RegistryError> {
@@ -426,13 +333,13 @@ impl Provisioner {
     }
 
     /// A device to look up in place of one that is unknown.
-    pub(super) fn somebody(&self) -> FeedId {
+    pub(in crate::provision) fn somebody(&self) -> FeedId {
         let feed = self.somebody.load(Ordering::Relaxed);
         FeedId::new(feed).unwrap_or(FeedId::FIRST)
     }
 
     /// A device that was there a moment ago, with its product.
-    pub(super) async fn load(
+    pub(in crate::provision) async fn load(
         &self,
         feed: FeedId,
     ) -> Result<(Device, Arc<OpenProduct>), NotAdmitted> {

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::attempts::RefusedAttempt;
-use super::{DeviceError, Provisioner};
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
 use crate::device::{Device, Lifecycle};
 use crate::identity::DeviceName;
 use crate::product::Reactivation;
+use crate::provision::door::attempts::RefusedAttempt;
+use crate::provision::{DeviceError, Provisioner};
 use crate::refusal::Refusal;
 
 /// What is known of a device's way in.

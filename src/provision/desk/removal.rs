@@ -1,11 +1,11 @@
 //! Removing and renaming: what cannot be taken back.
 
-use super::{DeviceError, ProductError, Provisioner};
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
 use crate::device::Device;
 use crate::event::{EventKind, NewEvent, Subject};
 use crate::identity::{DeviceName, ProductId, Serial};
+use crate::provision::{DeviceError, ProductError, Provisioner};
 use crate::registry::{Commit, RegistryError, Write};
 use crate::secret::CodeDigest;
 
@@ -88,7 +88,7 @@ impl Provisioner {
                 subject: Subject::Product(id.clone()),
                 kind: EventKind::ProductRemoved,
             };
-            let write = Write::RemoveProduct(product);
+            let write = Write::RemoveProduct(Box::new(product));
             if self.registry.commit(write, vec![event]).await? == Commit::Done {
                 self.reload_product(id).await?;
                 return Ok(removed);

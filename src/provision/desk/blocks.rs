@@ -4,11 +4,11 @@
 //! reserved, the exceptions are written with it, and only then does the block
 //! of that number hold. A block that is not finished has done nothing.
 
-use super::{DeviceError, ProductError, Provisioner};
 use crate::clock::Timestamp;
 use crate::event::EventKind;
 use crate::identity::{DeviceName, ProductId};
 use crate::product::Product;
+use crate::provision::{DeviceError, ProductError, Provisioner};
 use crate::registry::{Commit, RegistryError, Write};
 
 impl Provisioner {

@@ -1,9 +1,8 @@
 //! Seats, leases, and the tokens that applications check without a network.
 
-use super::answer::{Answer, Ask, Identity, ProvisionRequest};
+use super::answer::{Answer, Identity};
 use super::issue::{Declined, NotIssued};
-use super::tally::Folding;
-use super::{DeviceLogin, NotAdmitted, Provisioner, decide};
+use super::request::{Ask, ProvisionRequest};
 use crate::clock::Timestamp;
 use crate::device::{Changed, Device};
 use crate::event::EventKind;
@@ -11,6 +10,9 @@ use crate::identity::FeedId;
 use crate::keypair::{PrivateKey, PublicKey};
 use crate::licence::{LicenceToken, UNLEASED};
 use crate::product::Product;
+use crate::provision::door::decide;
+use crate::provision::door::tally::Folding;
+use crate::provision::{DeviceLogin, NotAdmitted, Provisioner};
 use crate::refusal::Refusal;
 use crate::registry::{Commit, RegistryError, Write};
 use crate::sealing::LICENCE_KEY_BINDING;
@@ -81,7 +83,7 @@ impl Provisioner {
     }
 
     /// Whether a device finds a seat, if it has none yet.
-    pub(super) async fn seat(
+    pub(in crate::provision) async fn seat(
         &self,
         device: &Device,
         product: &Product,
@@ -94,7 +96,7 @@ impl Provisioner {
     }
 
     /// Writes a change, if there is a seat for the device still.
-    pub(super) async fn commit_seated(
+    pub(in crate::provision) async fn commit_seated(
         &self,
         changed: Changed,
         product: &Product,

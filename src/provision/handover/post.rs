@@ -3,11 +3,11 @@
 //! One way for all of them, whoever sends: what is to wait is in the device's
 //! mailbox before the sender hears that it is.
 
-use super::Provisioner;
-use super::tally::Folding;
 use crate::event::EventKind;
 use crate::identity::FeedId;
 use crate::mailbox::{Capacity, Change, Mail, Moment, Outcome};
+use crate::provision::Provisioner;
+use crate::provision::door::tally::Folding;
 use crate::qos::Qos;
 use crate::refusal::Refusal;
 use crate::registry::RegistryError;

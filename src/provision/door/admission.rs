@@ -4,7 +4,7 @@
 //! admission needs to check nothing again.
 
 use crate::clock::Timestamp;
-use crate::device::Key;
+use crate::device::{Device, Key};
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::operator::{Operator, OperatorName, Role};
 use crate::refusal::Refusal;
@@ -27,19 +27,19 @@ pub enum Admission {
 /// The right to be told one device's feed id and key, for one session.
 #[derive(Debug)]
 pub struct Activation {
-    pub(super) product: ProductId,
-    pub(super) serial: Serial,
-    pub(super) feed: FeedId,
+    pub(in crate::provision) product: ProductId,
+    pub(in crate::provision) serial: Serial,
+    pub(in crate::provision) feed: FeedId,
     /// Of the product secret that the code was made with.
-    pub(super) generation: u32,
+    pub(in crate::provision) generation: u32,
     /// Given when it is first asked for, and repeated for as long as the
     /// session lasts.
-    pub(super) granted: Option<Granted>,
+    pub(in crate::provision) granted: Option<Granted>,
 }
 
 /// What an activating device was given.
 #[derive(Clone, Debug)]
-pub(super) enum Granted {
+pub(in crate::provision) enum Granted {
     /// An API key.
     ApiKey(ApiKey),
     /// The word that its signatures are accepted.
@@ -48,7 +48,7 @@ pub(super) enum Granted {
 
 impl Granted {
     /// As it stands in the device's slots.
-    pub(super) fn key(&self) -> Key {
+    pub(in crate::provision) fn key(&self) -> Key {
         match self {
             Self::ApiKey(key) => Key::Api(key.digest()),
             Self::Signing(key) => *key,
@@ -57,6 +57,17 @@ impl Granted {
 }
 
 impl Activation {
+    /// Of a device that proved a code made with the secret of this generation.
+    pub(in crate::provision) fn of(device: &Device, generation: u32) -> Self {
+        Self {
+            product: device.product.clone(),
+            serial: device.serial.clone(),
+            feed: device.feed,
+            generation,
+            granted: None,
+        }
+    }
+
     /// The device's serial.
     pub fn serial(&self) -> &Serial {
         &self.serial
@@ -76,13 +87,23 @@ impl Activation {
 /// A device that is in with its own key, or with its signature.
 #[derive(Clone, Debug)]
 pub struct DeviceLogin {
-    pub(super) product: ProductId,
-    pub(super) serial: Serial,
-    pub(super) feed: FeedId,
-    pub(super) key: Key,
+    pub(in crate::provision) product: ProductId,
+    pub(in crate::provision) serial: Serial,
+    pub(in crate::provision) feed: FeedId,
+    pub(in crate::provision) key: Key,
 }
 
 impl DeviceLogin {
+    /// Of a device that proved itself with this key of its own.
+    pub(in crate::provision) fn of(device: &Device, key: Key) -> Self {
+        Self {
+            product: device.product.clone(),
+            serial: device.serial.clone(),
+            feed: device.feed,
+            key,
+        }
+    }
+
     /// The device's serial.
     pub fn serial(&self) -> &Serial {
         &self.serial
@@ -123,7 +144,7 @@ pub struct OperatorLogin {
 }
 
 impl OperatorLogin {
-    pub(super) fn of(operator: &Operator, token: Option<Token>) -> Self {
+    pub(in crate::provision) fn of(operator: &Operator, token: Option<Token>) -> Self {
         Self {
             name: operator.name.clone(),
             role: operator.role,
@@ -154,15 +175,15 @@ impl OperatorLogin {
         self.token.as_ref().and_then(|token| token.expires_at)
     }
 
-    pub(super) fn token(&self) -> Option<&TokenDigest> {
+    pub(in crate::provision) fn token(&self) -> Option<&TokenDigest> {
         self.token.as_ref().map(|token| &token.digest)
     }
 
-    pub(super) fn granted_at(&self) -> Timestamp {
+    pub(in crate::provision) fn granted_at(&self) -> Timestamp {
         self.granted_at
     }
 
-    pub(super) fn version(&self) -> u64 {
+    pub(in crate::provision) fn version(&self) -> u64 {
         self.version
     }
 }

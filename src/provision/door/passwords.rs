@@ -20,7 +20,7 @@ const QUEUE: usize = 64;
 const QUEUE_PER_SOURCE: usize = 16;
 
 /// The two places, and the queue before them.
-pub(super) struct Passwords {
+pub(in crate::provision) struct Passwords {
     running: Arc<Semaphore>,
     waiting: Arc<Mutex<Waiting>>,
 }
@@ -38,7 +38,7 @@ struct Line {
 }
 
 /// A place in the queue.
-pub(super) struct Queued {
+pub(in crate::provision) struct Queued {
     running: Arc<Semaphore>,
     turn: Arc<Semaphore>,
     waiting: Arc<Mutex<Waiting>>,
@@ -46,7 +46,7 @@ pub(super) struct Queued {
 }
 
 /// The right to check one password now.
-pub(super) struct Turn {
+pub(in crate::provision) struct Turn {
     _permits: [OwnedSemaphorePermit; 2],
     _queued: Queued,
 }
@@ -62,7 +62,7 @@ impl Default for Passwords {
 
 impl Passwords {
     /// A place in the queue, unless it is full or this source has its share.
-    pub(super) fn enter(&self, source: Source) -> Option<Queued> {
+    pub(in crate::provision) fn enter(&self, source: Source) -> Option<Queued> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.total >= QUEUE {
             return None;
@@ -88,7 +88,7 @@ impl Passwords {
 
 impl Queued {
     /// Waits for its source's turn, then for one of the places.
-    pub(super) async fn turn(self) -> Option<Turn> {
+    pub(in crate::provision) async fn turn(self) -> Option<Turn> {
         let own = Arc::clone(&self.turn).acquire_owned().await.ok()?;
         let place = Arc::clone(&self.running).acquire_owned().await.ok()?;
         Some(Turn {

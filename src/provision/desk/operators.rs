@@ -2,10 +2,10 @@
 
 use zeroize::Zeroizing;
 
-use super::Provisioner;
 use crate::clock::Timestamp;
 use crate::event::{EventKind, NewEvent, Subject};
 use crate::operator::{InvalidOperator, Operator, OperatorName, PasswordHash, Role};
+use crate::provision::Provisioner;
 use crate::registry::{Commit, RegistryError, Write};
 use crate::token::TokenId;
 use crate::topic::TopicFilter;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::Provisioner;
 use super::operators::OperatorError;
 use crate::clock::Timestamp;
 use crate::event::{EventKind, NewEvent, Subject};
 use crate::operator::OperatorName;
+use crate::provision::Provisioner;
 use crate::registry::{Commit, RegistryError, Write};
 use crate::secret::OperatorToken;
 use crate::token::{Token, TokenId};

@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering;
 
 use super::admission::{Admission, DeviceLogin, NotAdmitted};
 use super::decide::{self, BoardVerdict};
-use super::{OpenProduct, Provisioner};
 use crate::clock::Timestamp;
 use crate::clones::{CloneSignal, Evidence};
 use crate::code::DeviceKey;
@@ -18,6 +17,7 @@ use crate::device::{Device, Key};
 use crate::hardware::{Compared, Facts};
 use crate::identity::{DeviceName, FeedId};
 use crate::jws::Verifier;
+use crate::provision::{OpenProduct, Provisioner};
 use crate::refusal::Refusal;
 use crate::registry::{Commit, Write};
 use crate::signed::{Claims, RequestDigest, Unproved};
@@ -31,7 +31,7 @@ struct Signed {
 }
 
 impl Provisioner {
-    pub(super) async fn admit_signed(
+    pub(in crate::provision) async fn admit_signed(
         &self,
         username: Option<&str>,
         token: &str,
@@ -66,7 +66,7 @@ impl Provisioner {
                 .sign_in(signed.key, login, now)
                 .on_board(board, now)
                 .leased_until(renewed, now);
-            let admission = device_login(&changed.device, signed.key);
+            let admission = DeviceLogin::of(&changed.device, signed.key);
             if self.commit_seated(changed, &signed.product.record).await? == Commit::Done {
                 if before != Some(signed.key) {
                     self.totals.confirmed.fetch_add(1, Ordering::Relaxed);
@@ -79,7 +79,8 @@ impl Provisioner {
     /// Whether a device has signed this very request, which nobody has shown
     /// before. It must be active and sign already; a request confirms nothing.
     ///
-    /// What is asked is for the caller to say: the digest of what it received.
+    /// What is asked is for the caller to say: the digest of what it received,
+    /// and where from. A server that asks for others is not slowed for them.
     pub async fn verify_request(
         &self,
         token: &str,
@@ -92,7 +93,7 @@ impl Provisioner {
             false => self.verify_signed(token, request, source, now).await,
         };
         if let Err(NotAdmitted::Refused(refusal)) = verified {
-            self.count_refusal(refusal, source, now);
+            self.count_turned_away(source, refusal);
         }
         verified
     }
@@ -125,7 +126,7 @@ impl Provisioner {
         let feed = device.feed;
         let write = Write::Counted { feed, counter };
         match self.registry.commit(write, Vec::new()).await? {
-            Commit::Done => Ok(device_login(device, signed.key)),
+            Commit::Done => Ok(DeviceLogin::of(device, signed.key)),
             Commit::Lost => Err(self.replayed(&signed, source, now).await),
         }
     }
@@ -210,7 +211,8 @@ impl Provisioner {
             .await?;
         match refusal.or(aside) {
             Some(refusal) => Err(self.refuse(device, source, refusal, now).await),
-            None => Ok(compared),
+            // Let in or not, it is not the board that was enrolled.
+            None => Ok(Compared::unchanged(&device.hardware)),
         }
     }
 
@@ -261,14 +263,5 @@ fn signed_with(
             let key = DeviceKey::derive(secret, &device.serial);
             unproved.prove(Verifier::DeviceKey(&key))
         }
-    }
-}
-
-fn device_login(device: &Device, key: Key) -> DeviceLogin {
-    DeviceLogin {
-        product: device.product.clone(),
-        serial: device.serial.clone(),
-        feed: device.feed,
-        key,
     }
 }

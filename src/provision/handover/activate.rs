@@ -9,17 +9,18 @@
 
 use std::net::IpAddr;
 
-use super::admission::{Activation, DeviceLogin, OperatorLogin};
-use super::answer::{Answer, AnswerFormat, Handover, ProvisionRequest};
-use super::decide::{self, CodeVerdict};
+use super::answer::{Answer, Handover};
 use super::issue::OnWordOf;
-use super::{Admission, NotAdmitted, NotIssued, Provisioner};
+use super::request::{AnswerFormat, ProvisionRequest};
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
-use crate::device::{Device, Key};
+use crate::device::Key;
 use crate::identity::DeviceName;
 use crate::operator::Role;
 use crate::product::ProofPolicy;
+use crate::provision::door::admission::{Activation, DeviceLogin, OperatorLogin};
+use crate::provision::door::decide::{self, CodeVerdict};
+use crate::provision::{Admission, NotAdmitted, NotIssued, Provisioner};
 use crate::refusal::Refusal;
 use crate::secret::ApiKey;
 
@@ -128,7 +129,7 @@ impl Provisioner {
             let verdict =
                 decide::code_against(code, &device.serial, Some(&product), &self.decoy, now);
             if let (CodeVerdict::Right(generation), None) = (verdict, &proved) {
-                proved = Some(activation(device, generation));
+                proved = Some(Activation::of(&device, generation));
             }
         }
         if let Some(activation) = proved {
@@ -159,7 +160,7 @@ impl Provisioner {
         let product = self.product_of(&device).await?;
         let newest = product.live(now).next().map(|(generation, _)| generation);
         let newest = newest.ok_or(Refusal::CodeDisabled)?;
-        Ok(activation(device, newest))
+        Ok(Activation::of(&device, newest))
     }
 
     /// Whether a key is this device's, and lets it in. A key that nobody has,
@@ -201,15 +202,5 @@ impl Provisioner {
             now,
         };
         Ok(Answer::handover(&handover, request))
-    }
-}
-
-fn activation(device: Device, generation: u32) -> Activation {
-    Activation {
-        product: device.product,
-        serial: device.serial,
-        feed: device.feed,
-        generation,
-        granted: None,
     }
 }

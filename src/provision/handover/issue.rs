@@ -5,15 +5,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::admission::{Activation, Granted, NotAdmitted};
-use super::answer::{Answer, Ask, Enrolment, Handover, ProvisionRequest};
-use super::decide::{self, BoardVerdict};
-use super::{OpenProduct, Provisioner};
+use super::answer::{Answer, Handover};
+use super::request::{Ask, Enrolment, ProvisionRequest};
 use crate::clock::Timestamp;
 use crate::clones::CloneSignal;
 use crate::device::{Device, Key};
 use crate::hardware::{Compared, HardwareMode};
 use crate::product::ProofPolicy;
+use crate::provision::door::admission::{Activation, Granted, NotAdmitted};
+use crate::provision::door::decide::{self, BoardVerdict};
+use crate::provision::{OpenProduct, Provisioner};
 use crate::refusal::Refusal;
 use crate::registry::{Commit, RegistryError};
 use crate::secret::ApiKey;
@@ -89,7 +90,7 @@ impl NotIssued {
 
 /// On whose word something is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OnWordOf {
+pub(in crate::provision) enum OnWordOf {
     /// The device's, with its code: once, unless its product says otherwise.
     Device,
     /// An operator's: as often as one likes.
@@ -155,7 +156,7 @@ impl Provisioner {
         Ok(Answer::challenge(&challenge, &pepper, product, serial, now))
     }
 
-    pub(super) async fn issue_for(
+    pub(in crate::provision) async fn issue_for(
         &self,
         activation: &mut Activation,
         word: OnWordOf,
@@ -301,7 +302,8 @@ impl Provisioner {
                 self.refuse_proved(device, source, refusal, now).await;
                 Err(NotIssued::Refused(refusal))
             }
-            None => Ok(compared),
+            // Let in or not, it is not the board that was enrolled.
+            None => Ok(Compared::unchanged(&device.hardware)),
         }
     }
 }

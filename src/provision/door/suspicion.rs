@@ -4,12 +4,12 @@
 use std::net::IpAddr;
 
 use super::tally::Folding;
-use super::{DeviceLogin, NotAdmitted, OpenProduct, Provisioner};
 use crate::clock::Timestamp;
 use crate::clones::{CloneSignal, Evidence, OnClone, Takeover};
 use crate::device::{Changed, Device, Standing};
 use crate::event::EventKind;
 use crate::hardware::{Compared, Facts};
+use crate::provision::{DeviceLogin, NotAdmitted, OpenProduct, Provisioner};
 use crate::refusal::Refusal;
 use crate::registry::{Commit, RegistryError, Write};
 
@@ -34,7 +34,7 @@ impl Provisioner {
 
     /// Writes down a sign, one a minute for each device and kind; where the
     /// product says so the device is put aside, and why it is out is returned.
-    pub(super) async fn suspect(
+    pub(in crate::provision) async fn suspect(
         &self,
         device: &Device,
         product: &OpenProduct,
@@ -72,7 +72,7 @@ impl Provisioner {
     }
 
     /// The same for a board that is not the one that was enrolled.
-    pub(super) async fn suspect_board(
+    pub(in crate::provision) async fn suspect_board(
         &self,
         device: &Device,
         product: &OpenProduct,
@@ -90,7 +90,7 @@ impl Provisioner {
 
     /// Whether a used code that was shown again came from another board than
     /// the one it was used on, as far as it says.
-    pub(super) async fn suspect_spent(
+    pub(in crate::provision) async fn suspect_spent(
         &self,
         device: &Device,
         product: &OpenProduct,

@@ -1,9 +1,9 @@
 //! Keeping what devices have measured last.
 
-use super::Provisioner;
 use crate::clock::Timestamp;
 use crate::feed::CurrentValue;
 use crate::identity::FeedId;
+use crate::provision::Provisioner;
 use crate::registry::{Commit, RegistryError, Write};
 
 /// So far a device's clock may be ahead: a value from later would stand for

@@ -1,8 +1,8 @@
 //! Which datastreams a device may send: those of its product, and some more.
 
-use super::Provisioner;
-use super::admission::DeviceLogin;
 use crate::product::DatastreamId;
+use crate::provision::Provisioner;
+use crate::provision::door::admission::DeviceLogin;
 use crate::registry::{Commit, RegistryError, Write};
 
 /// Why a device may not send a datastream.

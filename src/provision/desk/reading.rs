@@ -1,11 +1,11 @@
 //! What operators look up: a product's devices, and the secrets that they may
 //! be shown.
 
-use super::{ProductError, Provisioner};
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
 use crate::device::{Device, Keys};
 use crate::identity::ProductId;
+use crate::provision::{ProductError, Provisioner};
 use crate::registry::RegistryError;
 use crate::secret::ProductSecret;
 

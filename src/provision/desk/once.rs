@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::{OperatorLogin, Provisioner};
 use crate::clock::Timestamp;
 use crate::once::{Occasion, OccasionId};
+use crate::provision::{OperatorLogin, Provisioner};
 use crate::registry::{Commit, RegistryError, Write};
 
 /// So long a request is remembered.

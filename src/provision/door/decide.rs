@@ -12,15 +12,15 @@ use crate::refusal::Refusal;
 use crate::registry::Census;
 use crate::secret::ProductSecret;
 
-use super::catalogue::OpenProduct;
+use crate::provision::catalogue::OpenProduct;
 
 /// How many secrets of a product a code is held against, always: a product
 /// that has fewer is padded, so that the work tells nothing.
-pub(super) const SECRETS_TRIED: usize = 2;
+pub(in crate::provision) const SECRETS_TRIED: usize = 2;
 
 /// What holding a code against one device's product showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CodeVerdict {
+pub(in crate::provision) enum CodeVerdict {
     /// Proved, with the secret of this generation.
     Right(u32),
     /// The near miss.
@@ -31,7 +31,7 @@ pub(super) enum CodeVerdict {
 
 /// Holds a code against a product's live secrets, doing the same work whatever
 /// comes out. `None` stands for a device that does not exist.
-pub(super) fn code_against(
+pub(in crate::provision) fn code_against(
     code: &ActivationCode,
     serial: &Serial,
     product: Option<&OpenProduct>,
@@ -56,7 +56,7 @@ pub(super) fn code_against(
 }
 
 /// Whether a device that proved its code may have a key.
-pub(super) fn activation(
+pub(in crate::provision) fn activation(
     device: &Device,
     product: &Product,
     now: Timestamp,
@@ -70,7 +70,7 @@ pub(super) fn activation(
 
 /// What a login with a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum KeyLogin {
+pub(in crate::provision) enum KeyLogin {
     /// The confirmed key: nothing changes.
     Open,
     /// The pending key: it is confirmed first.
@@ -78,7 +78,7 @@ pub(super) enum KeyLogin {
 }
 
 /// Whether a device may log in with this key, which is one of its own.
-pub(super) fn key_login(
+pub(in crate::provision) fn key_login(
     device: &Device,
     product: &Product,
     key: &Key,
@@ -106,7 +106,10 @@ pub(super) fn key_login(
 
 /// Whether a device may log in with a signature of this key, which was held
 /// against the right one.
-pub(super) fn signed_login(device: &Device, product: &Product) -> Result<(), Refusal> {
+pub(in crate::provision) fn signed_login(
+    device: &Device,
+    product: &Product,
+) -> Result<(), Refusal> {
     may_stay(device, product)?;
     match product.proof {
         ProofPolicy::Code => Err(Refusal::SigningDisabled),
@@ -118,7 +121,11 @@ pub(super) fn signed_login(device: &Device, product: &Product) -> Result<(), Ref
 /// next first. A device that has enrolled a public key, or has signed before,
 /// has that choice behind it; any other signs with the device key of one of
 /// its product's live secrets.
-pub(super) fn signing_keys(device: &Device, product: &OpenProduct, now: Timestamp) -> Vec<Key> {
+pub(in crate::provision) fn signing_keys(
+    device: &Device,
+    product: &OpenProduct,
+    now: Timestamp,
+) -> Vec<Key> {
     let chosen: Vec<Key> = [device.keys.pending(), device.keys.current()]
         .into_iter()
         .flatten()
@@ -134,7 +141,11 @@ pub(super) fn signing_keys(device: &Device, product: &OpenProduct, now: Timestam
 }
 
 /// Whether a device's lease lets it in.
-pub(super) fn lease(device: &Device, product: &Product, now: Timestamp) -> Result<(), Refusal> {
+pub(in crate::provision) fn lease(
+    device: &Device,
+    product: &Product,
+    now: Timestamp,
+) -> Result<(), Refusal> {
     let ended = device.lease_until.is_some_and(|until| until <= now);
     match product.licence.lease.is_some() && ended {
         true => Err(Refusal::LeaseExpired),
@@ -143,7 +154,11 @@ pub(super) fn lease(device: &Device, product: &Product, now: Timestamp) -> Resul
 }
 
 /// Whether a device that has never been activated finds a seat.
-pub(super) fn seat(device: &Device, product: &Product, census: &Census) -> Result<(), Refusal> {
+pub(in crate::provision) fn seat(
+    device: &Device,
+    product: &Product,
+    census: &Census,
+) -> Result<(), Refusal> {
     let full = |seats| census.seats_taken() >= seats;
     match device.lifecycle() == Lifecycle::Registered && product.licence.seats.is_some_and(full) {
         true => Err(Refusal::NoSeats),
@@ -153,7 +168,7 @@ pub(super) fn seat(device: &Device, product: &Product, census: &Census) -> Resul
 
 /// What follows from the board that a device shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum BoardVerdict {
+pub(in crate::provision) enum BoardVerdict {
     /// Let it in; this is what is known of it from now on.
     Fits(Compared),
     /// Let it in, but two may be using it.
@@ -163,7 +178,11 @@ pub(super) enum BoardVerdict {
 }
 
 /// Holds what a device shows of its board against what was enrolled.
-pub(super) fn board(device: &Device, product: &Product, shown: &Facts) -> BoardVerdict {
+pub(in crate::provision) fn board(
+    device: &Device,
+    product: &Product,
+    shown: &Facts,
+) -> BoardVerdict {
     let policy = &product.hardware;
     let compared = policy.compare(&device.hardware, shown);
     match (policy.mode, compared.broken.is_empty()) {
@@ -177,7 +196,7 @@ pub(super) fn board(device: &Device, product: &Product, shown: &Facts) -> BoardV
 }
 
 /// Whether nothing that an operator did keeps the device out.
-pub(super) fn may_stay(device: &Device, product: &Product) -> Result<(), Refusal> {
+pub(in crate::provision) fn may_stay(device: &Device, product: &Product) -> Result<(), Refusal> {
     device.put_aside().map_or(Ok(()), Err)?;
     if device.is_blocked(product.block) {
         return Err(Refusal::ProductBlocked);
@@ -186,7 +205,11 @@ pub(super) fn may_stay(device: &Device, product: &Product) -> Result<(), Refusal
 }
 
 /// Whether a session that was opened with this key may go on.
-pub(super) fn may_stay_with(device: &Device, product: &Product, key: &Key) -> Result<(), Refusal> {
+pub(in crate::provision) fn may_stay_with(
+    device: &Device,
+    product: &Product,
+    key: &Key,
+) -> Result<(), Refusal> {
     if !matches!(device.keys, Keys::Confirmed { .. }) {
         // A reset took the key away; no newer one has replaced it.
         may_stay(device, product)?;
@@ -200,7 +223,7 @@ pub(super) fn may_stay_with(device: &Device, product: &Product, key: &Key) -> Re
 
 /// What a username says about whose key is shown with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
+pub(in crate::provision) enum Claim {
     /// Nothing, or this very device.
     Fits,
     /// Something else: refused if a device is called so. A number may be a
@@ -212,7 +235,7 @@ pub(super) enum Claim {
 }
 
 /// Reads the username that came with a key.
-pub(super) fn claim(device: &Device, username: Option<&str>) -> Claim {
+pub(in crate::provision) fn claim(device: &Device, username: Option<&str>) -> Claim {
     let Some(username) = username else {
         return Claim::Fits;
     };

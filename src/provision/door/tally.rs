@@ -48,7 +48,7 @@ pub struct TallyEntry {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<Counts>);
+pub(in crate::provision) struct Refusals(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -57,7 +57,7 @@ struct Counts {
 }
 
 impl Refusals {
-    pub(super) fn count(&self, source: IpAddr, refusal: Refusal) {
+    pub(in crate::provision) fn count(&self, source: IpAddr, refusal: Refusal) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let room = counts.pairs.len() < PAIRS;
         let pair = (Source::from(source), refusal);
@@ -70,7 +70,7 @@ impl Refusals {
         }
     }
 
-    pub(super) fn take(&self) -> Tally {
+    pub(in crate::provision) fn take(&self) -> Tally {
         let counts = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let mut refusals: Vec<TallyEntry> = counts
             .pairs
@@ -91,7 +91,7 @@ impl Refusals {
 
 /// Whom a folded event is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Folding {
+pub(in crate::provision) enum Folding {
     Device(FeedId, Refusal),
     Clone(FeedId, CloneSignal),
     Licence(FeedId),
@@ -102,12 +102,12 @@ pub(super) enum Folding {
 /// When each subject last had a durable event, and how many were held back
 /// since.
 #[derive(Debug, Default)]
-pub(super) struct Folded(Mutex<HashMap<Folding, (Timestamp, u64)>>);
+pub(in crate::provision) struct Folded(Mutex<HashMap<Folding, (Timestamp, u64)>>);
 
 impl Folded {
     /// How many refusals the next event stands for, if it is time for one.
     /// Where there is no room to remember, there is no event either.
-    pub(super) fn due(&self, subject: Folding, now: Timestamp) -> Option<u64> {
+    pub(in crate::provision) fn due(&self, subject: Folding, now: Timestamp) -> Option<u64> {
         let mut folded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if folded.len() >= FOLDED && !folded.contains_key(&subject) {
             folded.retain(|_, (last, held)| *held > 0 || now.since(*last) < FOLD);

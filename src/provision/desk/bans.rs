@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::Provisioner;
 use crate::ban::{Ban, Network};
 use crate::clock::Timestamp;
 use crate::event::{Event, EventKind, NewEvent, Subject};
 use crate::identity::ProductId;
+use crate::provision::Provisioner;
 use crate::registry::{Commit, RegistryError, Write};
 
 /// Characters of the reason for a ban, at most.
@@ -119,7 +119,10 @@ impl Provisioner {
     }
 
     /// Has decisions follow a product as it is in the registry now.
-    pub(super) async fn reload_product(&self, id: &ProductId) -> Result<(), RegistryError> {
+    pub(in crate::provision) async fn reload_product(
+        &self,
+        id: &ProductId,
+    ) -> Result<(), RegistryError> {
         let Some(record) = self.registry.product(id).await? else {
             self.catalogue.remove(id);
             return Ok(());

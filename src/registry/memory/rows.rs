@@ -1,0 +1,300 @@
+//! The maps of the reference store, and what each write does to them.
+
+use std::collections::BTreeMap;
+
+use super::super::{Batch, Census, Commit, Registration, RegistryError, Write};
+use crate::ban::{Ban, Network};
+use crate::device::{Device, Lifecycle};
+use crate::event::{Event, EventKind, NewEvent};
+use crate::feed::CurrentValue;
+use crate::identity::{FeedId, ProductId};
+use crate::mailbox::{self, Change, Mail, Mailbox, Outcome};
+use crate::once::{Occasion, OccasionId};
+use crate::operator::{Operator, OperatorName};
+use crate::product::{DatastreamId, Product};
+use crate::sealing::SealedSecret;
+use crate::secret::CodeDigest;
+use crate::token::Token;
+use crate::window::Window;
+
+/// All that a registry holds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rows {
+    pub(super) products: BTreeMap<ProductId, Product>,
+    pub(super) operators: BTreeMap<OperatorName, Operator>,
+    pub(super) devices: BTreeMap<FeedId, Device>,
+    pub(super) codes: BTreeMap<CodeDigest, Vec<FeedId>>,
+    pub(super) bans: BTreeMap<Network, Ban>,
+    pub(super) datastreams: BTreeMap<FeedId, Vec<DatastreamId>>,
+    pub(super) events: Vec<Event>,
+    pub(super) mailboxes: BTreeMap<FeedId, Mailbox>,
+    pub(super) mail: BTreeMap<(FeedId, u64), Mail>,
+    pub(super) configurations: BTreeMap<FeedId, Mail>,
+    pub(super) values: BTreeMap<(FeedId, DatastreamId), CurrentValue>,
+    pub(super) tokens: Vec<Token>,
+    pub(super) occasions: BTreeMap<OccasionId, Occasion>,
+    pub(super) windows: BTreeMap<FeedId, Window>,
+    pub(super) licence_key: Option<SealedSecret>,
+    pub(super) newest_feed: u32,
+}
+
+impl Rows {
+    pub(super) fn append(&mut self, events: Vec<NewEvent>) {
+        for body in events {
+            let seq = self.events.len() as u64 + 1;
+            self.events.push(Event { seq, body });
+        }
+    }
+
+    pub(super) fn apply(&mut self, write: Write) -> Commit {
+        match write {
+            Write::Device(next) => return self.replace_device(next),
+            Write::Seated { device, seats } => {
+                let found = self.devices.get(&device.feed);
+                let seated = found.is_some_and(|it| it.lifecycle() != Lifecycle::Registered);
+                if !seated && self.census(Some(&device.product)).seats_taken() >= seats {
+                    return Commit::Lost;
+                }
+                return self.replace_device(device);
+            }
+            Write::Counted { feed, counter } => {
+                let window = self.windows.get(&feed).copied().unwrap_or_default();
+                let Some(next) = window.take(counter) else {
+                    return Commit::Lost;
+                };
+                self.windows.insert(feed, next);
+            }
+            Write::LicenceKey(key) => {
+                if self.licence_key.is_some() {
+                    return Commit::Lost;
+                }
+                self.licence_key = Some(key);
+            }
+            Write::Product(mut next) => {
+                if self.products.get(&next.id).map_or(0, |found| found.version) != next.version {
+                    return Commit::Lost;
+                }
+                next.version += 1;
+                self.products.insert(next.id.clone(), *next);
+            }
+            Write::Operator(mut next) => {
+                let found = self.operators.get(&next.name);
+                if found.map_or(0, |found| found.version) != next.version {
+                    return Commit::Lost;
+                }
+                next.version += 1;
+                self.operators.insert(next.name.clone(), next);
+            }
+            Write::RemoveOperator(name) => {
+                if self.operators.remove(&name).is_none() {
+                    return Commit::Lost;
+                }
+                self.tokens.retain(|token| token.operator != name);
+            }
+            Write::Ban(ban) => {
+                self.bans.insert(ban.network, ban);
+            }
+            Write::RemoveBan(network) => {
+                if self.bans.remove(&network).is_none() {
+                    return Commit::Lost;
+                }
+            }
+            Write::DropBan(ban) => {
+                if self.bans.get(&ban.network) != Some(&ban) {
+                    return Commit::Lost;
+                }
+                self.bans.remove(&ban.network);
+            }
+            Write::Datastream {
+                feed,
+                datastream,
+                most,
+            } => return self.add_datastreams(feed, vec![datastream], most),
+            Write::Values {
+                feed,
+                values,
+                names,
+                most,
+            } => {
+                if self.add_datastreams(feed, names, most) == Commit::Lost {
+                    return Commit::Lost;
+                }
+                for value in values {
+                    let known = self.values.entry((feed, value.datastream.clone()));
+                    let known = known.or_insert_with(|| value.clone());
+                    if known.at <= value.at {
+                        *known = value;
+                    }
+                }
+            }
+            Write::RemoveDevice { device, codes: _ } => {
+                let feed = device.feed;
+                match self.devices.get(&feed) {
+                    Some(found) if found.version == device.version => {}
+                    _ => return Commit::Lost,
+                }
+                self.devices.remove(&feed);
+                self.codes
+                    .values_mut()
+                    .for_each(|feeds| feeds.retain(|it| *it != feed));
+                self.datastreams.remove(&feed);
+                self.mailboxes.remove(&feed);
+                self.mail.retain(|(of, _), _| *of != feed);
+                self.configurations.remove(&feed);
+                self.values.retain(|(of, _), _| *of != feed);
+                self.windows.remove(&feed);
+            }
+            Write::RenameDevice {
+                device,
+                serial,
+                ended: _,
+                codes,
+            } => {
+                let feed = device.feed;
+                let mut others = self.devices.values();
+                if others.any(|it| it.product == device.product && it.serial == serial) {
+                    return Commit::Lost;
+                }
+                match self.devices.get_mut(&feed) {
+                    Some(found) if found.version == device.version => {
+                        found.serial = serial;
+                        found.version += 1;
+                    }
+                    _ => return Commit::Lost,
+                }
+                self.codes
+                    .values_mut()
+                    .for_each(|feeds| feeds.retain(|it| *it != feed));
+                for code in codes {
+                    self.codes.entry(code).or_default().push(feed);
+                }
+            }
+            Write::RemoveProduct(product) => {
+                let found = self.products.get(&product.id);
+                let unchanged = found.is_some_and(|found| found.version == product.version);
+                if !unchanged || self.devices.values().any(|it| it.product == product.id) {
+                    return Commit::Lost;
+                }
+                self.products.remove(&product.id);
+            }
+            Write::Token(token) => {
+                self.tokens.retain(|known| known.digest != token.digest);
+                self.tokens.push(token);
+            }
+            Write::RemoveToken(digest) => {
+                let before = self.tokens.len();
+                self.tokens.retain(|known| known.digest != digest);
+                if self.tokens.len() == before {
+                    return Commit::Lost;
+                }
+            }
+            Write::Begin(id, occasion) => {
+                if self.occasions.contains_key(&id) {
+                    return Commit::Lost;
+                }
+                self.occasions.insert(id, occasion);
+            }
+            Write::End(id, occasion) => {
+                self.occasions.insert(id, occasion);
+            }
+            Write::Forget(id) => {
+                if self.occasions.remove(&id).is_none() {
+                    return Commit::Lost;
+                }
+            }
+            Write::Note => {}
+        }
+        Commit::Done
+    }
+
+    fn replace_device(&mut self, mut next: Device) -> Commit {
+        match self.devices.get(&next.feed) {
+            Some(found) if found.version == next.version => {}
+            _ => return Commit::Lost,
+        }
+        next.version += 1;
+        if !next.keeps_mailbox() {
+            self.mailboxes.remove(&next.feed);
+            self.mail.retain(|(feed, _), _| *feed != next.feed);
+        }
+        self.devices.insert(next.feed, next);
+        Commit::Done
+    }
+
+    /// Of a product, or of all.
+    pub(super) fn census(&self, product: Option<&ProductId>) -> Census {
+        let mut census = Census::default();
+        for device in self.devices.values() {
+            if product.is_none_or(|id| *id == device.product) {
+                census.add(device.lifecycle());
+            }
+        }
+        census
+    }
+
+    /// All of them, or none.
+    fn add_datastreams(&mut self, feed: FeedId, names: Vec<DatastreamId>, most: u32) -> Commit {
+        let mut known = self.datastreams.get(&feed).cloned().unwrap_or_default();
+        let before = known.len();
+        for name in names {
+            if !known.contains(&name) {
+                known.push(name);
+            }
+        }
+        if known.len() > before && known.len() as u64 > u64::from(most) {
+            return Commit::Lost;
+        }
+        self.datastreams.insert(feed, known);
+        Commit::Done
+    }
+
+    pub(super) fn change_mailbox(&mut self, feed: FeedId, change: Change) -> Outcome {
+        let found = self.mailboxes.remove(&feed);
+        let configuration = self.configurations.get(&feed).cloned();
+        let applied = mailbox::apply(found, configuration, change);
+        if let Some(mailbox) = applied.mailbox {
+            self.mailboxes.insert(feed, mailbox);
+        }
+        for number in applied.removed {
+            self.mail.remove(&(feed, number));
+        }
+        if let Some((number, mail)) = applied.added {
+            self.mail.insert((feed, number), mail);
+        }
+        match applied.configuration {
+            Some(Some(mail)) => drop(self.configurations.insert(feed, mail)),
+            Some(None) => drop(self.configurations.remove(&feed)),
+            None => {}
+        }
+        applied.outcome
+    }
+
+    pub(super) fn register(&mut self, batch: Batch) -> Result<Vec<Registration>, RegistryError> {
+        let mut outcome = Vec::new();
+        for registrant in batch.devices {
+            let serial = registrant.serial;
+            let known = self
+                .devices
+                .values()
+                .find(|device| device.product == batch.product && device.serial == serial);
+            if let Some(device) = known {
+                outcome.push(Registration::Known(device.feed));
+                continue;
+            }
+            let feed = FeedId::new(self.newest_feed + 1);
+            let feed = feed.map_err(|_| RegistryError::FeedsExhausted)?;
+            self.newest_feed = feed.as_u32();
+            let device = Device {
+                hardware: registrant.hardware,
+                ..Device::registered(batch.product.clone(), serial, feed, batch.at)
+            };
+            self.append(vec![device.event(EventKind::DeviceRegistered, batch.at)]);
+            self.devices.insert(feed, device);
+            for code in registrant.codes {
+                self.codes.entry(code).or_default().push(feed);
+            }
+            outcome.push(Registration::New(feed));
+        }
+        Ok(outcome)
+    }
+}
