@@ -7,7 +7,6 @@ use firstwake::hardware::Facts;
 use firstwake::licence::LicenceToken;
 
 use super::is_refused_with_reason;
-use crate::support::http::HttpPeer;
 use crate::support::signing::{
     Algorithm, OTHER_PI_WITH_ITS_CARD, PI, Signing, ask, claims, now, with_part,
 };
@@ -128,7 +127,7 @@ fn a_lease_that_ran_out_is_out() {
 #[test]
 fn a_licence_is_for_one_board_and_checked_without_a_server() {
     let version = Version::V311;
-    let broker = TestBroker::with_http();
+    let broker = TestBroker::start();
     let device = broker.signing(Algorithm::EdDsa, "S1").on(PI);
     let product = claims(&device.login())["aud"].clone();
     let product = product.as_str().expect("an id");
@@ -139,8 +138,7 @@ fn a_licence_is_for_one_board_and_checked_without_a_server() {
     session.subscribe(&[("provision/S1/response", 0)], &[0]);
     let answer = ask(&mut session, "S1", r#"{"ask":"licence"}"#, "licence");
     let text = answer["licence"].as_str().expect("a token").to_owned();
-    let mut http = HttpPeer::open(broker.listens("http"));
-    let key = http.ask("GET /api/v1/licence-key", &[], b"").of(200);
+    let key = broker.json(&["licence", "key"]);
     let key = PublicKey::parse(key["x"].as_str().expect("text")).expect("a key");
 
     let licence = LicenceToken::verify(&text, &key, now()).expect("it holds");
