@@ -300,6 +300,7 @@ def firstwake_is_away_or_odd(stage):
 
 @story
 def a_licence_is_for_one_board(stage):
+    stage.server.command("product", "set", stage.server.product, "--lease", "30d")
     with contextlib.ExitStack() as end:
         facts, this_device.facts = this_device.facts, lambda: {"cpu_serial": [BOARD]}
         end.callback(setattr, this_device, "facts", facts)

@@ -10,9 +10,11 @@ mod completions;
 mod device;
 mod events;
 mod exit;
+mod factory;
 mod feed;
 mod fleet;
 mod form;
+mod licence;
 mod man;
 mod many;
 mod operator;
@@ -76,6 +78,9 @@ enum Command {
     /// What services and commands show in place of an operator's password
     #[command(subcommand)]
     Token(token::Command),
+    /// What devices' licences are checked with
+    #[command(subcommand)]
+    Licence(licence::Command),
     /// Whether a server is running here or there, and which
     Status(status::Args),
     /// How many devices are in which state, and what is happening now
@@ -160,6 +165,10 @@ impl Args {
                 let mut control = reach(Absent::IsAnError).await?;
                 command.run(&mut control, form).await
             }
+            Command::Licence(command) => {
+                let mut control = reach(Absent::IsAnError).await?;
+                command.run(&mut control, form).await
+            }
             Command::Status(args) => {
                 let mut control = reach(Absent::IsAnError).await?;
                 args.run(&place.told()?, &mut control, form).await
@@ -195,6 +204,7 @@ impl Command {
             | Self::Ban(_)
             | Self::Operator(_)
             | Self::Token(_)
+            | Self::Licence(_)
             | Self::Status(_)
             | Self::Fleet(_)
             | Self::Events(_) => (Reaches::Anywhere, true),

@@ -17,5 +17,5 @@ pub(crate) use self::view::{
     CensusView, DeviceView, ExplanationView, OperatorView, ProductView, TokenView, ValueView,
 };
 pub(crate) use self::wish::{
-    BanWish, DevicesWish, ProductPatch, ProductWish, TokenWish, ValueWish,
+    BanWish, DeviceWish, DevicesWish, ProductPatch, ProductWish, TokenWish, ValueWish,
 };

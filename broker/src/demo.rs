@@ -145,7 +145,7 @@ impl Set {
         for chunk in serials.chunks(CHUNK) {
             let register = Request::Register(DevicesWish {
                 product_id: product.product_id.clone(),
-                serials: chunk.to_vec(),
+                serials: chunk.iter().cloned().map(Into::into).collect(),
             });
             control.ask(register).await?;
         }

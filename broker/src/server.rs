@@ -137,6 +137,7 @@ impl Server {
         services.spawn(watchers::sweep(Arc::clone(&broker)));
         services.spawn(watchers::expire(Arc::clone(&broker)));
         services.spawn(watchers::enforce(Arc::clone(&broker)));
+        services.spawn(watchers::renew_leases(Arc::clone(&broker)));
         services.spawn(watchers::drop_ended(Arc::clone(&broker)));
         services.spawn(watchers::report(Arc::clone(&broker)));
         services.spawn(certificate::watch(certificates, hangups));

@@ -4,6 +4,7 @@
 //! topic is whose it asks the core, at each message.
 
 mod activation;
+mod asked;
 mod device;
 mod offences;
 mod operator;

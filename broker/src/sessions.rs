@@ -8,7 +8,6 @@
 mod handle;
 
 use std::hash::Hash;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use dashmap::DashMap;
@@ -19,7 +18,7 @@ use crate::control::view::Connected;
 use crate::edge::Tick;
 use crate::mqtt::packet::{Farewell, Start};
 
-pub(crate) use self::handle::Handle;
+pub(crate) use self::handle::{Handle, Origin};
 
 /// A session's handle, and that of the session whose place it took.
 type Entered = (Arc<Handle>, Option<Arc<Handle>>);
@@ -36,8 +35,8 @@ impl<K: Eq + Hash> Default for Table<K> {
 
 impl<K: Eq + Hash + Clone> Table<K> {
     /// Adds a session, ending the one that was there, which is returned.
-    fn enter(&self, key: K, source: IpAddr, start: Start, deadline: Tick) -> Entered {
-        let handle = Arc::new(Handle::new(source, deadline));
+    fn enter(&self, key: K, origin: Origin, start: Start, deadline: Tick) -> Entered {
+        let handle = Arc::new(Handle::new(origin, deadline));
         let earlier = self.0.insert(key, Arc::clone(&handle));
         if let Some(earlier) = &earlier {
             earlier.end(match start {
@@ -54,7 +53,7 @@ impl<K: Eq + Hash + Clone> Table<K> {
         if !Arc::ptr_eq(found.value(), handle) {
             return None;
         }
-        let fresh = Arc::new(Handle::new(handle.source, deadline));
+        let fresh = Arc::new(Handle::new(handle.origin().clone(), deadline));
         *found = Arc::clone(&fresh);
         Some(fresh)
     }
@@ -146,16 +145,16 @@ impl Sessions {
     pub(crate) fn enter(
         self: &Arc<Self>,
         owner: Owner,
-        source: IpAddr,
+        origin: Origin,
         start: Start,
         deadline: Tick,
     ) -> (Place, Option<Arc<Handle>>) {
         let (handle, earlier) = match &owner {
-            Owner::Activation(feed) => self.activations.enter(*feed, source, start, deadline),
-            Owner::Device(feed) => self.devices.enter(*feed, source, start, deadline),
+            Owner::Activation(feed) => self.activations.enter(*feed, origin, start, deadline),
+            Owner::Device(feed) => self.devices.enter(*feed, origin, start, deadline),
             Owner::Operator(name, client) => {
                 let key = (name.clone(), client.clone());
-                self.operators.enter(key, source, start, deadline)
+                self.operators.enter(key, origin, start, deadline)
             }
         };
         let place = Place {
@@ -197,6 +196,12 @@ impl Sessions {
         self.devices.0.contains_key(&feed)
     }
 
+    /// The devices that have a session now.
+    pub(crate) fn connected_devices(&self) -> Vec<FeedId> {
+        let devices = self.devices.0.iter();
+        devices.map(|entry| *entry.key()).collect()
+    }
+
     /// Has a device's sessions check their admission again.
     pub(crate) fn poke_device(&self, feed: FeedId) {
         for table in [&self.activations, &self.devices] {
@@ -230,7 +235,7 @@ impl Sessions {
     /// Ends every session that comes from a network which is banned now.
     pub(crate) fn end_from(&self, network: Network) {
         let end = |handle: &Handle| {
-            if network.contains(handle.source) {
+            if network.contains(handle.origin().source) {
                 handle.end(Farewell::Administrative(Refusal::Banned));
             }
         };
@@ -284,7 +289,9 @@ mod tests {
     use super::handle::{HANDED, HANDED_BYTES};
     use super::*;
 
-    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    fn here() -> Origin {
+        Origin::new(std::net::Ipv4Addr::LOCALHOST.into(), "a client")
+    }
 
     fn feed(n: u32) -> FeedId {
         FeedId::new(n).expect("valid")
@@ -294,13 +301,18 @@ mod tests {
     fn the_newest_session_stays() {
         let sessions = Arc::new(Sessions::default());
         let old = sessions
-            .enter(Owner::Device(feed(1)), HERE, Start::Resume, Tick::NEVER)
+            .enter(Owner::Device(feed(1)), here(), Start::Resume, Tick::NEVER)
             .0;
         let other = sessions
-            .enter(Owner::Activation(feed(1)), HERE, Start::Resume, Tick::NEVER)
+            .enter(
+                Owner::Activation(feed(1)),
+                here(),
+                Start::Resume,
+                Tick::NEVER,
+            )
             .0;
         let new = sessions
-            .enter(Owner::Device(feed(1)), HERE, Start::Resume, Tick::NEVER)
+            .enter(Owner::Device(feed(1)), here(), Start::Resume, Tick::NEVER)
             .0;
         assert_eq!(old.handle().ended(), Some(Farewell::TakenOver));
         assert_eq!(new.handle().ended(), None);
@@ -319,7 +331,7 @@ mod tests {
     fn what_is_handed_to_a_session_is_bounded_by_number_and_bytes() {
         let sessions = Arc::new(Sessions::default());
         let place = sessions
-            .enter(Owner::Device(feed(1)), HERE, Start::Clean, Tick::NEVER)
+            .enter(Owner::Device(feed(1)), here(), Start::Clean, Tick::NEVER)
             .0;
         let taken = |count: usize, bytes: usize| {
             let topic = TopicName::parse("feeds/1/commands/x", Limits::DEVICE).expect("valid");
@@ -338,12 +350,12 @@ mod tests {
     #[test]
     fn a_ban_ends_the_sessions_of_its_network() {
         let sessions = Arc::new(Sessions::default());
-        let there = IpAddr::from([192, 0, 2, 7]);
+        let there = Origin::new([192, 0, 2, 7].into(), "");
         let banned = sessions
             .enter(Owner::Device(feed(1)), there, Start::Resume, Tick::NEVER)
             .0;
         let other = sessions
-            .enter(Owner::Device(feed(2)), HERE, Start::Resume, Tick::NEVER)
+            .enter(Owner::Device(feed(2)), here(), Start::Resume, Tick::NEVER)
             .0;
         sessions.end_from(Network::parse("192.0.2.0/24").expect("valid"));
         let end = Some(Farewell::Administrative(Refusal::Banned));
@@ -357,12 +369,12 @@ mod tests {
     fn deadlines_and_pokes() {
         let sessions = Arc::new(Sessions::default());
         let device = sessions
-            .enter(Owner::Device(feed(1)), HERE, Start::Resume, Tick::at(10))
+            .enter(Owner::Device(feed(1)), here(), Start::Resume, Tick::at(10))
             .0;
         let activation = sessions
             .enter(
                 Owner::Activation(feed(2)),
-                HERE,
+                here(),
                 Start::Resume,
                 Tick::at(10),
             )

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use firstwake::mailbox::Change;
 use firstwake::topic::{Limits, TopicName};
-use firstwake::{Counts, EventKind, Lifecycle, Qos, RegistryError, Subject};
+use firstwake::{Counts, EventKind, Lifecycle, NotAdmitted, Qos, RegistryError, Subject};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -86,6 +86,35 @@ async fn expire_round(broker: &Broker) -> Result<(), RegistryError> {
     }
 }
 
+/// Renews the leases of devices that are connected: one that stays is not
+/// away. A lease is looked after four times before it could run out.
+pub(crate) async fn renew_leases(broker: Arc<Broker>) {
+    let mut second = interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = broker.clock.now();
+    loop {
+        second.tick().await;
+        let now = broker.clock.now();
+        let Some(lease) = broker.provisioner.shortest_lease() else {
+            continue;
+        };
+        if now.since(last) < lease / 4 {
+            continue;
+        }
+        last = now;
+        for feed in broker.sessions.connected_devices() {
+            match broker.provisioner.renew_lease(feed, now).await {
+                // What is gone has no lease.
+                Ok(()) | Err(NotAdmitted::Refused(_)) => {}
+                Err(NotAdmitted::Unavailable(error)) => {
+                    tracing::warn!(%error, "leases could not be renewed; trying again");
+                    break;
+                }
+            }
+        }
+    }
+}
+
 /// Removes what has ended by itself. None of it held any more, but for
 /// sessions that were opened with a token: those end here.
 pub(crate) async fn drop_ended(broker: Arc<Broker>) {
@@ -155,6 +184,8 @@ fn ends_sessions(kind: &EventKind) -> bool {
             | EventKind::OperatorRemoved
             | EventKind::TokenRemoved { .. }
             | EventKind::ProductBlocked { .. }
+            // It may take other proof from now on.
+            | EventKind::ProductChanged
             | EventKind::SourceBanned { .. }
     )
 }

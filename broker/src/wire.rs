@@ -231,7 +231,7 @@ mod tests {
     use crate::mqtt::machine::{Session, Terms, Welcome};
     use crate::mqtt::opening::{Progress, Reader};
     use crate::mqtt::packet::Start;
-    use crate::sessions::{Owner, Sessions};
+    use crate::sessions::{Origin, Owner, Sessions};
 
     /// TLS and WebSocket take bytes and send them later.
     #[tokio::test]
@@ -253,7 +253,7 @@ mod tests {
         let feed = FeedId::new(1).expect("valid");
         let place = sessions.enter(
             Owner::Device(feed),
-            std::net::Ipv4Addr::LOCALHOST.into(),
+            Origin::new(std::net::Ipv4Addr::LOCALHOST.into(), "peer"),
             Start::Clean,
             Tick::NEVER,
         );

@@ -1,18 +1,25 @@
 //! What the server says on the response topic. Pure.
 //!
-//! Either the three fields `{"apikey":…,"feed_id":…,"datastreams":[…]}` or
-//! `{"error":{"code":…,"message":…}}`; fields not known are skipped, so that a
-//! newer server may say more. An answer that cannot be read is never quoted:
-//! it may hold a key.
+//! One object of JSON, told apart by what is in it; fields not known are
+//! skipped, so that a newer server may say more. An answer that cannot be read
+//! is never quoted: it may hold a key.
 
-use firstwake::{ApiKey, FeedId};
+use firstwake::hardware::Pepper;
+use firstwake::{ApiKey, FeedId, ProductId, Timestamp};
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
-/// The server's answer to an activation.
+/// The server's answer to a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// A feed, and the key to it.
-    Issued(Issued),
+    /// An API key, and what it opens.
+    Issued(ApiKey, Place),
+    /// Something to sign, so that a key pair is enrolled.
+    Challenge(Challenge),
+    /// What the device is: after an enrolment, or because it was asked.
+    Identity(Identity),
+    /// A licence token.
+    Licence(String),
     /// A refusal, in the server's words.
     Refused {
         /// One of the server's closed list, for machines.
@@ -22,12 +29,30 @@ pub(crate) enum Answer {
     },
 }
 
-/// What an activation brings.
-#[derive(Debug)]
-pub(crate) struct Issued {
-    pub(crate) api_key: ApiKey,
-    pub(crate) feed_id: FeedId,
-    pub(crate) datastreams: Vec<String>,
+/// What a device's secret opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The device's own data channel.
+    pub feed_id: FeedId,
+    /// The datastreams that the server named.
+    pub datastreams: Vec<String>,
+}
+
+/// What a device has to know before it can enrol.
+#[derive(Clone, Debug)]
+pub(crate) struct Challenge {
+    pub(crate) challenge: String,
+    pub(crate) product: ProductId,
+    pub(crate) pepper: Pepper,
+    pub(crate) server_time: Timestamp,
+}
+
+/// What the server has written down about the device.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) place: Place,
+    pub(crate) product: Option<ProductId>,
+    pub(crate) pepper: Option<Pepper>,
 }
 
 /// The payload is not an answer.
@@ -37,42 +62,64 @@ pub(crate) struct Unreadable;
 impl Answer {
     /// Reads the payload of one message.
     pub(crate) fn parse(payload: &[u8]) -> Result<Self, Unreadable> {
-        match serde_json::from_slice(payload).map_err(|_| Unreadable)? {
-            Document::Error { error } => Ok(Self::Refused {
-                code: error.code,
-                message: error.message,
-            }),
-            Document::Issued {
-                apikey,
-                feed_id,
-                datastreams,
-            } => Ok(Self::Issued(Issued {
-                api_key: ApiKey::parse(apikey).map_err(|_| Unreadable)?,
-                feed_id,
-                datastreams,
-            })),
-        }
+        let document: Document = serde_json::from_slice(payload).map_err(|_| Unreadable)?;
+        document.answer().ok_or(Unreadable)
     }
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Document<'a> {
-    Error {
-        error: ErrorDocument,
-    },
-    Issued {
-        apikey: &'a str,
-        feed_id: FeedId,
-        #[serde(default)]
-        datastreams: Vec<String>,
-    },
+struct Document {
+    error: Option<ErrorDocument>,
+    apikey: Option<Zeroizing<String>>,
+    feed_id: Option<FeedId>,
+    #[serde(default)]
+    datastreams: Vec<String>,
+    challenge: Option<String>,
+    product_id: Option<ProductId>,
+    pepper: Option<Zeroizing<String>>,
+    server_time: Option<Timestamp>,
+    licence: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct ErrorDocument {
     code: String,
     message: String,
+}
+
+impl Document {
+    fn answer(self) -> Option<Answer> {
+        if let Some(ErrorDocument { code, message }) = self.error {
+            return Some(Answer::Refused { code, message });
+        }
+        if let Some(licence) = self.licence {
+            return Some(Answer::Licence(licence));
+        }
+        let pepper = match &self.pepper {
+            Some(text) => Some(Pepper::parse(text)?),
+            None => None,
+        };
+        if let Some(challenge) = self.challenge {
+            return Some(Answer::Challenge(Challenge {
+                challenge,
+                product: self.product_id?,
+                pepper: pepper?,
+                server_time: self.server_time?,
+            }));
+        }
+        let place = Place {
+            feed_id: self.feed_id?,
+            datastreams: self.datastreams,
+        };
+        Some(match self.apikey {
+            Some(key) => Answer::Issued(ApiKey::parse(&key).ok()?, place),
+            None => Answer::Identity(Identity {
+                place,
+                product: self.product_id,
+                pepper,
+            }),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -84,12 +131,12 @@ mod tests {
     #[test]
     fn the_published_answer() {
         let check = |text: String| {
-            let Ok(Answer::Issued(issued)) = Answer::parse(text.as_bytes()) else {
+            let Ok(Answer::Issued(api_key, place)) = Answer::parse(text.as_bytes()) else {
                 panic!("not read: {text}");
             };
-            assert_eq!(issued.api_key.expose(), KEY);
-            assert_eq!(issued.feed_id.as_u32(), 123_456);
-            assert_eq!(issued.datastreams, ["temperature"]);
+            assert_eq!(api_key.expose(), KEY);
+            assert_eq!(place.feed_id.as_u32(), 123_456);
+            assert_eq!(place.datastreams, ["temperature"]);
         };
         check(format!(
             r#"{{"apikey":"{KEY}","feed_id":123456,"datastreams":["temperature"]}}"#
@@ -97,6 +144,42 @@ mod tests {
         check(format!(
             r#"{{"apikey":"{KEY}","feed_id":123456,"datastreams":["temperature"],"serial":"S","status":"issued"}}"#
         ));
+    }
+
+    #[test]
+    fn a_challenge_is_read_whole_or_not_at_all() {
+        let pepper = "0b".repeat(32);
+        let text = format!(
+            r#"{{"challenge":"abc","pepper":"{pepper}","serial":"S","product_id":"thermo-thermo-thermo","server_time":"2026-01-01T00:00:00.123Z"}}"#
+        );
+        let Ok(Answer::Challenge(challenge)) = Answer::parse(text.as_bytes()) else {
+            panic!("not read: {text}");
+        };
+        assert_eq!(challenge.challenge, "abc");
+        assert_eq!(challenge.product.as_str(), "thermo-thermo-thermo");
+        assert_eq!(challenge.pepper.expose_hex().as_str(), pepper);
+        assert_eq!(challenge.server_time.as_millis(), 1_767_225_600_123);
+        for (part, instead) in [
+            ("pepper", "salt"),
+            ("product_id", "p"),
+            ("0b0b", "0b"),
+            ("T00", ""),
+        ] {
+            let wrong = text.replacen(part, instead, 1);
+            assert!(Answer::parse(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_identity_and_a_licence() {
+        let answer = Answer::parse(br#"{"feed_id":7}"#);
+        assert!(matches!(
+            answer,
+            Ok(Answer::Identity(Identity { place, product: None, pepper: None }))
+                if place.feed_id.as_u32() == 7 && place.datastreams.is_empty()
+        ));
+        let answer = Answer::parse(br#"{"licence":"a.b.c","expires_at":"2026-01-01T00:00:00Z"}"#);
+        assert!(matches!(answer, Ok(Answer::Licence(token)) if token == "a.b.c"));
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! One MQTT connection: the only file that names `rumqttc`.
 //!
-//! `rumqttc` reconnects by itself and forgets unacknowledged values of a clean
-//! session when it does, so every connection here is a new one, and what was
-//! not acknowledged is kept by the [outbox](crate::outbox). The event loop is
-//! polled on a task of its own, and nothing here awaits room in its request
-//! channel: that pair would wait for each other for ever.
+//! `rumqttc` reconnects by itself, with the password it was given once, and
+//! forgets unacknowledged values when it does. So every connection here is a
+//! new one: what was not acknowledged is kept by the [outbox](crate::outbox),
+//! and each login is signed anew. The event loop is polled on a task of its
+//! own, and nothing here awaits room in its request channel: that pair would
+//! wait for each other for ever.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use firstwake::{ActivationCode, Serial};
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, EventLoop, Incoming, MqttOptions, Outgoing,
-    QoS, SubscribeReasonCode,
+    Publish, QoS, SubscribeReasonCode,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -24,8 +26,12 @@ use crate::error::{Refusal, Trouble};
 /// How many values may be unacknowledged at once.
 pub(crate) const WINDOW: u16 = 64;
 
-/// Room for a full window, a SUBSCRIBE and a DISCONNECT: never full.
-const REQUESTS: usize = WINDOW as usize + 2;
+/// A server has no more than this under way to us; what is more than that is
+/// not kept, and comes again on the next connection.
+pub(crate) const INCOMING: usize = 64;
+
+/// Room for a full window each way, some questions and a DISCONNECT: never full.
+const REQUESTS: usize = WINDOW as usize + INCOMING + 8;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const CONNECT_SECONDS: u64 = 10;
@@ -37,10 +43,11 @@ const MAX_PACKET: usize = 32 * 1024;
 /// As whom, and with which proof.
 #[derive(Debug)]
 pub(crate) enum Login<'a> {
-    /// To be given a key.
+    /// To be given a key, or to enrol one.
     Code(&'a Serial, &'a ActivationCode),
-    /// To work. Only a key that is safely stored can be shown.
-    Key(&'a Stored),
+    /// To work, with the key or a signature by it. Only what is safely stored
+    /// can be used.
+    Key(&'a Stored, &'a str),
 }
 
 /// What the server did, or what left for it.
@@ -50,12 +57,32 @@ pub(crate) enum Event {
     Subscribed,
     /// The last SUBSCRIBE was refused.
     SubscriptionRefused,
-    /// A message arrived.
-    Message { topic: String, payload: Vec<u8> },
+    /// A message arrived. Until it is acknowledged, it comes again on each
+    /// connection.
+    Message(Message),
     /// The oldest value not yet on the wire went out under this packet id.
     Sent(u16),
     /// The server took the value with this packet id.
     Acknowledged(u16),
+}
+
+/// A message from the server.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
+    receipt: Receipt,
+}
+
+/// What acknowledges a message.
+#[derive(Debug)]
+pub(crate) struct Receipt(Publish);
+
+impl Message {
+    /// The message without what acknowledges it, and that.
+    pub(crate) fn into_parts(self) -> (String, Vec<u8>, Receipt) {
+        (self.topic, self.payload, self.receipt)
+    }
 }
 
 /// An open connection. Dropping it closes the socket without DISCONNECT.
@@ -63,6 +90,8 @@ pub(crate) enum Event {
 pub(crate) struct Connection {
     requests: AsyncClient,
     events: mpsc::Receiver<Result<Event, Trouble>>,
+    /// What was read already by somebody who had no use for it.
+    put_back: VecDeque<Event>,
     poller: JoinHandle<()>,
 }
 
@@ -70,6 +99,7 @@ impl Connection {
     /// Connects and waits for the CONNACK.
     pub(crate) async fn open(broker: &Broker, login: Login<'_>) -> Result<Self, Setback> {
         let (requests, mut event_loop) = AsyncClient::new(options(broker, &login), REQUESTS);
+        event_loop.network_options.set_tcp_nodelay(true);
         event_loop
             .network_options
             .set_connection_timeout(CONNECT_SECONDS);
@@ -82,6 +112,7 @@ impl Connection {
         Ok(Self {
             requests,
             events,
+            put_back: VecDeque::new(),
             poller: tokio::spawn(poll(event_loop, sender)),
         })
     }
@@ -101,8 +132,26 @@ impl Connection {
             .map_err(|_| closed())
     }
 
+    /// Has a message not come again.
+    pub(crate) fn acknowledge(&self, message: &Message) -> Result<(), Trouble> {
+        self.take_off(&message.receipt)
+    }
+
+    /// The same, for whoever has only the receipt left.
+    pub(crate) fn take_off(&self, receipt: &Receipt) -> Result<(), Trouble> {
+        self.requests.try_ack(&receipt.0).map_err(|_| closed())
+    }
+
+    /// Leaves these events for the next reader, before all others.
+    pub(crate) fn put_back(&mut self, events: Vec<Event>) {
+        self.put_back.extend(events);
+    }
+
     /// The next event; after trouble, the connection is gone. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Event, Trouble> {
+        if let Some(event) = self.put_back.pop_front() {
+            return Ok(event);
+        }
         self.events.recv().await.unwrap_or_else(|| Err(closed()))
     }
 
@@ -126,15 +175,21 @@ impl Login<'_> {
     fn serial(&self) -> &Serial {
         match self {
             Self::Code(serial, _) => serial,
-            Self::Key(stored) => stored.credentials().serial(),
+            Self::Key(stored, _) => stored.credentials().serial(),
         }
     }
 
     fn password(&self) -> String {
         match self {
             Self::Code(_, code) => code.expose_hex(),
-            Self::Key(stored) => stored.api_key().expose().to_owned(),
+            Self::Key(_, password) => (*password).to_owned(),
         }
+    }
+
+    /// A session of a device outlives its connections, so that commands wait
+    /// for it; one that is given a key does not.
+    fn session_ends(&self) -> bool {
+        matches!(self, Self::Code(..))
     }
 
     /// What a CONNACK other than 0 means to this login.
@@ -143,9 +198,9 @@ impl Login<'_> {
         Setback::Refused(match (code, self) {
             (Code::ServiceUnavailable, _) => return Setback::Trouble(Trouble::Busy),
             (Code::BadUserNamePassword, Self::Code(..)) => Refusal::WrongCode,
-            (Code::BadUserNamePassword, Self::Key(_)) => Refusal::WrongKey,
+            (Code::BadUserNamePassword, Self::Key(..)) => Refusal::WrongKey,
             (Code::NotAuthorized, Self::Code(..)) => Refusal::CodeNotAllowed,
-            (Code::NotAuthorized, Self::Key(_)) => Refusal::KeyNotAllowed,
+            (Code::NotAuthorized, Self::Key(..)) => Refusal::KeyNotAllowed,
             (Code::RefusedProtocolVersion | Code::BadClientId | Code::Success, _) => {
                 Refusal::Protocol
             }
@@ -160,7 +215,8 @@ fn options(broker: &Broker, login: &Login<'_>) -> MqttOptions {
     let mut options = MqttOptions::new(serial, broker.host(), broker.port());
     options
         .set_credentials(serial, login.password())
-        .set_clean_session(true)
+        .set_clean_session(login.session_ends())
+        .set_manual_acks(true)
         .set_keep_alive(KEEP_ALIVE)
         .set_inflight(WINDOW)
         .set_max_packet_size(MAX_PACKET, MAX_PACKET);
@@ -200,10 +256,11 @@ async fn forward(event: rumqttc::Event, events: &mpsc::Sender<Result<Event, Trou
                 Event::SubscriptionRefused
             }
         }
-        rumqttc::Event::Incoming(Incoming::Publish(message)) => Event::Message {
-            topic: message.topic,
-            payload: message.payload.into(),
-        },
+        rumqttc::Event::Incoming(Incoming::Publish(message)) => Event::Message(Message {
+            topic: message.topic.clone(),
+            payload: message.payload.to_vec(),
+            receipt: Receipt(message),
+        }),
         rumqttc::Event::Incoming(Incoming::PubAck(ack)) => Event::Acknowledged(ack.pkid),
         rumqttc::Event::Outgoing(Outgoing::Publish(id)) => Event::Sent(id),
         _ => return,
@@ -235,7 +292,7 @@ mod tests {
         let check = |connack, to_code: &str, to_key: &str| {
             let name = |login: Login<'_>| format!("{:?}", login.setback(connack));
             assert_eq!(name(Login::Code(&serial, &code)), to_code);
-            assert_eq!(name(Login::Key(&stored)), to_key);
+            assert_eq!(name(Login::Key(&stored, "")), to_key);
         };
         use ConnectReturnCode as Code;
         check(Code::ServiceUnavailable, "Trouble(Busy)", "Trouble(Busy)");

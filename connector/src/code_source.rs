@@ -1,4 +1,4 @@
-//! Where the activation code comes from: never from the command line.
+//! Where secrets come from that a device is given: never from the command line.
 //!
 //! Arguments are visible to every user of the machine. A file, standard input
 //! and the environment are not.
@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
 
-use firstwake::{ActivationCode, InvalidSecret, ProductSecret, Serial};
+use firstwake::{ActivationCode, ProductSecret, Serial};
 use zeroize::Zeroizing;
 
 use crate::error::CodeSourceError;
@@ -50,9 +50,11 @@ impl CodeSource {
 }
 
 impl Origin {
-    fn parse<T>(
+    /// Reads the line as what it should be. What is expected is said by the
+    /// parser's error, which must not quote what was there instead.
+    pub fn parse<T, E: fmt::Display>(
         &self,
-        parse: impl Fn(&str) -> Result<T, InvalidSecret>,
+        parse: impl Fn(&str) -> Result<T, E>,
     ) -> Result<T, CodeSourceError> {
         let line = self.first_line().map_err(|cause| CodeSourceError::Read {
             origin: self.to_string(),
@@ -60,7 +62,7 @@ impl Origin {
         })?;
         parse(line.trim()).map_err(|cause| CodeSourceError::Content {
             origin: self.to_string(),
-            cause,
+            expected: cause.to_string(),
         })
     }
 

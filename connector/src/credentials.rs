@@ -1,51 +1,108 @@
-//! What a device owns after activation, and how that is written down.
+//! What a device owns: its secret, and what the server said it is.
 //!
-//! A key may be used only once it is safely on disk. The type says so:
+//! A secret may be used only once it is safely on disk. The type says so:
 //! [`Credentials`] cannot log in, [`Stored`] can, and only the file makes a
-//! `Stored`. `Debug` shows no key.
+//! `Stored`. `Debug` shows no secret.
 
+mod document;
 mod file;
 
-use firstwake::{ApiKey, FeedId, Serial};
-use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
+use firstwake::hardware::Pepper;
+use firstwake::signed::Signer;
+use firstwake::{ApiKey, DeviceKey, FeedId, PrivateKey, ProductId, Serial};
 
-use crate::answer::Issued;
+use crate::answer::Place;
 use crate::broker::Broker;
 
 pub use file::CredentialsFile;
 
-/// How far the hand-over of the key has come.
+/// What a device proves itself with.
+#[derive(Clone, Debug)]
+pub enum Secret {
+    /// Sent as it is: whoever hears it has it.
+    ApiKey(ApiKey),
+    /// The key pair that the device made at its first boot.
+    KeyPair(PrivateKey),
+    /// What the factory burnt in.
+    DeviceKey(DeviceKey),
+}
+
+impl Secret {
+    /// Who signs with it; `None` for what is sent as it is.
+    pub fn signer(&self) -> Option<Signer> {
+        match self {
+            Self::ApiKey(_) => None,
+            Self::KeyPair(key) => Some(Signer::Ed25519(key.clone())),
+            Self::DeviceKey(key) => Some(Signer::DeviceKey(key.clone())),
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::ApiKey(one), Self::ApiKey(other)) => one.digest() == other.digest(),
+            (Self::KeyPair(one), Self::KeyPair(other)) => one.public() == other.public(),
+            (Self::DeviceKey(one), Self::DeviceKey(other)) => {
+                one.expose_hex() == other.expose_hex()
+            }
+            _ => false,
+        }
+    }
+}
+
+/// How far the hand-over of the secret has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handover {
-    /// Issued, but this device has not yet seen a login with it succeed.
+    /// This device has not yet seen a login with it succeed.
     Pending,
     /// A login succeeded: from there on the activation code is spent.
     Confirmed,
 }
 
-/// A feed, the key to it, and whose they are.
+/// A secret, whose it is, and what it opens.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     serial: Serial,
-    feed_id: FeedId,
-    api_key: ApiKey,
-    datastreams: Vec<String>,
+    secret: Secret,
+    /// Not known before the server has said it.
+    place: Option<Place>,
+    /// As which product's device it signs.
+    product: Option<ProductId>,
+    /// Under what the product's facts are hashed.
+    pepper: Option<Pepper>,
     /// Where they were issued: a note for people, nothing depends on it.
     broker: Option<String>,
     handover: Handover,
 }
 
 impl Credentials {
-    /// What was just issued to this device, to be stored before it is used.
-    pub(crate) fn issued(serial: Serial, broker: &Broker, issued: Issued) -> Self {
+    /// A secret that no server has heard of.
+    pub(crate) fn new(serial: Serial, secret: Secret) -> Self {
         Self {
             serial,
-            feed_id: issued.feed_id,
-            api_key: issued.api_key,
-            datastreams: issued.datastreams,
-            broker: Some(broker.to_string()),
+            secret,
+            place: None,
+            product: None,
+            pepper: None,
+            broker: None,
             handover: Handover::Pending,
+        }
+    }
+
+    /// The same, of this product.
+    pub(crate) fn of_product(self, product: ProductId, pepper: Option<Pepper>) -> Self {
+        Self {
+            product: Some(product),
+            pepper: pepper.or(self.pepper),
+            ..self
+        }
+    }
+
+    /// The same, with what this server said they open.
+    pub(crate) fn placed(self, broker: &Broker, place: Place) -> Self {
+        Self {
+            place: Some(place),
+            broker: Some(broker.to_string()),
+            ..self
         }
     }
 
@@ -54,22 +111,37 @@ impl Credentials {
         &self.serial
     }
 
-    /// The device's own data channel.
-    pub fn feed_id(&self) -> FeedId {
-        self.feed_id
+    /// What the device proves itself with.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// The device's own data channel, once the server has said it.
+    pub fn feed_id(&self) -> Option<FeedId> {
+        self.place.as_ref().map(|place| place.feed_id)
     }
 
     /// The datastreams that the server named.
     pub fn datastreams(&self) -> &[String] {
-        &self.datastreams
+        self.place.as_ref().map_or(&[], |place| &place.datastreams)
     }
 
-    /// How far the hand-over has come.
+    /// The product, which a signed login names.
+    pub fn product(&self) -> Option<&ProductId> {
+        self.product.as_ref()
+    }
+
+    /// What facts are hashed under, once the server has said it.
+    pub fn pepper(&self) -> Option<&Pepper> {
+        self.pepper.as_ref()
+    }
+
+    /// How far the hand-over of the secret has come.
     pub fn handover(&self) -> Handover {
         self.handover
     }
 
-    fn confirmed(&self) -> Self {
+    pub(crate) fn confirmed(&self) -> Self {
         Self {
             handover: Handover::Confirmed,
             ..self.clone()
@@ -87,119 +159,68 @@ impl Stored {
         &self.0
     }
 
-    pub(crate) fn api_key(&self) -> &ApiKey {
-        &self.0.api_key
+    /// Whether a login can be tried: a key pair that no server has heard of
+    /// proves nothing.
+    pub(crate) fn may_log_in(&self) -> bool {
+        match self.0.secret {
+            Secret::ApiKey(_) => true,
+            Secret::KeyPair(_) => self.0.place.is_some() && self.0.product.is_some(),
+            Secret::DeviceKey(_) => self.0.product.is_some(),
+        }
     }
 
-    pub(crate) fn has_key_of(&self, other: &Self) -> bool {
-        self.0.api_key.digest() == other.0.api_key.digest()
+    /// Whether the factory burnt the secret in: nothing else takes its place.
+    pub(crate) fn is_burnt_in(&self) -> bool {
+        matches!(self.0.secret, Secret::DeviceKey(_))
+    }
+
+    /// Whether the server has taken a signature of this device: from there on
+    /// there is no way back to a code or an API key.
+    pub(crate) fn has_signed(&self) -> bool {
+        self.0.secret.signer().is_some() && self.0.handover == Handover::Confirmed
+    }
+
+    pub(crate) fn has_secret_of(&self, other: &Self) -> bool {
+        self.0.secret.is(&other.0.secret)
     }
 
     #[cfg(test)]
     pub(crate) fn for_test(serial: &str, key: char) -> Self {
-        Self(Credentials {
-            serial: Serial::parse(serial).expect("serial"),
+        let key = ApiKey::parse(&key.to_string().repeat(48)).expect("key");
+        let serial = Serial::parse(serial).expect("serial");
+        let place = Place {
             feed_id: FeedId::new(123_456).expect("feed"),
-            api_key: ApiKey::parse(&key.to_string().repeat(48)).expect("key"),
             datastreams: vec!["temperature".to_owned()],
-            broker: None,
-            handover: Handover::Pending,
+        };
+        Self(Credentials {
+            place: Some(place),
+            ..Credentials::new(serial, Secret::ApiKey(key))
         })
     }
-}
 
-/// Why a text is not a credentials file of this version.
-#[derive(Debug)]
-enum NotCredentials {
-    Garbled { line: usize, column: usize },
-    Version(u64),
-}
-
-/// The JSON of version 1.
-#[derive(Serialize, Deserialize)]
-struct Document {
-    version: u64,
-    serial: Serial,
-    feed_id: FeedId,
-    #[serde(with = "exposed")]
-    api_key: ApiKey,
-    datastreams: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    broker: Option<String>,
-    #[serde(default)]
-    confirmed: bool,
-}
-
-/// The key in the clear, for the one file that keeps it.
-mod exposed {
-    use firstwake::ApiKey;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(key: &ApiKey, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(key.expose())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ApiKey, D::Error> {
-        ApiKey::parse(<&str>::deserialize(from)?).map_err(D::Error::custom)
-    }
-}
-
-/// Read first, so that a newer format is called newer and not damaged.
-#[derive(Deserialize)]
-struct VersionOnly {
-    version: u64,
-}
-
-const VERSION: u64 = 1;
-
-impl Credentials {
-    fn to_json(&self) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
-        // Room for all of it at once: growing would leave copies of the key behind.
-        let mut json = Zeroizing::new(Vec::with_capacity(64 * 1024));
-        serde_json::to_writer(
-            &mut *json,
-            &Document {
-                version: VERSION,
-                serial: self.serial.clone(),
-                feed_id: self.feed_id,
-                api_key: self.api_key.clone(),
-                datastreams: self.datastreams.clone(),
-                broker: self.broker.clone(),
-                confirmed: self.handover == Handover::Confirmed,
-            },
-        )?;
-        json.push(b'\n');
-        Ok(json)
-    }
-
-    fn from_json(json: &[u8]) -> Result<Self, NotCredentials> {
-        let VersionOnly { version } = serde_json::from_slice(json)?;
-        if version != VERSION {
-            return Err(NotCredentials::Version(version));
-        }
-        let document: Document = serde_json::from_slice(json)?;
-        Ok(Self {
-            serial: document.serial,
-            feed_id: document.feed_id,
-            api_key: document.api_key,
-            datastreams: document.datastreams,
-            broker: document.broker,
-            handover: if document.confirmed {
-                Handover::Confirmed
-            } else {
-                Handover::Pending
-            },
+    #[cfg(test)]
+    pub(crate) fn key_pair_for_test(serial: &str, seed: u8) -> Self {
+        let secret = Secret::KeyPair(PrivateKey::from_bytes([seed; 32]));
+        let product = ProductId::parse("thermo-thermo-thermo").expect("product");
+        Self(Credentials {
+            secret,
+            ..Self::for_test(serial, 'k').0.of_product(product, None)
         })
     }
-}
 
-/// Keeps the place and drops the text, which may quote the file.
-impl From<serde_json::Error> for NotCredentials {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Garbled {
-            line: error.line(),
-            column: error.column(),
-        }
+    #[cfg(test)]
+    pub(crate) fn fresh_key_pair_for_test(serial: &str, seed: u8) -> Self {
+        let serial = Serial::parse(serial).expect("serial");
+        let secret = Secret::KeyPair(PrivateKey::from_bytes([seed; 32]));
+        Self(Credentials::new(serial, secret))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn device_key_for_test(serial: &str) -> Self {
+        let key = DeviceKey::parse(&"0d".repeat(32)).expect("key");
+        let serial = Serial::parse(serial).expect("serial");
+        let product = ProductId::parse("thermo-thermo-thermo").expect("product");
+        Self(Credentials::new(serial, Secret::DeviceKey(key)).of_product(product, None))
     }
 }
 
@@ -208,30 +229,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_is_the_documented_json() {
-        let json = Stored::for_test("S:1+", 'k').0.to_json().expect("json");
-        assert_eq!(
-            std::str::from_utf8(&json).expect("text"),
-            format!(
-                "{{\"version\":1,\"serial\":\"S:1+\",\"feed_id\":123456,\"api_key\":\"{}\",\
-                 \"datastreams\":[\"temperature\"],\"confirmed\":false}}\n",
-                "k".repeat(48)
-            )
-        );
-        let read = Credentials::from_json(&json).expect("own format");
-        assert_eq!(read.serial.as_str(), "S:1+");
-        assert_eq!(read.handover(), Handover::Pending);
-    }
-
-    #[test]
-    fn a_newer_version_is_not_called_damaged() {
-        let read = Credentials::from_json(br#"{"version":2,"keys":[]}"#);
-        assert!(matches!(read, Err(NotCredentials::Version(2))));
-    }
-
-    #[test]
     fn debug_is_silent() {
         let shown = format!("{:?}", Stored::for_test("S", 'k'));
         assert!(!shown.contains("kkk"), "{shown}");
+        let shown = format!("{:?}", Stored::key_pair_for_test("S", 7));
+        assert!(!shown.contains("7, 7"), "{shown}");
+    }
+
+    #[test]
+    fn secrets_are_told_apart() {
+        let key = Stored::for_test("S", 'k');
+        let pair = Stored::key_pair_for_test("S", 7);
+        assert!(key.has_secret_of(&key.clone()) && pair.has_secret_of(&pair.clone()));
+        assert!(!key.has_secret_of(&Stored::for_test("S", 'l')));
+        assert!(!pair.has_secret_of(&Stored::key_pair_for_test("S", 8)));
+        assert!(!pair.has_secret_of(&key));
     }
 }

@@ -1,9 +1,9 @@
 //! What a device does next, given what it holds and what it was told. Pure.
 //!
-//! The order that makes a power cut harmless: a stored key comes first, the
-//! activation code only where there is no key, or the server does not know it.
-//! The code is spent when a key is first *used*, so a device that never saw
-//! its answer, or lost power with the key unconfirmed, can always go on.
+//! The order that makes a power cut harmless: a stored secret comes first, the
+//! activation code only where there is none, or the server does not know it.
+//! The code is spent when a secret is first *used*, so a device that never saw
+//! its answer, or lost power with the secret unconfirmed, can always go on.
 
 use firstwake::ActivationCode;
 
@@ -13,9 +13,9 @@ use crate::error::{Refusal, Trouble};
 /// One way to introduce oneself to the server.
 #[derive(Debug)]
 pub(crate) enum Attempt<'a> {
-    /// With the key from the credentials file.
+    /// With the key from the credentials file, or a signature by it.
     Key(Stored),
-    /// With the activation code, to be given a key.
+    /// With the activation code, to be given a key or to enrol one.
     Code(&'a ActivationCode),
 }
 
@@ -39,9 +39,12 @@ pub(crate) enum Step<'a> {
     Stop(Refusal),
 }
 
-/// The first attempt.
-pub(crate) fn first(stored: Option<Stored>, code: &ActivationCode) -> Attempt<'_> {
-    stored.map_or(Attempt::Code(code), Attempt::Key)
+/// The first attempt; `None` without anything to show. A key pair that the
+/// server has not answered to is enrolled again, which changes nothing if it
+/// was enrolled before.
+pub(crate) fn first(stored: Option<Stored>, code: Option<&ActivationCode>) -> Option<Attempt<'_>> {
+    let usable = stored.filter(Stored::may_log_in);
+    usable.map(Attempt::Key).or(code.map(Attempt::Code))
 }
 
 /// The server did not let this key in. `before` is another key that it refused
@@ -54,10 +57,13 @@ pub(crate) fn after_key<'a>(
 ) -> Step<'a> {
     match (setback, code) {
         (Setback::Trouble(trouble), _) => Step::Later(Attempt::Key(stored), trouble),
-        (Setback::Refused(Refusal::WrongKey), Some(code)) => match before {
-            None => Step::Now(Attempt::Code(code)),
-            Some(_) => Step::Later(Attempt::Code(code), Trouble::KeysRefused),
-        },
+        // No code replaces what the factory burnt in.
+        (Setback::Refused(Refusal::WrongKey), Some(code)) if !stored.is_burnt_in() => {
+            match before {
+                None => Step::Now(Attempt::Code(code)),
+                Some(_) => Step::Later(Attempt::Code(code), Trouble::KeysRefused),
+            }
+        }
         (Setback::Refused(refusal), _) => Step::Stop(refusal),
     }
 }
@@ -82,6 +88,7 @@ pub(crate) fn after_code(
 pub(crate) fn answered(code: String, message: String) -> Setback {
     match code.as_str() {
         "overloaded" | "unavailable" => Setback::Trouble(Trouble::Busy),
+        "challenge_expired" => Setback::Trouble(Trouble::NoAnswer),
         _ => Setback::Refused(Refusal::Answered { code, message }),
     }
 }
@@ -127,8 +134,26 @@ mod tests {
     #[test]
     fn a_stored_key_comes_first() {
         let code = code();
-        assert!(matches!(first(Some(key()), &code), Attempt::Key(_)));
-        assert!(matches!(first(None, &code), Attempt::Code(_)));
+        assert!(matches!(
+            first(Some(key()), Some(&code)),
+            Some(Attempt::Key(_))
+        ));
+        assert!(matches!(first(Some(key()), None), Some(Attempt::Key(_))));
+        assert!(matches!(first(None, Some(&code)), Some(Attempt::Code(_))));
+        assert!(first(None, None).is_none());
+    }
+
+    #[test]
+    fn a_key_pair_that_nobody_knows_is_enrolled() {
+        let code = code();
+        let unknown = || Some(Stored::fresh_key_pair_for_test("S", 7));
+        assert!(matches!(
+            first(unknown(), Some(&code)),
+            Some(Attempt::Code(_))
+        ));
+        assert!(first(unknown(), None).is_none());
+        let known = Some(Stored::key_pair_for_test("S", 7));
+        assert!(matches!(first(known, Some(&code)), Some(Attempt::Key(_))));
     }
 
     #[test]
@@ -147,6 +172,18 @@ mod tests {
             "stop",
         );
         check(Setback::Refused(Refusal::Protocol), Some(&code), "stop");
+    }
+
+    #[test]
+    fn a_code_does_not_replace_a_device_key() {
+        let code = code();
+        let step = after_key(
+            Stored::device_key_for_test("S"),
+            Setback::Refused(Refusal::WrongKey),
+            Some(&code),
+            None,
+        );
+        assert_eq!(name(&step), "stop");
     }
 
     #[test]

@@ -7,6 +7,8 @@ use firstwake::Serial;
 use crate::backoff::Backoff;
 use crate::broker::Broker;
 use crate::credentials::CredentialsFile;
+use crate::hardware::Machine;
+use crate::signing::Signing;
 
 /// Who this device is, and where its server and its credentials are.
 #[derive(Clone, Debug)]
@@ -17,6 +19,10 @@ pub struct Device {
     pub serial: Serial,
     /// Where its credentials are kept.
     pub credentials: CredentialsFile,
+    /// What it runs on.
+    pub machine: Machine,
+    /// How it is to prove who it is, if nothing is stored yet.
+    pub signing: Signing,
     /// How patient it is.
     pub pace: Pace,
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use firstwake::{InvalidDatastream, InvalidSecret, Serial};
+use firstwake::{InvalidDatastream, Serial};
 
 /// Why an address cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,12 +58,12 @@ pub enum CodeSourceError {
         cause: io::Error,
     },
     /// It was read, but holds something else.
-    #[error("{origin} does not hold what it should: {cause}")]
+    #[error("{origin} does not hold what it should: {expected}")]
     Content {
         /// Which one.
         origin: String,
         /// What was expected.
-        cause: InvalidSecret,
+        expected: String,
     },
 }
 
@@ -71,7 +71,7 @@ pub enum CodeSourceError {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The system would not read it.
-    #[error("cannot read the credentials file {}: {cause}", path.display())]
+    #[error("cannot read {}: {cause}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -103,7 +103,7 @@ pub enum LoadError {
         column: usize,
     },
     /// Written by a newer program.
-    #[error("{} has version {version}, and this program reads version 1", path.display())]
+    #[error("{} has version {version}, and this program reads 1 and 2", path.display())]
     Version {
         /// The file.
         path: PathBuf,
@@ -118,11 +118,72 @@ pub enum LoadError {
         /// Whose it is.
         serial: Serial,
     },
+    /// It proves itself in another way than it is told to.
+    #[error(
+        "the device of {} proves itself with {has}, and is told to do it in another way: leave \
+         --sign and its options out, or move the file away and have the device reset",
+        path.display()
+    )]
+    OtherSecret {
+        /// The file.
+        path: PathBuf,
+        /// What it has.
+        has: &'static str,
+    },
 }
 
-/// Why credentials could not be made durable. What was there before remains.
+/// Why there is no number for a request.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {step} the credentials file {}: {cause}", path.display())]
+pub enum CounterError {
+    /// The counter cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The next number cannot be written down, so it is not used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Not a number.
+    #[error(
+        "{} is no counter, or a damaged one: remove it, and the numbers go on from the present time",
+        path.display()
+    )]
+    Garbled {
+        /// The file.
+        path: PathBuf,
+    },
+    /// After 2⁵³ requests.
+    #[error("this device's numbers are used up: have it reset")]
+    Exhausted,
+}
+
+/// Why nothing was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// What is stored cannot be used.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Never activated.
+    #[error("there are no credentials in {}: activate the device first", path.display())]
+    NoCredentials {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Activated with an API key, or not to its end.
+    #[error(
+        "the device of {} has no key that signs: it has an API key, or its activation is not \
+         finished", path.display()
+    )]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Each request needs a number.
+    #[error(transparent)]
+    Counter(#[from] CounterError),
+}
+
+/// Why something could not be made durable. What was there before remains.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {step} the file {}: {cause}", path.display())]
 pub struct StoreError {
     /// What was being done: "create", "write", "rename"…
     pub step: &'static str,
@@ -130,6 +191,15 @@ pub struct StoreError {
     pub path: PathBuf,
     /// What the system said.
     pub cause: io::Error,
+}
+
+/// Why credentials on disk are of no use now.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CredentialsError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What may pass by itself, and is tried again.
@@ -150,6 +220,15 @@ pub enum Trouble {
     /// The server said something that is no answer.
     #[error("the server's answer cannot be read")]
     UnreadableAnswer,
+    /// The server told its own time: the next signature goes with that.
+    #[error("this machine's clock is {0}: going on with the server's time")]
+    Clock(String),
+    /// What it had just refused, the server then let in.
+    #[error("the server is not of one mind about this device")]
+    Undecided,
+    /// Another process has the credentials.
+    #[error("another process is activating this device")]
+    Elsewhere,
 }
 
 /// What the server will say again until a person changes something.
@@ -170,6 +249,20 @@ pub enum Refusal {
     /// CONNACK 5 to a stored key: it was right.
     #[error("the server knows this device, but it is revoked or suspended: ask an operator")]
     KeyNotAllowed,
+    /// A reason that the server gave, in its words.
+    #[error("the server knows this device, but: {}", reason.escape_debug())]
+    Reason {
+        /// The server's words.
+        reason: String,
+    },
+    /// The server has no use for a key pair, and an API key will not do.
+    #[error(
+        "the server takes no signatures of this device, and an API key is not to take their place"
+    )]
+    NoSignatures,
+    /// The server wants signatures, and the device was told not to sign.
+    #[error("the server wants this device to sign: leave --sign off out")]
+    SignatureWanted,
     /// SUBACK 0x80: this is hardly a Firstwake server.
     #[error("the server does not let this device subscribe to its own response topic")]
     Subscription,
@@ -195,9 +288,12 @@ pub enum ActivateError {
     /// What is stored cannot be used.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// What was issued cannot be stored; it was not used.
+    /// What was made or issued cannot be stored; it was not used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Never activated, and nothing to activate with.
+    #[error("there are no credentials yet, and no activation code to get some with")]
+    NoCode,
     /// Nothing but trouble for all the time that was given.
     #[error("gave up after {} seconds: {}", after.as_secs_f32(), last_words(last.as_ref()))]
     GaveUp {
@@ -224,10 +320,31 @@ pub enum RunError {
     /// Never activated, and nothing to activate with.
     #[error("there are no credentials yet, and no activation code to get some with")]
     NoCode,
+    /// The system has no thread left for the commands.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
     /// Asked to end, but the server did not take everything in time.
     #[error("{values} values were not acknowledged before the end")]
     Undelivered {
         /// How many are lost.
         values: usize,
     },
+}
+
+impl From<CredentialsError> for ActivateError {
+    fn from(error: CredentialsError) -> Self {
+        match error {
+            CredentialsError::Load(error) => Self::Load(error),
+            CredentialsError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<CredentialsError> for RunError {
+    fn from(error: CredentialsError) -> Self {
+        match error {
+            CredentialsError::Load(error) => Self::Load(error),
+            CredentialsError::Store(error) => Self::Store(error),
+        }
+    }
 }

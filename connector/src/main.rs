@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::cli::Cli;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -18,13 +18,7 @@ async fn main() -> ExitCode {
         .with_target(false)
         .without_time()
         .init();
-    let ended = match Cli::parse().command {
-        Command::Activate {
-            device,
-            give_up_after,
-        } => commands::activate(&device, give_up_after).await,
-        Command::Run { device, datastream } => commands::run(&device, datastream).await,
-    };
+    let ended = commands::carry_out(Cli::parse()).await;
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

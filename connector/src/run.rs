@@ -20,6 +20,7 @@ use crate::client::{Event, WINDOW};
 use crate::device::Device;
 use crate::error::{RunError, Trouble};
 use crate::intake::{Intake, Taken};
+use crate::orders::{OnCommand, Orders};
 use crate::outbox::{CAPACITY, Outbox, Room};
 use crate::values::Value;
 use crate::wake::{Awake, NotAwake, Waking};
@@ -32,17 +33,20 @@ const GRACE: Duration = Duration::from_secs(5);
 /// long as the device's pace allows, until all is acknowledged.
 ///
 /// Trouble is retried for ever, and so are refusals, slowly: an operator may
-/// resume the device.
+/// resume the device. Commands that come meanwhile are handed to `on_command`.
 pub async fn run(
     device: &Device,
     code: Option<&ActivationCode>,
     values: mpsc::Receiver<Value>,
+    on_command: OnCommand,
     stop: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let mut waking = Waking::new(device, code);
+    let orders = Orders::new(device.serial.clone(), on_command);
     let mut desk = Desk {
         intake: Intake::new(values, stop, device.pace.flush),
         outbox: Outbox::default(),
+        orders: orders.map_err(RunError::Thread)?,
         dropped: 0,
     };
     let mut lost = None;
@@ -64,6 +68,7 @@ pub async fn run(
 struct Desk<S> {
     intake: Intake<S>,
     outbox: Outbox,
+    orders: Orders,
     /// Values displaced since the last connection.
     dropped: usize,
 }
@@ -104,8 +109,7 @@ async fn connect(waking: &mut Waking<'_>, lost: Option<Trouble>) -> Result<Awake
         match waking.wake(first).await {
             Ok(awake) => return Ok(awake),
             Err(NotAwake::Refused(refusal)) => waking.wait_after_refusal(&refusal).await,
-            Err(NotAwake::Load(error)) => return Err(error.into()),
-            Err(NotAwake::Store(error)) => return Err(error.into()),
+            Err(NotAwake::Credentials(error)) => return Err(error.into()),
         }
     }
 }
@@ -115,9 +119,14 @@ async fn connect(waking: &mut Waking<'_>, lost: Option<Trouble>) -> Result<Awake
 async fn online<S: Future<Output = ()>>(awake: Awake, desk: &mut Desk<S>) -> Option<Trouble> {
     let Awake {
         mut connection,
-        stored,
+        feed,
+        ..
     } = awake;
-    let feed = stored.credentials().feed_id();
+    if let Some(filter) = desk.orders.filter(feed)
+        && let Err(trouble) = connection.subscribe(filter)
+    {
+        return Some(trouble);
+    }
     let trouble = loop {
         if desk.is_done() {
             connection.close().await;
@@ -134,8 +143,19 @@ async fn online<S: Future<Output = ()>>(awake: Awake, desk: &mut Desk<S>) -> Opt
             event = connection.next() => match event {
                 Ok(Event::Sent(id)) => desk.outbox.sent(id),
                 Ok(Event::Acknowledged(id)) => desk.outbox.acknowledged(id),
-                Ok(_) => {}
+                Ok(Event::Message(message)) => {
+                    if let Err(other) = desk.orders.take(feed, message)
+                        && let Err(trouble) = connection.acknowledge(&other)
+                    {
+                        break trouble;
+                    }
+                }
+                Ok(Event::SubscriptionRefused) => warn!("this device may have no commands"),
+                Ok(Event::Subscribed) => {}
                 Err(trouble) => break trouble,
+            },
+            receipt = desk.orders.taken() => if let Err(trouble) = connection.take_off(&receipt) {
+                break trouble;
             },
             taken = desk.intake.next(desk.outbox.room()) => if desk.take(taken) == Then::End {
                 connection.close().await;
@@ -144,6 +164,7 @@ async fn online<S: Future<Output = ()>>(awake: Awake, desk: &mut Desk<S>) -> Opt
         }
     };
     desk.outbox.disconnected();
+    desk.orders.disconnected();
     Some(trouble)
 }
 

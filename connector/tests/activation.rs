@@ -30,8 +30,7 @@ async fn a_code_becomes_a_stored_confirmed_key() {
         .await;
     is_now(activated);
     assert_eq!(fixture.stored(), Some((key('a'), true)));
-    let names = fs::read_dir(fixture.directory.path()).expect("listing");
-    assert_eq!(names.count(), 1, "nothing is left beside the file");
+    assert_eq!(fixture.files(), ["device.json", "device.json.lock"]);
 }
 
 #[tokio::test]
@@ -65,7 +64,7 @@ async fn a_lost_answer_costs_nothing() {
     let activated = fixture
         .activate(async {
             let (mut peer, _) = fixture.broker.connack(ACCEPTED).await;
-            peer.subscription().await;
+            peer.asks_for_a_challenge().await;
             drop(peer);
             assert_eq!(fixture.stored(), None);
             fixture.issues('b').await;
@@ -82,7 +81,7 @@ async fn an_answer_counts_even_if_the_server_closes_at_once() {
     let activated = fixture
         .activate(async {
             let (mut peer, _) = fixture.broker.connack(ACCEPTED).await;
-            peer.subscription().await;
+            peer.asks_for_a_challenge().await;
             peer.message(RESPONSE, &answer('a')).await;
             drop(peer);
             fixture.takes_key('a', ACCEPTED).await;
@@ -131,6 +130,9 @@ async fn refusals_end_it_and_say_why() {
         let activated = fixture
             .activate(async {
                 fixture.broker.connack(connack).await;
+                if connack == NOT_AUTHORISED {
+                    fixture.broker.is_asked_why().await;
+                }
             })
             .await;
         is_refused(activated, &expected);
@@ -144,7 +146,7 @@ async fn an_error_for_an_answer_ends_it_too() {
     let activated = fixture
         .activate(async {
             let (mut peer, _) = fixture.broker.connack(ACCEPTED).await;
-            peer.subscription().await;
+            peer.asks_for_a_challenge().await;
             let message = "no seats are left for this product: ask an operator for more of them";
             let error = format!(r#"{{"error":{{"code":"no_seats","message":"{message}"}}}}"#);
             peer.message(RESPONSE, &error).await;
@@ -163,6 +165,7 @@ async fn a_refused_subscription_ends_it() {
     let activated = fixture
         .activate(async {
             let (mut peer, _) = fixture.broker.connack(ACCEPTED).await;
+            peer.question().await;
             peer.subscription_answered(0x80).await;
         })
         .await;
@@ -230,6 +233,7 @@ async fn a_spent_code_with_no_newer_key_ends_it() {
         .activate(async {
             fixture.takes_key('a', BAD_CREDENTIALS).await;
             fixture.broker.connack(NOT_AUTHORISED).await;
+            fixture.broker.is_asked_why().await;
         })
         .await;
     is_refused(activated, &Refusal::CodeNotAllowed);
@@ -266,7 +270,7 @@ async fn it_gives_up_and_says_what_was_wrong() {
     let fixture = Fixture::new().await;
     let code = code();
     let patience = Duration::from_secs(5);
-    let activated = together(activate(&fixture.device, &code, patience), async {
+    let activated = together(activate(&fixture.device, Some(&code), patience), async {
         let (mut peer, _) = fixture.broker.connack(BUSY).await;
         peer.hung_up().await;
         // Nobody answers any more: the clock runs to the end of its patience.

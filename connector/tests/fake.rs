@@ -21,6 +21,8 @@ pub(crate) struct Login {
     pub(crate) client_id: String,
     pub(crate) user: String,
     pub(crate) password: String,
+    /// Whether its session is to wait for it when it is gone.
+    pub(crate) is_kept: bool,
 }
 
 /// A value that the device published.
@@ -41,19 +43,44 @@ impl FakeBroker {
         Self { listener }
     }
 
+    /// Takes the next connection, and reads nothing.
+    pub(crate) async fn peer(&self) -> Peer {
+        let (stream, _) = self.listener.accept().await.expect("a connection");
+        stream.set_nodelay(true).expect("an open socket");
+        Peer { stream }
+    }
+
     pub(crate) fn address(&self) -> String {
         self.listener.local_addr().expect("address").to_string()
     }
 
     /// Takes the next connection and reads its CONNECT.
     pub(crate) async fn login(&self) -> (Peer, Login) {
-        let (stream, _) = self.listener.accept().await.expect("a connection");
-        let mut peer = Peer { stream };
+        let mut peer = self.peer().await;
         let login = peer.connect().await;
         (peer, login)
     }
 
-    /// The same, answered with this code.
+    /// Takes the connection on which a device asks in MQTT 5 why it was
+    /// refused, and says nothing.
+    pub(crate) async fn is_asked_why(&self) -> Vec<u8> {
+        self.is_asked_why_and_says(&[]).await
+    }
+
+    /// As [`is_asked_why`](Self::is_asked_why), and answers with these bytes. Gives back the CONNECT.
+    pub(crate) async fn is_asked_why_and_says(&self, answer: &[u8]) -> Vec<u8> {
+        let mut peer = self.peer().await;
+        let (first, body) = peer.packet().await;
+        assert_eq!(
+            (first, &body[..7]),
+            (0x10, &b"\0\x04MQTT\x05"[..]),
+            "MQTT 5"
+        );
+        peer.write(answer).await;
+        body
+    }
+
+    /// As [`login`](Self::login), answered with this code.
     pub(crate) async fn connack(&self, code: u8) -> (Peer, Login) {
         let (mut peer, login) = self.login().await;
         peer.connack(code).await;
@@ -86,11 +113,7 @@ impl Peer {
         let mut body = field(topic);
         body.extend([0, 9]);
         body.extend(payload.as_bytes());
-        let length = u16::try_from(body.len()).expect("short");
-        assert!((128..16_384).contains(&length), "a two-byte length");
-        let [low, high] = [(length % 128) as u8 | 0x80, (length / 128) as u8];
-        self.write(&[&[0x32, low, high], body.as_slice()].concat())
-            .await;
+        self.write(&packet(0x32, &body)).await;
     }
 
     /// Reads one value at QoS 1, without acknowledging it.
@@ -109,6 +132,14 @@ impl Peer {
     pub(crate) async fn puback(&mut self, id: u16) {
         let [high, low] = id.to_be_bytes();
         self.write(&[0x40, 2, high, low]).await;
+    }
+
+    /// Reads a question on the request topic, and takes it.
+    pub(crate) async fn question(&mut self) -> serde_json::Value {
+        let asked = self.published().await;
+        assert!(asked.topic.ends_with("/request"), "{}", asked.topic);
+        self.puback(asked.id).await;
+        serde_json::from_str(&asked.payload).expect("JSON")
     }
 
     /// Reads the acknowledgement of [`message`](Self::message).
@@ -132,7 +163,7 @@ impl Peer {
         let (first, body) = self.packet().await;
         assert_eq!(first, 0x10, "CONNECT");
         assert_eq!(body[..7], *b"\0\x04MQTT\x04", "MQTT 3.1.1");
-        assert_eq!(body[7], 0xc2, "user, password, clean session, no will");
+        assert_eq!(body[7] & !2, 0xc0, "user, password, no will");
         assert_eq!(body[8..10], [0, 30], "keep-alive");
         let client_id = text(&body[10..]);
         let user = text(&body[12 + client_id.len()..]);
@@ -141,12 +172,18 @@ impl Peer {
             client_id,
             user,
             password,
+            is_kept: body[7] & 2 == 0,
         }
     }
 
     /// First byte and body of the next packet.
-    async fn packet(&mut self) -> (u8, Vec<u8>) {
-        let first = self.stream.read_u8().await.expect("a packet");
+    pub(crate) async fn packet(&mut self) -> (u8, Vec<u8>) {
+        self.next().await.expect("a packet")
+    }
+
+    /// The same; `None` if the device has hung up.
+    pub(crate) async fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+        let first = self.stream.read_u8().await.ok()?;
         let mut length = 0;
         for shift in [0, 7, 14, 21] {
             let byte = self.stream.read_u8().await.expect("its length");
@@ -157,21 +194,33 @@ impl Peer {
         }
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).await.expect("its body");
-        (first, body)
+        Some((first, body))
     }
 
-    async fn write(&mut self, bytes: &[u8]) {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("written");
     }
 }
 
+/// A packet of less than 16,384 bytes.
+pub(crate) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(body.len()).expect("short");
+    let [low, high] = [(length % 128) as u8, (length / 128) as u8];
+    let header = if high == 0 {
+        vec![first, low]
+    } else {
+        vec![first, low | 0x80, high]
+    };
+    [&header, body].concat()
+}
+
 /// Two bytes of length, then text.
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     let length = usize::from(u16::from_be_bytes([bytes[0], bytes[1]]));
     String::from_utf8(bytes[2..2 + length].to_vec()).expect("text")
 }
 
-fn field(text: &str) -> Vec<u8> {
+pub(crate) fn field(text: &str) -> Vec<u8> {
     let length = u16::try_from(text.len()).expect("short").to_be_bytes();
     [&length, text.as_bytes()].concat()
 }

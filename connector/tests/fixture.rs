@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use firstwake::{ActivationCode, Serial};
 use firstwake_connector::{
-    ActivateError, Activated, Backoff, Broker, CredentialsFile, Device, Pace, activate,
+    ActivateError, Activated, Backoff, Broker, CredentialsFile, Device, Machine, Pace, Signing,
+    activate,
 };
 
-use crate::fake::{ACCEPTED, FakeBroker, Login};
+use crate::fake::{ACCEPTED, FakeBroker, Login, NOT_AUTHORISED, Peer};
 
 pub(crate) const SERIAL: &str = "S+1";
 pub(crate) const CODE: &str = "b8b6aacc855a97a92eaa2d2201b5d04a06f204b7";
 pub(crate) const RESPONSE: &str = "provision/S%2B1/response";
 
 /// No step of a test takes longer, unless it hangs.
-const HUNG: Duration = Duration::from_secs(30);
+pub(crate) const HUNG: Duration = Duration::from_secs(30);
 
 pub(crate) struct Fixture {
     pub(crate) broker: FakeBroker,
@@ -33,6 +34,8 @@ impl Fixture {
             broker: Broker::loopback(&broker.address()).expect("address"),
             serial: Serial::parse(SERIAL).expect("serial"),
             credentials: CredentialsFile::at(directory.path().join("device.json")),
+            machine: Machine::under(directory.path().join("no such board")),
+            signing: Signing::Off,
             pace: Pace {
                 backoff: Backoff {
                     base: Duration::from_millis(1),
@@ -50,6 +53,17 @@ impl Fixture {
 
     pub(crate) fn path(&self) -> PathBuf {
         self.device.credentials.path().to_owned()
+    }
+
+    /// The names of all files there are, sorted.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.directory.path()).expect("listing");
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("entry").file_name();
+        let mut names: Vec<String> = entries
+            .map(|entry| name(entry).into_string().expect("text"))
+            .collect();
+        names.sort_unstable();
+        names
     }
 
     /// Leaves the device with the key made of this character.
@@ -75,14 +89,14 @@ impl Fixture {
         &self,
         script: impl Future<Output = ()>,
     ) -> Result<Activated, ActivateError> {
-        together(activate(&self.device, &code(), HUNG), script).await
+        together(activate(&self.device, Some(&code()), HUNG), script).await
     }
 
     /// The script of one activation that goes well, up to the key's login.
     pub(crate) async fn issues(&self, character: char) {
         let (mut peer, login) = self.broker.connack(ACCEPTED).await;
         assert_eq!(login, with_password(CODE));
-        assert_eq!(peer.subscription().await, RESPONSE);
+        peer.asks_for_a_challenge().await;
         peer.message(RESPONSE, &answer(character)).await;
         peer.acknowledgement().await;
         peer.disconnect().await;
@@ -95,9 +109,20 @@ impl Fixture {
         assert_eq!(login, with_password(&key(character)));
         assert_eq!(self.stored().map(|(key, _)| key), Some(key(character)));
         peer.connack(connack).await;
-        if connack == ACCEPTED {
-            peer.disconnect().await;
+        match connack {
+            ACCEPTED => peer.disconnect().await,
+            NOT_AUTHORISED => drop(self.broker.is_asked_why().await),
+            _ => {}
         }
+    }
+}
+
+impl Peer {
+    /// The script's part of every activation's beginning, up to the answer.
+    pub(crate) async fn asks_for_a_challenge(&mut self) {
+        let question = self.question().await;
+        assert_eq!(question, serde_json::json!({"ask": "challenge"}));
+        assert_eq!(self.subscription().await, RESPONSE);
     }
 }
 
@@ -130,5 +155,6 @@ pub(crate) fn with_password(password: &str) -> Login {
         client_id: SERIAL.to_owned(),
         user: SERIAL.to_owned(),
         password: password.to_owned(),
+        is_kept: password != CODE,
     }
 }

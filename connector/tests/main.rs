@@ -6,7 +6,12 @@
 )]
 
 mod activation;
+mod boards;
 mod command;
 mod fake;
 mod fixture;
+mod orders;
+mod power;
 mod running;
+mod server;
+mod signing;

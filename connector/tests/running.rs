@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::time::Duration;
 
-use firstwake_connector::{RunError, Value, parse_line, run};
+use firstwake_connector::{OnCommand, RunError, Value, parse_line, run};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::fake::{ACCEPTED, NOT_AUTHORISED, Peer};
@@ -34,7 +34,13 @@ async fn it_activates_publishes_and_ends_with_its_input() {
     let values = input(&["temperature 21.5", "t+1=warm"]).await;
     let code = code();
     let ended = together(
-        run(&fixture.device, Some(&code), values, pending()),
+        run(
+            &fixture.device,
+            Some(&code),
+            values,
+            OnCommand::Ignore,
+            pending(),
+        ),
         async {
             fixture.issues('a').await;
             let (mut peer, login) = fixture.broker.connack(ACCEPTED).await;
@@ -56,19 +62,22 @@ async fn what_was_not_acknowledged_is_sent_again() {
     let fixture = Fixture::new().await;
     fixture.stores('a', true);
     let values = input(&["n 1", "n 2", "n 3"]).await;
-    let ended = together(run(&fixture.device, None, values, pending()), async {
-        let (mut peer, _) = fixture.broker.connack(ACCEPTED).await;
-        let first = expect(&mut peer, "feeds/7/data/n", "1").await;
-        expect(&mut peer, "feeds/7/data/n", "2").await;
-        peer.puback(first).await;
-        drop(peer);
-        let (mut peer, _) = fixture.broker.connack(ACCEPTED).await;
-        for expected in ["2", "3"] {
-            let id = expect(&mut peer, "feeds/7/data/n", expected).await;
-            peer.puback(id).await;
-        }
-        peer.disconnect().await;
-    })
+    let ended = together(
+        run(&fixture.device, None, values, OnCommand::Ignore, pending()),
+        async {
+            let (mut peer, _) = fixture.broker.connack(ACCEPTED).await;
+            let first = expect(&mut peer, "feeds/7/data/n", "1").await;
+            expect(&mut peer, "feeds/7/data/n", "2").await;
+            peer.puback(first).await;
+            drop(peer);
+            let (mut peer, _) = fixture.broker.connack(ACCEPTED).await;
+            for expected in ["2", "3"] {
+                let id = expect(&mut peer, "feeds/7/data/n", expected).await;
+                peer.puback(id).await;
+            }
+            peer.disconnect().await;
+        },
+    )
     .await;
     ended.expect("all delivered");
 }
@@ -101,9 +110,12 @@ async fn with_a_connection_a_full_queue_makes_the_input_wait() {
         }
         peer.disconnect().await;
     };
-    let ended = together(run(&fixture.device, None, values, pending()), async {
-        tokio::join!(feed, script);
-    });
+    let ended = together(
+        run(&fixture.device, None, values, OnCommand::Ignore, pending()),
+        async {
+            tokio::join!(feed, script);
+        },
+    );
     ended.await.expect("all delivered");
 }
 
@@ -117,14 +129,17 @@ async fn asked_to_stop_it_delivers_what_it_has() {
     let stopped = async {
         stopped.await.expect("told");
     };
-    let ended = together(run(&fixture.device, None, values, stopped), async {
-        let (mut peer, _) = fixture.broker.connack(ACCEPTED).await;
-        sender.send(value("n 1")).await.expect("room");
-        let id = expect(&mut peer, "feeds/7/data/n", "1").await;
-        stop.send(()).expect("running");
-        peer.puback(id).await;
-        peer.disconnect().await;
-    });
+    let ended = together(
+        run(&fixture.device, None, values, OnCommand::Ignore, stopped),
+        async {
+            let (mut peer, _) = fixture.broker.connack(ACCEPTED).await;
+            sender.send(value("n 1")).await.expect("room");
+            let id = expect(&mut peer, "feeds/7/data/n", "1").await;
+            stop.send(()).expect("running");
+            peer.puback(id).await;
+            peer.disconnect().await;
+        },
+    );
     ended.await.expect("all delivered");
 }
 
@@ -134,18 +149,21 @@ async fn what_cannot_be_delivered_in_time_is_counted() {
     fixture.stores('a', true);
     fixture.device.pace.flush = Duration::from_millis(50);
     let (sender, values) = mpsc::channel(2);
-    let ended = together(run(&fixture.device, None, values, pending()), async {
-        let (mut peer, _) = fixture.broker.connack(ACCEPTED).await;
-        for payload in ["1", "2"] {
-            sender
-                .send(value(&format!("n {payload}")))
-                .await
-                .expect("room");
-            expect(&mut peer, "feeds/7/data/n", payload).await;
-        }
-        drop(sender);
-        peer.disconnect().await;
-    });
+    let ended = together(
+        run(&fixture.device, None, values, OnCommand::Ignore, pending()),
+        async {
+            let (mut peer, _) = fixture.broker.connack(ACCEPTED).await;
+            for payload in ["1", "2"] {
+                sender
+                    .send(value(&format!("n {payload}")))
+                    .await
+                    .expect("room");
+                expect(&mut peer, "feeds/7/data/n", payload).await;
+            }
+            drop(sender);
+            peer.disconnect().await;
+        },
+    );
     let ended = ended.await;
     assert!(
         matches!(ended, Err(RunError::Undelivered { values: 2 })),
@@ -158,14 +176,17 @@ async fn a_refused_device_comes_back_when_it_is_resumed() {
     let fixture = Fixture::new().await;
     fixture.stores('a', true);
     let values = input(&["n 1"]).await;
-    let ended = together(run(&fixture.device, None, values, pending()), async {
-        fixture.takes_key('a', NOT_AUTHORISED).await;
-        fixture.takes_key('a', NOT_AUTHORISED).await;
-        let (mut peer, _) = fixture.broker.connack(ACCEPTED).await;
-        let id = expect(&mut peer, "feeds/7/data/n", "1").await;
-        peer.puback(id).await;
-        peer.disconnect().await;
-    });
+    let ended = together(
+        run(&fixture.device, None, values, OnCommand::Ignore, pending()),
+        async {
+            fixture.takes_key('a', NOT_AUTHORISED).await;
+            fixture.takes_key('a', NOT_AUTHORISED).await;
+            let (mut peer, _) = fixture.broker.connack(ACCEPTED).await;
+            let id = expect(&mut peer, "feeds/7/data/n", "1").await;
+            peer.puback(id).await;
+            peer.disconnect().await;
+        },
+    );
     ended.await.expect("all delivered");
 }
 
@@ -173,6 +194,6 @@ async fn a_refused_device_comes_back_when_it_is_resumed() {
 async fn without_credentials_and_code_there_is_nothing_to_run() {
     let fixture = Fixture::new().await;
     let (_open, values) = mpsc::channel(1);
-    let ended = run(&fixture.device, None, values, pending()).await;
+    let ended = run(&fixture.device, None, values, OnCommand::Ignore, pending()).await;
     assert!(matches!(ended, Err(RunError::NoCode)), "{ended:?}");
 }

@@ -4,6 +4,7 @@
 //! clock. A session is a value that each packet consumes, so a device that has
 //! failed or finished cannot go on.
 
+mod enrolment;
 mod login;
 
 use firstwake::topic::device as topics;
@@ -20,6 +21,7 @@ use crate::answer::{Credentials, IssuedKey, parse_answer};
 use crate::outcome::{ConnackCode, Mishap, Refusal};
 use crate::plan::Ask;
 
+pub(crate) use enrolment::{Enrolment, EnrolmentTurn};
 pub(crate) use login::{Login, LoginTurn};
 
 /// A device that knows its serial and its code, in the middle of its first

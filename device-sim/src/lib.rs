@@ -8,7 +8,9 @@
 //! nothing of any particular server. It must never need one, and no report it
 //! writes may hold a secret, a code or a key.
 
+pub mod callers;
 pub mod credentials;
+pub mod enrol;
 pub mod floor;
 pub mod handshakes;
 pub mod reconnect;

@@ -14,7 +14,9 @@ pub enum Outcome {
     Activated,
     /// Came back with its key and was let in.
     Confirmed,
-    /// Was let in with a key it had, and subscribed if the plan asked for it.
+    /// Its public key was taken.
+    Enrolled,
+    /// Was let in with what it had, and subscribed if the plan asked for it.
     LoggedIn,
     /// Its TLS handshake is done, which was all there was to do.
     Secured,
@@ -166,6 +168,7 @@ impl Serialize for Outcome {
             Self::Activated => serializer.serialize_str("activated"),
             Self::Confirmed => serializer.serialize_str("confirmed"),
             Self::LoggedIn => serializer.serialize_str("logged_in"),
+            Self::Enrolled => serializer.serialize_str("enrolled"),
             Self::Secured => serializer.serialize_str("secured"),
             Self::Published => serializer.serialize_str("published"),
             Self::Refused(Refusal::Connack(code)) => {
@@ -201,6 +204,7 @@ impl fmt::Display for Outcome {
             Self::Activated => f.write_str("activated"),
             Self::Confirmed => f.write_str("confirmed"),
             Self::LoggedIn => f.write_str("logged in"),
+            Self::Enrolled => f.write_str("enrolled"),
             Self::Secured => f.write_str("secured"),
             Self::Published => f.write_str("published"),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
@@ -279,6 +283,7 @@ mod tests {
         check(Outcome::TimedOut(Step::Answer), "timed_out_answer");
         check(Outcome::Closed(Step::Connack), "closed_connack");
         check(Outcome::LoggedIn, "logged_in");
+        check(Outcome::Enrolled, "enrolled");
         check(Outcome::Secured, "secured");
         check(Outcome::Published, "published");
         check(Outcome::TimedOut(Step::Suback), "timed_out_suback");

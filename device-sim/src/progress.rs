@@ -88,7 +88,11 @@ impl Progress {
 
     pub(crate) fn device_done(&self, outcome: Outcome) {
         match outcome {
-            Outcome::Activated | Outcome::LoggedIn | Outcome::Secured | Outcome::Published => {}
+            Outcome::Activated
+            | Outcome::Enrolled
+            | Outcome::LoggedIn
+            | Outcome::Secured
+            | Outcome::Published => {}
             Outcome::Confirmed => {
                 self.confirmed.fetch_add(1, Ordering::Relaxed);
             }

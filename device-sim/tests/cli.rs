@@ -100,6 +100,33 @@ fn a_fleet_comes_back_to_the_floor() {
 }
 
 #[test]
+fn a_fleet_signs_its_logins_for_the_floor() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| {
+        let path = directory.path().join(name);
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let secret = "488f40ff3d0b2c6188e272f8d86416b73b3cb4ef";
+    fs::write(path("secret"), secret).expect("written");
+    for proof in ["code", "hs256", "eddsa"] {
+        let product = ["--product", "abcdefghijklmnopqrst"];
+        let (secret_file, json) = (path("secret"), path("report.json"));
+        let fleet = ["--secret-file", &secret_file, "--serials", "demo-:300"];
+        let args = ["reconnect", "--floor", "--login", proof, "--json", &json];
+        let output = device_sim(&[&args[..], &fleet[..], &product[..]].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let report = fs::read_to_string(&json).expect("a report");
+        assert!(
+            !report.contains(secret) && !report.contains("eyJ"),
+            "{report}"
+        );
+        let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+        assert_eq!(report["plan"]["proof"], proof);
+        assert_eq!(report["result"]["outcomes"]["logged_in"], 300);
+    }
+}
+
+#[test]
 fn keys_are_not_written_over() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = |name: &str| {

@@ -91,6 +91,7 @@ class Programs:
     def __init__(self, directory, scratch):
         self.firstwake = directory / "firstwake"
         self.device_sim = directory / "device-sim"
+        self.admissions = directory / "examples" / "admissions"
         self.scratch = scratch
 
     @contextlib.contextmanager
@@ -109,9 +110,13 @@ class Programs:
 
     def prepare(self, data, *devices):
         """A registry with one product and its devices; returns its secret."""
-        made = json.loads(self.ask(data, "product", "create", "bench", "--datastreams", "temperature", "--output", "json"))
+        made = self.product(data)
         self.ask(data, "device", "register", made["product_id"], *devices)
         return made["secret"]
+
+    def product(self, data):
+        """A registry with one product; returns what is told of it once."""
+        return json.loads(self.ask(data, "product", "create", "bench", "--datastreams", "temperature", "--output", "json"))
 
     def serve(self, data, *more):
         quiet = {**os.environ, "FIRSTWAKE_LOG": "warn"}

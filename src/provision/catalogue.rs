@@ -4,6 +4,7 @@
 //! loaded or written. Nothing else holds an opened secret.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dashmap::DashMap;
 
@@ -116,6 +117,12 @@ impl Catalogue {
     /// Forgets a product that is gone.
     pub(super) fn remove(&self, id: &ProductId) {
         self.products.remove(id);
+    }
+
+    /// How long devices may stay away, of each product that says so.
+    pub(super) fn leases(&self) -> impl Iterator<Item = Duration> {
+        let products = self.products.iter();
+        products.filter_map(|product| product.record.licence.lease)
     }
 
     /// A product that some device belongs to.

@@ -231,6 +231,8 @@ pub enum Own {
     /// Its feed, or one datastream of it, under Xively's name: read to it as it
     /// is now, and whenever it has changed.
     Page(Page),
+    /// Answers to what it asks on its request topic.
+    Answers,
     /// Another topic of its own, on which nothing is ever delivered to a
     /// device session.
     Other,
@@ -274,8 +276,12 @@ pub fn own(feed: FeedId, serial: &Serial, filter: &TopicFilter) -> Option<Own> {
             Some(page.map_or(Own::Other, Own::Page))
         }
         ["", "v2", "feeds", id, _, ..] if is_feed(id, feed) => Some(Own::Other),
-        ["provision", level, "response" | "request"] => {
-            (decode_level(level)? == serial.as_str()).then_some(Own::Other)
+        ["provision", level, what @ ("response" | "request")] => {
+            let own = match *what {
+                "response" => Own::Answers,
+                _ => Own::Other,
+            };
+            (decode_level(level)? == serial.as_str()).then_some(own)
         }
         _ => None,
     }

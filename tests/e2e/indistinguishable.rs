@@ -1,12 +1,15 @@
-//! A stranger cannot tell an unknown serial from a wrong code, and learns
-//! nothing from the time that a code takes.
+//! A stranger cannot tell an unknown serial from a wrong code or signature, and
+//! learns nothing from the time that these take.
 
 use std::time::{Duration, Instant};
 
+use crate::support::signing::{Algorithm, Signing};
 use crate::support::{Connect, TestBroker, Version, code};
 
 /// Samples of each kind.
 const SAMPLES: usize = 3000;
+/// Of signatures, which take a while without optimisation.
+const SIGNATURES: usize = 400;
 
 #[test]
 fn an_unknown_serial_answers_as_a_wrong_code_does() {
@@ -28,7 +31,38 @@ fn an_unknown_serial_answers_as_a_wrong_code_does() {
         peer.expect(&Version::V311.connack(4));
         begun.elapsed()
     };
-    compare(["a wrong code", "an unknown serial"], sample);
+    compare(["a wrong code", "an unknown serial"], SAMPLES, sample);
+}
+
+/// Whichever way the device signs, and whichever way the stranger does.
+#[test]
+fn an_unknown_serial_answers_as_a_wrong_signature_does() {
+    let broker = TestBroker::start_with(&["failures_per_minute=0"]);
+    let product = broker.fleet(&["derived-0", "paired-00"]);
+    broker.signing_of(&product, Algorithm::EdDsa, "paired-00");
+    let secret_of_another = "1234567890123456789012345678901234567890";
+    for known in ["derived-0", "paired-00"] {
+        for algorithm in Algorithm::ALL {
+            let token = |serial| match algorithm {
+                Algorithm::Hs256 => Signing::derived_from(secret_of_another, &product, serial),
+                Algorithm::EdDsa => Signing::with_pair(&product, serial, 66),
+            };
+            let packets = [known, "stranger0"].map(|serial| {
+                let stranger = token(serial);
+                let token = stranger.login();
+                stranger.connect(&token).bytes(Version::V311)
+            });
+            let sample = |kind: usize| {
+                let mut peer = broker.peer(Version::V311);
+                let begun = Instant::now();
+                peer.send(&packets[kind]);
+                peer.expect(&Version::V311.connack(4));
+                begun.elapsed()
+            };
+            let wrong = format!("a wrong {algorithm:?} of {known}");
+            compare([&wrong, "an unknown serial"], SIGNATURES, sample);
+        }
+    }
 }
 
 #[test]
@@ -56,13 +90,13 @@ fn over_http_an_unknown_code_takes_as_long_as_a_spent_one() {
         assert_eq!(response.status, [403, 404][kind]);
         took
     };
-    compare(["a spent code", "an unknown code"], sample);
+    compare(["a spent code", "an unknown code"], SAMPLES, sample);
 }
 
 /// Takes samples of two kinds, whose times have to be alike.
-fn compare(names: [&str; 2], mut sample: impl FnMut(usize) -> Duration) {
+fn compare(names: [&str; 2], samples: usize, mut sample: impl FnMut(usize) -> Duration) {
     let mut times = [Vec::new(), Vec::new()];
-    for n in 0..SAMPLES + 200 {
+    for n in 0..samples + 200 {
         // One after the other, and each as often the first of the two.
         for kind in [n % 2, 1 - n % 2] {
             let took = sample(kind);

@@ -16,6 +16,7 @@
 
 mod activation;
 mod api;
+mod asking;
 mod bans;
 mod blocks;
 mod cli;
@@ -30,12 +31,14 @@ mod forms;
 mod handover;
 mod home;
 mod hostile;
+mod identity;
 mod indistinguishable;
 mod isolation;
 mod limits;
 mod mailbox;
 mod many;
 mod passwords;
+mod policies;
 mod publishing;
 mod refusals;
 mod remote;

@@ -5,16 +5,19 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use firstwake::{DeviceName, ProductId, Serial};
 use serde_json::json;
+use zeroize::Zeroizing;
 
-use super::form::{Form, Row, fields, or_dash};
+use super::factory::boards;
+use super::form::{Form, Row, fields, joined, or_dash};
 use super::many::{self, Chosen, Which};
 use super::serials::{Pattern, gather};
 use crate::control::{
-    Act, Control, DeviceView, DevicesWish, ExplanationView, Registered, Reply, Request,
+    Act, Control, DeviceView, DeviceWish, DevicesWish, ExplanationView, Registered, Reply, Request,
 };
 
-/// Serials sent to the server at once.
-const CHUNK: usize = 10_000;
+/// Devices sent to the server at once: few enough that what is known of their
+/// boards fits into the body of a request.
+const CHUNK: usize = 2000;
 /// Seconds that a code may be open again, at most: a year.
 const LONGEST_WINDOW: u64 = 366 * 24 * 60 * 60;
 /// Devices listed with one request.
@@ -39,6 +42,16 @@ pub(super) enum Command {
         /// Make up serials: the prefix and six digits, from 000000
         #[arg(long, value_name = "PREFIX:COUNT")]
         generate: Option<Pattern>,
+        /// Read serials and what was read on their boards from a file of
+        /// comma-separated values, whose first line names the columns: serial,
+        /// and of mac, sd_card, cpu_serial, board, root_disk, machine_id those
+        /// that there are; `-` is standard input
+        #[arg(
+            long,
+            value_name = "FILE",
+            conflicts_with_all = ["serials", "from", "generate"]
+        )]
+        csv: Option<PathBuf>,
     },
     /// What is known of a device; never its key or code
     Show {
@@ -101,6 +114,16 @@ pub(super) enum Command {
         #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
         name: DeviceName,
     },
+    /// The key that it signs with, if it has made none itself: 64 hex
+    /// characters, for a factory to burn in
+    Key {
+        #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
+        name: DeviceName,
+    },
+    /// Let its next login enrol the board it comes from, whatever was known
+    ForgetHardware(Which),
+    /// Let it in again after its lease has run out
+    Renew(Which),
     /// Let the code of an active device work again for a while
     Reopen {
         #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
@@ -119,9 +142,16 @@ impl Command {
                 serials,
                 from,
                 generate,
+                csv,
             } => {
-                let serials = gather(serials, from, generate)?;
-                register(control, &product, &serials, form).await
+                let devices = match csv {
+                    Some(path) => boards(&path)?,
+                    None => {
+                        let serials = gather(serials, from, generate)?;
+                        serials.into_iter().map(Into::into).collect()
+                    }
+                };
+                register(control, &product, &devices, form).await
             }
             Self::Show { name } => match control.ask(Request::Device { name }).await? {
                 Reply::Device(device) => form.tell(&device, &fields(&known(&device))),
@@ -187,6 +217,21 @@ impl Command {
                     _ => bail!("the server gave an answer to another question"),
                 }
             }
+            Self::Key { name } => {
+                let serial = name.serial.clone();
+                match control.ask(Request::DeviceKey { name }).await? {
+                    Reply::Shown(key) => {
+                        let key = Zeroizing::new(key);
+                        let answer = json!({ "serial": serial, "device_key": key.as_str() });
+                        form.tell(&answer, &key)
+                    }
+                    _ => bail!("the server gave an answer to another question"),
+                }
+            }
+            Self::ForgetHardware(which) => {
+                change_which(control, which, Act::ForgetHardware, form).await
+            }
+            Self::Renew(which) => change_which(control, which, Act::Renew, form).await,
             Self::Reopen { name, span } => {
                 let seconds = span.as_secs();
                 if !(1..=LONGEST_WINDOW).contains(&seconds) {
@@ -201,11 +246,11 @@ impl Command {
 async fn register(
     control: &mut Control,
     product: &ProductId,
-    serials: &[Serial],
+    devices: &[DeviceWish],
     form: Form,
 ) -> Result<()> {
     let mut total = Registered { new: 0, known: 0 };
-    for chunk in serials.chunks(CHUNK) {
+    for chunk in devices.chunks(CHUNK) {
         let request = Request::Register(DevicesWish {
             product_id: product.clone(),
             serials: chunk.to_vec(),
@@ -291,6 +336,13 @@ fn known(device: &DeviceView) -> Vec<(&'static str, String)> {
         ("registered", device.registered_at.to_string()),
         ("issued", or_dash(device.issued_at)),
         ("confirmed", or_dash(device.confirmed_at)),
+        ("proof", or_dash(device.proof.as_ref())),
+        ("signed", or_dash(device.signed_at)),
+        ("hardware", joined(&device.hardware, ",")),
+        (
+            "lease",
+            or_dash(device.lease_until.map(|until| format!("until {until}"))),
+        ),
     ]
 }
 

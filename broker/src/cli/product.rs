@@ -1,5 +1,7 @@
 //! `firstwake product`.
 
+mod policies;
+
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -7,6 +9,7 @@ use firstwake::{DatastreamId, Product, ProductId, Reactivation, Stage};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use self::policies::Policies;
 use super::form::{Form, Row, fields, joined, or_dash};
 use super::{many, secret};
 use crate::control::{Absent, Control, ProductPatch, ProductView, ProductWish, Reply, Request};
@@ -40,6 +43,8 @@ pub(super) enum Command {
         /// How many further datastreams each device may add
         #[arg(long, value_name = "N", default_value_t = Product::NEW_DATASTREAMS)]
         new_datastreams: u32,
+        #[command(flatten)]
+        policies: Policies,
     },
     /// What is known of a product; never its secret
     Show {
@@ -48,6 +53,7 @@ pub(super) enum Command {
         product: ProductId,
     },
     /// Change what is named, and nothing else
+    #[command(visible_alias = "set")]
     Change {
         /// The product
         #[arg(value_name = "PRODUCT_ID")]
@@ -70,6 +76,8 @@ pub(super) enum Command {
         /// How many further datastreams each device may add
         #[arg(long, value_name = "N")]
         new_datastreams: Option<u32>,
+        #[command(flatten)]
+        policies: Policies,
     },
     /// Keep all its devices out and end their sessions, but for exceptions
     Block {
@@ -98,6 +106,13 @@ pub(super) enum Command {
     },
     /// Its newest secret, 40 hex characters
     Secret {
+        /// The product
+        #[arg(value_name = "PRODUCT_ID")]
+        product: ProductId,
+    },
+    /// What its devices hash the facts of their boards under, 64 hex characters:
+    /// for a factory that computes the hashes itself
+    Pepper {
         /// The product
         #[arg(value_name = "PRODUCT_ID")]
         product: ProductId,
@@ -144,12 +159,13 @@ impl Command {
                 datastreams,
                 reactivation,
                 new_datastreams,
+                policies,
             } => {
                 let secret = match secret_stdin {
                     true => Some(secret::read()?.trim().to_owned()),
                     false => secret,
                 };
-                let request = Request::CreateProduct(ProductWish {
+                let request = Request::CreateProduct(policies.add_to(ProductWish {
                     secret,
                     description: description.unwrap_or_default(),
                     stage: stage.into(),
@@ -157,7 +173,7 @@ impl Command {
                     reactivation,
                     new_datastreams,
                     ..ProductWish::named(name)
-                });
+                }));
                 match control.ask(request).await? {
                     Reply::ProductCreated { product, secret } => created(&product, secret, form),
                     _ => anyhow::bail!("the server gave an answer to another question"),
@@ -175,6 +191,7 @@ impl Command {
                 datastreams,
                 reactivation,
                 new_datastreams,
+                policies,
             } => {
                 let change = ProductPatch {
                     name,
@@ -183,7 +200,7 @@ impl Command {
                     datastreams: datastreams.map(|ids| ids.into_iter().map(Into::into).collect()),
                     reactivation,
                     new_datastreams,
-                    ..ProductPatch::default()
+                    ..policies.patch()
                 };
                 let request = Request::ChangeProduct { product, change };
                 let product = ask(control, request).await?;
@@ -200,6 +217,13 @@ impl Command {
                 Reply::Shown(secret) => {
                     let secret = Zeroizing::new(secret);
                     form.tell(&json!({ "secret": secret.as_str() }), &secret)
+                }
+                _ => anyhow::bail!("the server gave an answer to another question"),
+            },
+            Self::Pepper { product } => match control.ask(Request::Pepper { product }).await? {
+                Reply::Shown(pepper) => {
+                    let pepper = Zeroizing::new(pepper);
+                    form.tell(&json!({ "pepper": pepper.as_str() }), &pepper)
                 }
                 _ => anyhow::bail!("the server gave an answer to another question"),
             },
@@ -250,7 +274,7 @@ async fn remove(control: &mut Control, product: ProductId, form: Form) -> Result
 
 fn known(product: &ProductView) -> String {
     let datastreams: Vec<&DatastreamId> = product.datastreams.iter().map(|it| &it.id).collect();
-    fields(&[
+    let mut words = vec![
         ("product_id", product.product_id.to_string()),
         ("name", product.name.clone()),
         (
@@ -268,9 +292,13 @@ fn known(product: &ProductView) -> String {
         ("datastreams", joined(&datastreams, ",")),
         ("new_datastreams", product.new_datastreams.to_string()),
         ("reactivation", product.reactivation.to_string()),
+    ];
+    words.extend(policies::told(product));
+    words.extend([
         ("blocked", yes_or_no(product.blocked)),
         ("created", product.created_at.to_string()),
-    ])
+    ]);
+    fields(&words)
 }
 
 fn yes_or_no(so: bool) -> String {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstwake::{Admission, Attempt, NotAdmitted, ProductId, Refusal};
+use firstwake::{Admission, Attempt, NotAdmitted, ProductId, Refusal, Takeover, Timestamp};
 use tokio::time::timeout;
 
 use super::Session;
@@ -21,7 +21,7 @@ use crate::mqtt::packet::{Connect, Version};
 use crate::session::{
     ActivationSession, DeviceSession, OperatorSession, Resumption, Will, give_up, take_up,
 };
-use crate::sessions::{Handle, Owner, Place};
+use crate::sessions::{Handle, Origin, Owner, Place};
 use crate::wire::{Patience, Stream, Wire};
 
 /// How long an earlier session may take to let go of what it shares with the
@@ -74,13 +74,14 @@ pub(super) async fn admit(
         username: connect.username.as_deref(),
         password: connect.password.as_ref().map(|bytes| bytes.as_slice()),
         source,
-        hardware: None,
+        hardware: connect.hardware.as_deref(),
     };
+    let now = broker.clock.now();
     let admission = broker
         .provisioner
-        .admit(attempt, broker.clock.now())
+        .admit(attempt, now)
         .await
-        .map_err(|not| rejection(&not, source))?;
+        .map_err(|not| rejection(&not, source, now))?;
     let will = Will::check(&admission, connect, broker)?;
     if let Admission::Operator(login) = &admission
         && broker.sessions.of_operator(login.name()) >= broker.limits.operator_connections
@@ -97,19 +98,27 @@ pub(super) async fn admit(
     let client = client_id.name(connect);
     if let Err(not) = broker.provisioner.recheck(&admission).await {
         give_up(&admission, client, broker).await;
-        return Err(rejection(&not, source));
+        return Err(rejection(&not, source, now));
     }
     if broker.provisioner.bans().covers(source, broker.clock.now()) {
         give_up(&admission, client, broker).await;
         return Err(Rejection::Refused(Refusal::Banned));
     }
-    if let (Some(earlier), Admission::Device(_)) = (earlier, &admission) {
+    if let (Some(earlier), Admission::Device(login)) = (earlier, &admission) {
+        if earlier.is_displaced() {
+            let takeover = Takeover {
+                from: earlier.origin().into(),
+                to: place.handle().origin().into(),
+            };
+            let noted = broker.provisioner.note_takeover(login, &takeover, now);
+            noted.await.map_err(|not| rejection(&not, source, now))?;
+        }
         // It may not be able to: its registry or router may be in trouble.
         drop(timeout(LETTING_GO, earlier.gone()).await);
     }
     let (state, resumption) = take_up(&admission, connect, client, place.owner(), broker)
         .await
-        .map_err(|error| rejection(&error.into(), source))?;
+        .map_err(|error| rejection(&error.into(), source, now))?;
     Ok(Admitted {
         opening,
         admission,
@@ -143,12 +152,12 @@ fn patience(admission: &Admission, connect: &Connect, broker: &Broker) -> (Patie
     (Patience::Silence(broker.clock, silence), told)
 }
 
-fn rejection(not: &NotAdmitted, source: IpAddr) -> Rejection {
+fn rejection(not: &NotAdmitted, source: IpAddr, now: Timestamp) -> Rejection {
     match not {
         NotAdmitted::Refused(refusal) => tracing::debug!(%source, %refusal, "refused"),
         NotAdmitted::Unavailable(error) => tracing::debug!(%source, %error, "not decided"),
     }
-    Rejection::from(not)
+    Rejection::of(not, now)
 }
 
 fn enter(
@@ -171,9 +180,10 @@ fn enter(
         }
     };
     let deadline = patience.deadline().unwrap_or(end);
+    let origin = Origin::new(source, client_id.name(connect));
     broker
         .sessions
-        .enter(owner, source, connect.start, deadline)
+        .enter(owner, origin, connect.start, deadline)
 }
 
 /// A name that nobody else has: MQTT 5 tells it to the peer.

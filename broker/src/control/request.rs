@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 
 use super::declined::Declined;
 use super::view::{
-    CensusView, DeviceView, ExplanationView, FeedView, FleetView, OperatorView, ProductView,
-    TokenView, VersionView,
+    CensusView, DeviceView, ExplanationView, FeedView, FleetView, LicenceKeyView, OperatorView,
+    ProductView, TokenView, VersionView,
 };
 use super::wish::{BanWish, DevicesWish, ProductPatch, ProductWish, TokenWish, ValueWish};
 
@@ -34,6 +34,10 @@ pub(crate) enum Request {
     },
     /// Its newest secret.
     Secret {
+        product: ProductId,
+    },
+    /// What its devices' facts are hashed under.
+    Pepper {
         product: ProductId,
     },
     /// How many of its devices are in each state.
@@ -79,6 +83,10 @@ pub(crate) enum Request {
     },
     /// Its activation code.
     Code {
+        name: DeviceName,
+    },
+    /// The key that it signs with, if it has made none itself.
+    DeviceKey {
         name: DeviceName,
     },
     Change {
@@ -127,6 +135,8 @@ pub(crate) enum Request {
         token: TokenId,
     },
     Tokens,
+    /// What licences are checked with.
+    LicenceKey,
     Fleet,
     /// Of the server that answers.
     Version,
@@ -148,6 +158,8 @@ pub(crate) enum Act {
     Reset,
     ResetFromRevoked,
     Reopen { seconds: u64 },
+    ForgetHardware,
+    Renew,
 }
 
 /// A message down to a device.
@@ -194,8 +206,9 @@ pub(crate) enum Reply {
         /// So many devices went with it.
         devices: u64,
     },
-    /// A product's secret or a device's code, in hex.
+    /// A product's secret or pepper, a device's code or key, in hex.
     Shown(String),
+    LicenceKey(LicenceKeyView),
     Census(CensusView),
     Changed(Outcome),
     Ban(Ban),

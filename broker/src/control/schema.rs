@@ -1,7 +1,10 @@
 //! How the page of the API writes what the core has types of its own for.
 
-use firstwake::{Lifecycle, Reactivation, Refusal, Role};
-use utoipa::openapi::schema::{ArrayBuilder, Object, ObjectBuilder, SchemaType, Type};
+use firstwake::hardware::{Fact, HardwareMode};
+use firstwake::{Lifecycle, OnClone, ProofPolicy, Reactivation, Refusal, Role};
+use utoipa::openapi::schema::{
+    Array, ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, SchemaType, Type,
+};
 use utoipa::openapi::{KnownFormat, SchemaFormat};
 
 /// One of these words.
@@ -48,8 +51,71 @@ pub(crate) fn visibility() -> Object {
     one_of(["public", "private"])
 }
 
+pub(crate) fn proof() -> Object {
+    one_of(ProofPolicy::ALL.map(ProofPolicy::as_str))
+}
+
+pub(crate) fn hardware() -> Object {
+    one_of(HardwareMode::ALL.map(HardwareMode::as_str))
+}
+
+pub(crate) fn on_clone() -> Object {
+    one_of(OnClone::ALL.map(OnClone::as_str))
+}
+
+/// Names of facts.
+pub(crate) fn facts() -> Array {
+    ArrayBuilder::new()
+        .items(one_of(Fact::ALL.map(Fact::as_str)))
+        .build()
+}
+
+/// What a device proves itself with, or nothing before its first activation.
+pub(crate) fn proved_with() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .enum_values(Some(["key", "HS256", "EdDSA"]))
+        .build()
+}
+
+pub(crate) fn count_or_null() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Integer, Type::Null]))
+        .minimum(Some(0))
+        .build()
+}
+
+pub(crate) fn seconds_or_null() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Integer, Type::Null]))
+        .minimum(Some(1))
+        .build()
+}
+
+/// Devices to be registered.
+pub(crate) fn devices() -> Array {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let facts = Fact::ALL.iter().fold(ObjectBuilder::new(), |object, fact| {
+        let several = ArrayBuilder::new().items(text());
+        let values = OneOfBuilder::new().item(text()).item(several);
+        object.property(fact.as_str(), values)
+    });
+    let described = ObjectBuilder::new()
+        .property("serial", text())
+        .property("hardware", facts)
+        .required("serial");
+    let device = OneOfBuilder::new().item(text()).item(described);
+    ArrayBuilder::new()
+        .items(device)
+        .examples([serde_json::json!([
+            "LAMP-000001",
+            { "serial": "LAMP-000002", "hardware": { "mac": "b8:27:eb:01:02:03" } }
+        ])])
+        .build()
+}
+
 /// Refused attempts.
-pub(crate) fn attempts() -> utoipa::openapi::schema::Array {
+pub(crate) fn attempts() -> Array {
     let refusals = Refusal::ALL.iter().map(|refusal| refusal.as_str());
     let attempt = ObjectBuilder::new()
         .property("at", time())

@@ -10,11 +10,11 @@ mod products;
 use std::time::Duration;
 
 use firstwake::feed::CurrentValue;
-use firstwake::{FeedId, NewOperator, NotKept, Timestamp};
+use firstwake::{FeedId, NewOperator, NewSerial, NotKept, Timestamp};
 
 use super::declined::{Because, Declined};
 use super::request::{Registered, Reply, Request};
-use super::view::{Connected, FeedView, FleetView, VersionView};
+use super::view::{Connected, FeedView, FleetView, LicenceKeyView, VersionView};
 use super::wish::{BanWish, DevicesWish, TokenWish, ValueWish};
 use crate::downlink::Dispatch;
 
@@ -44,29 +44,42 @@ pub(crate) async fn carry_out(
             let secret = provisioner.secret_of(&product, now).await?;
             Reply::Shown(secret.expose_hex().to_string())
         }
+        Request::Pepper { product } => {
+            let pepper = provisioner.pepper(&product, now).await?;
+            Reply::Shown(pepper.expose_hex().to_string())
+        }
         Request::Census { product } => {
             known::product(&product, dispatch).await?;
             Reply::Census(registry.product_census(&product).await?.into())
         }
         Request::Product { product } => {
-            Reply::Product(known::product(&product, dispatch).await?.into())
+            let product = known::product(&product, dispatch).await?;
+            Reply::Product(products::view(product, dispatch).await?)
         }
         Request::BlockProduct { product, except } => {
             products::block(&product, &except, dispatch).await?
         }
         Request::UnblockProduct { product } => {
-            Reply::Product(provisioner.unblock_product(&product, now).await?.into())
+            let product = provisioner.unblock_product(&product, now).await?;
+            Reply::Product(products::view(product, dispatch).await?)
         }
         Request::Products => {
-            let products = registry.products().await?;
-            Reply::Products(products.into_iter().map(Into::into).collect())
+            let mut views = Vec::new();
+            for product in registry.products().await? {
+                views.push(products::view(product, dispatch).await?);
+            }
+            Reply::Products(views)
         }
         Request::Register(DevicesWish {
             product_id,
             serials,
         }) => {
             use firstwake::registry::Registration;
-            let devices = serials.into_iter().map(Into::into).collect();
+            let devices = serials.into_iter().map(|wish| NewSerial {
+                serial: wish.serial,
+                hardware: wish.hardware,
+            });
+            let devices = devices.collect();
             let outcome = provisioner.register(&product_id, devices, now).await?;
             let is_new = |one: &&Registration| matches!(one, Registration::New(_));
             let new = outcome.iter().filter(is_new).count();
@@ -94,6 +107,11 @@ pub(crate) async fn carry_out(
             let device = provisioner.find_device(&name).await?;
             let code = provisioner.code_of(&device, now).await?;
             Reply::Shown(code.expose_hex().to_string())
+        }
+        Request::DeviceKey { name } => {
+            let device = provisioner.find_device(&name).await?;
+            let key = provisioner.device_key_of(&device, now).await?;
+            Reply::Shown(key.expose_hex().to_string())
         }
         Request::Change { name, act } => {
             Reply::Device(devices::change(&name, act, dispatch).await?.into())
@@ -155,6 +173,10 @@ pub(crate) async fn carry_out(
         Request::Tokens => {
             let tokens = provisioner.tokens(now).await?;
             Reply::Tokens(tokens.into_iter().map(Into::into).collect())
+        }
+        Request::LicenceKey => {
+            let key = provisioner.licence_key().await?;
+            Reply::LicenceKey(LicenceKeyView::from(&key))
         }
         Request::Fleet => Reply::Fleet(FleetView {
             devices: registry.census().await?.into(),

@@ -2,12 +2,14 @@
 //! password. The same over the control socket and over HTTP.
 
 use firstwake::feed::{CurrentValue, Value};
+use firstwake::hardware::{Fact, FactSet, HardwareMode};
+use firstwake::licence::key_id;
 use firstwake::registry::Census;
 use firstwake::topic::TopicFilter;
 use firstwake::{
-    Datastream, DatastreamId, Device, Explanation, FeedDefaults, FeedId, Lifecycle, Operator,
-    OperatorName, Product, ProductId, Reactivation, RefusedAttempt, Role, Serial, Stage, Timestamp,
-    Token, TokenId, Unit, Visibility,
+    Datastream, DatastreamId, Device, Explanation, FeedDefaults, FeedId, Lifecycle, OnClone,
+    Operator, OperatorName, Product, ProductId, ProofPolicy, PublicKey, Reactivation,
+    RefusedAttempt, Role, Serial, Stage, Timestamp, Token, TokenId, Unit, Visibility,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -31,6 +33,27 @@ pub(crate) struct ProductView {
     pub(crate) reactivation: Reactivation,
     /// How many further datastreams each device may add.
     pub(crate) new_datastreams: u32,
+    /// What its devices may prove themselves with.
+    #[schema(schema_with = schema::proof)]
+    pub(crate) proof: ProofPolicy,
+    /// From then on no code is accepted.
+    #[schema(schema_with = schema::time_or_null)]
+    pub(crate) codes_until: Option<Timestamp>,
+    /// What follows when a device shows other hardware than was enrolled.
+    #[schema(schema_with = schema::hardware)]
+    pub(crate) hardware: HardwareMode,
+    /// Facts that may change without anything following.
+    #[schema(schema_with = schema::facts)]
+    pub(crate) may_change: FactSet,
+    /// What follows a sign that a device was cloned.
+    #[schema(schema_with = schema::on_clone)]
+    pub(crate) on_clone: OnClone,
+    /// How many of its devices may be activated.
+    pub(crate) seats: Option<u64>,
+    /// How many are: all but those that are registered or revoked.
+    pub(crate) seats_taken: u64,
+    /// How long a device may stay away.
+    pub(crate) lease_seconds: Option<u64>,
     /// Whether its devices are kept out.
     pub(crate) blocked: bool,
     #[schema(schema_with = schema::time)]
@@ -102,6 +125,36 @@ pub(crate) struct DeviceView {
     /// Until then its code works although it is active.
     #[schema(schema_with = schema::time_or_null)]
     pub(crate) reactivation_until: Option<Timestamp>,
+    /// What it proves itself with: an API key, or its signature.
+    #[schema(schema_with = schema::proved_with)]
+    pub(crate) proof: Option<String>,
+    /// Facts of its board that are known, by their names.
+    #[schema(schema_with = schema::facts)]
+    pub(crate) hardware: Vec<Fact>,
+    /// When it signed its last login, by its own clock.
+    #[schema(schema_with = schema::time_or_null)]
+    pub(crate) signed_at: Option<Timestamp>,
+    /// When its lease ends, unless it logs in before.
+    #[schema(schema_with = schema::time_or_null)]
+    pub(crate) lease_until: Option<Timestamp>,
+}
+
+/// The public key that licences are checked with, as a JWK (RFC 8037).
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = LicenceKey)]
+pub(crate) struct LicenceKeyView {
+    #[schema(example = "OKP")]
+    kty: String,
+    #[schema(example = "Ed25519")]
+    crv: String,
+    /// The 32 bytes, in base64url without padding.
+    pub(crate) x: String,
+    kid: String,
+    #[serde(rename = "use")]
+    #[schema(example = "sig")]
+    purpose: String,
+    #[schema(example = "EdDSA")]
+    alg: String,
 }
 
 /// What happened to a device, and what to do about it.
@@ -239,8 +292,9 @@ pub(crate) struct VersionView {
     pub(crate) version: String,
 }
 
-impl From<Product> for ProductView {
-    fn from(product: Product) -> Self {
+impl ProductView {
+    /// A product of whose licence so many seats are taken.
+    pub(crate) fn of(product: Product, seats_taken: u64) -> Self {
         let profile = product.profile;
         Self {
             product_id: product.id,
@@ -251,6 +305,14 @@ impl From<Product> for ProductView {
             feed_defaults: profile.feed_defaults.into(),
             reactivation: product.reactivation,
             new_datastreams: product.new_datastreams,
+            proof: product.proof,
+            codes_until: product.codes_until,
+            hardware: product.hardware.mode,
+            may_change: product.hardware.may_change,
+            on_clone: product.on_clone,
+            seats: product.licence.seats,
+            seats_taken,
+            lease_seconds: product.licence.lease.map(|lease| lease.as_secs()),
             blocked: product.block.current.is_some(),
             created_at: product.created_at,
         }
@@ -315,6 +377,14 @@ impl From<Device> for DeviceView {
     fn from(device: Device) -> Self {
         Self {
             lifecycle: device.lifecycle(),
+            proof: device
+                .keys
+                .current()
+                .or(device.keys.pending())
+                .map(|key| key.as_str().to_owned()),
+            hardware: device.hardware.iter().map(|(fact, _)| fact).collect(),
+            signed_at: device.last_login.map(|login| login.issued_at),
+            lease_until: device.lease_until,
             serial: device.serial,
             product_id: device.product,
             feed_id: device.feed,
@@ -322,6 +392,19 @@ impl From<Device> for DeviceView {
             issued_at: device.issued_at,
             confirmed_at: device.confirmed_at,
             reactivation_until: device.reactivation_until,
+        }
+    }
+}
+
+impl From<&PublicKey> for LicenceKeyView {
+    fn from(key: &PublicKey) -> Self {
+        Self {
+            kty: "OKP".to_owned(),
+            crv: "Ed25519".to_owned(),
+            x: key.to_string(),
+            kid: key_id(key),
+            purpose: "sig".to_owned(),
+            alg: "EdDSA".to_owned(),
         }
     }
 }

@@ -1,14 +1,19 @@
 //! What an operator wants to be made or changed. The same over the control
 //! socket and over HTTP, where these are the bodies.
 
+mod device;
+
 use firstwake::feed::Value;
+use firstwake::hardware::{FactSet, HardwareMode};
 use firstwake::topic::TopicFilter;
 use firstwake::{
-    DatastreamId, DeviceName, Network, OperatorName, Product, ProductId, Reactivation, Role,
-    Serial, Stage, Timestamp,
+    DatastreamId, DeviceName, Network, OnClone, OperatorName, Product, ProductId, ProofPolicy,
+    Reactivation, Role, Stage, Timestamp,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
+
+pub(crate) use self::device::DeviceWish;
 
 use super::schema;
 use super::view::{DatastreamView, FeedDefaultsView};
@@ -40,6 +45,33 @@ pub(crate) struct ProductWish {
     /// How many further datastreams each device may add.
     #[serde(default = "new_datastreams")]
     pub(crate) new_datastreams: u32,
+    /// What its devices may prove themselves with.
+    #[serde(default)]
+    #[schema(schema_with = schema::proof)]
+    pub(crate) proof: ProofPolicy,
+    /// From then on no code is accepted; always if it is not given.
+    #[serde(default)]
+    #[schema(schema_with = schema::time_or_null)]
+    pub(crate) codes_until: Option<Timestamp>,
+    /// What follows when a device shows other hardware than was enrolled.
+    #[serde(default)]
+    #[schema(schema_with = schema::hardware)]
+    pub(crate) hardware: HardwareMode,
+    /// Facts that may change without anything following.
+    #[serde(default = "FactSet::replaceable")]
+    #[schema(schema_with = schema::facts)]
+    pub(crate) may_change: FactSet,
+    /// What follows a sign that a device was cloned.
+    #[serde(default)]
+    #[schema(schema_with = schema::on_clone)]
+    pub(crate) on_clone: OnClone,
+    /// How many of its devices may be activated; any number if it is not given.
+    #[serde(default)]
+    pub(crate) seats: Option<u64>,
+    /// How long a device may stay away; for ever if it is not given.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    pub(crate) lease_seconds: Option<u64>,
 }
 
 /// What is to be changed of a product; what is not given stays.
@@ -57,6 +89,26 @@ pub(crate) struct ProductPatch {
     #[schema(schema_with = schema::reactivation)]
     pub(crate) reactivation: Option<Reactivation>,
     pub(crate) new_datastreams: Option<u32>,
+    #[schema(schema_with = schema::proof)]
+    pub(crate) proof: Option<ProofPolicy>,
+    /// Null takes the end away.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::time_or_null)]
+    pub(crate) codes_until: Option<Option<Timestamp>>,
+    #[schema(schema_with = schema::hardware)]
+    pub(crate) hardware: Option<HardwareMode>,
+    #[schema(schema_with = schema::facts)]
+    pub(crate) may_change: Option<FactSet>,
+    #[schema(schema_with = schema::on_clone)]
+    pub(crate) on_clone: Option<OnClone>,
+    /// Null takes the limit away.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::count_or_null)]
+    pub(crate) seats: Option<Option<u64>>,
+    /// Null takes the lease away.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::seconds_or_null)]
+    pub(crate) lease_seconds: Option<Option<u64>>,
 }
 
 /// Serials to be made known to a product.
@@ -66,8 +118,10 @@ pub(crate) struct ProductPatch {
 pub(crate) struct DevicesWish {
     #[schema(value_type = String, example = "sBgAmJ5b9nLpQxT3VdKw")]
     pub(crate) product_id: ProductId,
-    #[schema(value_type = Vec<String>, example = json!(["LAMP-000001"]))]
-    pub(crate) serials: Vec<Serial>,
+    /// Each a serial, or an object with the serial and what its factory read on
+    /// the board.
+    #[schema(schema_with = schema::devices)]
+    pub(crate) serials: Vec<DeviceWish>,
 }
 
 /// An operator to be added, or one to be given another password and other
@@ -164,8 +218,22 @@ impl ProductWish {
             feed_defaults: FeedDefaultsView::default(),
             reactivation: until_confirmed(),
             new_datastreams: new_datastreams(),
+            proof: ProofPolicy::default(),
+            codes_until: None,
+            hardware: HardwareMode::default(),
+            may_change: FactSet::replaceable(),
+            on_clone: OnClone::default(),
+            seats: None,
+            lease_seconds: None,
         }
     }
+}
+
+/// What is there, if only to say that there is nothing any more.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 fn until_confirmed() -> Reactivation {

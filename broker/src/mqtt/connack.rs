@@ -2,8 +2,8 @@
 //!
 //! A stranger learns nothing but "no"; who proved a secret is told more.
 
-use firstwake::{NotAdmitted, Proof, Refusal};
-use mqtt_protocol_core::mqtt::packet::{ReasonString, v3_1_1, v5_0};
+use firstwake::{NotAdmitted, Proof, Refusal, Timestamp};
+use mqtt_protocol_core::mqtt::packet::{Property, ReasonString, UserProperty, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode};
 
 use super::packet::Version;
@@ -28,17 +28,10 @@ pub(crate) enum Rejection {
     Crowded,
     /// Not let in.
     Refused(Refusal),
+    /// Not let in for its own idea of the time, which is to be set right.
+    Untimely(Refusal, Timestamp),
     /// It could not be decided.
     Unavailable,
-}
-
-impl From<&NotAdmitted> for Rejection {
-    fn from(not: &NotAdmitted) -> Self {
-        match not {
-            NotAdmitted::Refused(refusal) => Self::Refused(*refusal),
-            NotAdmitted::Unavailable(_) => Self::Unavailable,
-        }
-    }
 }
 
 impl From<Turned> for Rejection {
@@ -50,13 +43,28 @@ impl From<Turned> for Rejection {
     }
 }
 
+/// The user property that tells a device the server's time, in milliseconds
+/// since 1970.
+const SERVER_TIME: &str = "server_time";
+
 impl Rejection {
+    /// Why a peer that was heard at this time is not let in.
+    pub(crate) fn of(not: &NotAdmitted, now: Timestamp) -> Self {
+        match not {
+            NotAdmitted::Refused(untimely @ (Refusal::TokenExpired | Refusal::TokenReplayed)) => {
+                Self::Untimely(*untimely, now)
+            }
+            NotAdmitted::Refused(refusal) => Self::Refused(*refusal),
+            NotAdmitted::Unavailable(_) => Self::Unavailable,
+        }
+    }
+
     /// The CONNACK that tells the peer; `None` where MQTT allows nothing but
     /// closing.
     pub(crate) fn connack(self, version: Version) -> Option<Vec<u8>> {
         match version {
             Version::V31 | Version::V311 => self.return_code().map(connack_v3),
-            Version::V5 => Some(connack_v5(self.reason_code()?, self.reason())),
+            Version::V5 => Some(connack_v5(self.reason_code()?, self.properties())),
         }
     }
 
@@ -73,7 +81,7 @@ impl Rejection {
             Self::Crowded | Self::Refused(Refusal::Overloaded | Refusal::Throttled) => {
                 Some(Code::ServerUnavailable)
             }
-            Self::Refused(refusal) => Some(match refusal.proof() {
+            Self::Refused(refusal) | Self::Untimely(refusal, _) => Some(match refusal.proof() {
                 Proof::Proved => Code::NotAuthorized,
                 Proof::Unproved => Code::BadUserNameOrPassword,
             }),
@@ -94,7 +102,7 @@ impl Rejection {
             Self::Refused(Refusal::Banned) => Some(Code::Banned),
             Self::Refused(Refusal::Overloaded) => Some(Code::ServerBusy),
             Self::Crowded | Self::Refused(Refusal::Throttled) => Some(Code::QuotaExceeded),
-            Self::Refused(refusal) => Some(match refusal.proof() {
+            Self::Refused(refusal) | Self::Untimely(refusal, _) => Some(match refusal.proof() {
                 Proof::Proved => Code::NotAuthorized,
                 Proof::Unproved => Code::BadUserNameOrPassword,
             }),
@@ -105,7 +113,11 @@ impl Rejection {
     /// to come back.
     fn reason(self) -> Option<&'static str> {
         match self {
-            Self::Refused(refusal) if refusal.proof() == Proof::Proved => Some(refusal.meaning()),
+            Self::Refused(refusal) | Self::Untimely(refusal, _)
+                if refusal.proof() == Proof::Proved =>
+            {
+                Some(refusal.meaning())
+            }
             Self::Crowded => Some("too many connections: try again in 5 s"),
             Self::Refused(Refusal::Overloaded) => Some("busy: try again in 5 s"),
             Self::Refused(Refusal::Throttled) => {
@@ -114,6 +126,19 @@ impl Rejection {
             Self::WillTopic => Some("the will's topic is not yours to publish to"),
             _ => None,
         }
+    }
+
+    /// What MQTT 5 is told beside the code.
+    fn properties(self) -> Vec<Property> {
+        let reason = self.reason().and_then(|text| ReasonString::new(text).ok());
+        let time = match self {
+            Self::Untimely(refusal, now) if refusal.proof() == Proof::Proved => {
+                UserProperty::new(SERVER_TIME, now.as_millis().to_string()).ok()
+            }
+            _ => None,
+        };
+        let time = time.map(Property::from);
+        reason.map(Property::from).into_iter().chain(time).collect()
     }
 }
 
@@ -126,16 +151,13 @@ fn connack_v3(code: ConnectReturnCode) -> Vec<u8> {
     packet.expect("a complete CONNACK").to_continuous_buffer()
 }
 
-fn connack_v5(code: ConnectReasonCode, reason: Option<&str>) -> Vec<u8> {
-    let builder = v5_0::Connack::builder()
+fn connack_v5(code: ConnectReasonCode, properties: Vec<Property>) -> Vec<u8> {
+    let packet = v5_0::Connack::builder()
         .session_present(false)
-        .reason_code(code);
-    let reason = reason.and_then(|text| ReasonString::new(text).ok());
-    let packet = match reason {
-        Some(reason) => builder.props(vec![reason.into()]).build(),
-        None => builder.build(),
-    };
-    #[expect(clippy::expect_used, reason = "both fields are set")]
+        .reason_code(code)
+        .props(properties)
+        .build();
+    #[expect(clippy::expect_used, reason = "all fields are set")]
     packet.expect("a complete CONNACK").to_continuous_buffer()
 }
 
@@ -192,6 +214,24 @@ mod tests {
             ] {
                 assert_eq!(told(refusal), no, "{refusal}");
             }
+        }
+    }
+
+    /// Its clock is wrong, or was set back: it has to learn the right time.
+    #[test]
+    fn who_signed_at_a_wrong_time_reads_the_right_one() {
+        let now = Timestamp::from_millis(1_763_800_000_123);
+        for refusal in [Refusal::TokenExpired, Refusal::TokenReplayed] {
+            let rejection = Rejection::of(&refusal.into(), now);
+            check(rejection, Some(5), Some(0x87));
+            let bytes = rejection.connack(Version::V5).expect("a CONNACK");
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(text.contains(refusal.meaning()), "{text}");
+            assert!(text.contains("server_time\0\r1763800000123"), "{text}");
+        }
+        for refusal in [Refusal::TokenInvalid, Refusal::Suspended] {
+            let rejection = Rejection::of(&refusal.into(), now);
+            assert_eq!(rejection, Rejection::Refused(refusal));
         }
     }
 

@@ -21,6 +21,9 @@ use super::qos;
 const CONNECT: u8 = 0x10;
 /// The largest CONNECT, header included.
 const LIMIT: u32 = 8 * 1024;
+/// The user property in which a device without a signed login says what
+/// hardware it runs on.
+const HARDWARE: &str = "hardware";
 /// Seconds that a session of 3.1 or 3.1.1 outlives its connection, unless it
 /// is a clean one: those versions have no word for it.
 const SESSION_EXPIRY_3: u32 = 24 * 60 * 60;
@@ -245,6 +248,7 @@ fn from_v3(version: Version, connect: &v3_1_1::Connect) -> Connect {
         receive_maximum: NonZeroU16::MAX,
         packet_size: u32::MAX,
         enhanced_authentication: false,
+        hardware: None,
     }
 }
 
@@ -265,6 +269,10 @@ fn from_v5(connect: &v5_0::Connect) -> Connect {
     });
     let packet_size = connect.props().iter().find_map(|property| match property {
         Property::MaximumPacketSize(bytes) => Some(bytes.val()),
+        _ => None,
+    });
+    let hardware = connect.props().iter().find_map(|property| match property {
+        Property::UserProperty(pair) if pair.key() == HARDWARE => Some(pair.val().to_owned()),
         _ => None,
     });
     let delay = connect
@@ -293,6 +301,7 @@ fn from_v5(connect: &v5_0::Connect) -> Connect {
         receive_maximum: receive_maximum.unwrap_or(NonZeroU16::MAX),
         packet_size: packet_size.unwrap_or(u32::MAX),
         enhanced_authentication: connect.props().iter().any(asks),
+        hardware,
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Connect {
     pub(crate) packet_size: u32,
     /// MQTT 5: asked for another way of logging in.
     pub(crate) enhanced_authentication: bool,
+    /// MQTT 5: what the peer says of its hardware, as it wrote it.
+    pub(crate) hardware: Option<String>,
 }
 
 /// Whether a peer wants what is left of an earlier session.

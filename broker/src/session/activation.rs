@@ -7,17 +7,16 @@
 
 use std::net::IpAddr;
 
-use firstwake::topic::device::{request, response};
-use firstwake::topic::{TopicFilter, TopicName};
-use firstwake::{Activation, Answer, NotAdmitted, ProvisionRequest};
+use firstwake::topic::TopicFilter;
+use firstwake::{Activation, Answer, NotAdmitted};
 
+use super::asked::{Asked, Topics};
 use super::offences::{Offences, Tolerance};
 use super::{Conversation, Departure, converse};
 use crate::broker::Broker;
-use crate::mqtt::machine::NotSent;
 use crate::mqtt::packet::{
-    Attempt, Delivery, Farewell, Granted, Input, NotOffered, Properties, Publish, Qos, Subscribe,
-    Unsubscribe, Unsubscribed, Verdict,
+    Farewell, Granted, Input, NotOffered, Publish, Qos, Subscribe, Unsubscribe, Unsubscribed,
+    Verdict,
 };
 use crate::wire::{Stream, Wire};
 
@@ -31,19 +30,12 @@ pub(crate) struct ActivationSession<S> {
     source: IpAddr,
     /// What came together with the CONNECT.
     early: Vec<Input>,
-    response: TopicName,
-    request: TopicName,
+    topics: Topics,
     /// The quality granted for the response topic.
     granted: Option<Qos>,
     /// Requests that came before the subscription.
     waiting: Vec<Asked>,
     offences: Offences,
-}
-
-/// One request, and how its answer is to be labelled.
-struct Asked {
-    request: Result<ProvisionRequest, firstwake::InvalidRequest>,
-    correlation: Option<Vec<u8>>,
 }
 
 impl<S: Stream> Conversation<S> for ActivationSession<S> {
@@ -81,8 +73,7 @@ impl<S: Stream> ActivationSession<S> {
         early: Vec<Input>,
     ) -> Self {
         Self {
-            response: response(activation.serial()),
-            request: request(activation.serial()),
+            topics: Topics::of(activation.serial()),
             wire,
             activation,
             source,
@@ -100,24 +91,13 @@ impl<S: Stream> ActivationSession<S> {
     }
 
     async fn take_publish(&mut self, publish: Publish, broker: &Broker) -> Result<(), Departure> {
-        let reply_elsewhere = publish
-            .properties
-            .response_topic
-            .as_deref()
-            .is_some_and(|topic| topic != self.response.as_str());
-        let verdict = match &publish.topic {
-            Ok(topic) if *topic == self.request && !reply_elsewhere => Verdict::Accepted,
-            Ok(_) => Verdict::NotAuthorized,
-            Err(_) => Verdict::TopicInvalid,
-        };
-        self.wire.machine.acknowledge(publish.receipt, verdict);
+        let verdict = self.topics.judge(&publish);
         if verdict != Verdict::Accepted {
+            self.wire.machine.acknowledge(publish.receipt, verdict);
             return self.forbid(broker);
         }
-        let asked = Asked {
-            request: ProvisionRequest::parse(publish.payload.as_slice()),
-            correlation: publish.properties.correlation,
-        };
+        let (asked, receipt) = Asked::read(publish);
+        self.wire.machine.acknowledge(receipt, verdict);
         if self.granted.is_some() {
             return self.answer(asked, broker).await;
         }
@@ -138,7 +118,7 @@ impl<S: Stream> ActivationSession<S> {
         let mut asked = false;
         for subscription in &subscribe.filters {
             granted.push(match &subscription.filter {
-                Ok(filter) if filter.as_str() == self.response.as_str() => {
+                Ok(filter) if filter.as_str() == self.topics.response.as_str() => {
                     let qos = subscription.qos.min(Qos::AtLeastOnce);
                     self.granted = Some(qos);
                     asked = true;
@@ -165,13 +145,15 @@ impl<S: Stream> ActivationSession<S> {
         if !asked {
             return Ok(());
         }
-        // Subscribing asks for the credentials, unless a request did before.
+        // Subscribing asks for the credentials, unless a request did before, or
+        // has to.
         let mut waiting = std::mem::take(&mut self.waiting);
         if waiting.is_empty() {
-            waiting.push(Asked {
-                request: Ok(ProvisionRequest::default()),
-                correlation: None,
-            });
+            match broker.provisioner.waits_for_request(&self.activation).await {
+                Ok(true) => {}
+                // A registry in trouble has the device told so.
+                Ok(false) | Err(_) => waiting.push(Asked::nothing()),
+            }
         }
         for asked in waiting {
             self.answer(asked, broker).await?;
@@ -182,7 +164,7 @@ impl<S: Stream> ActivationSession<S> {
     fn take_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
         let mut outcome = Vec::with_capacity(unsubscribe.filters.len());
         for filter in &unsubscribe.filters {
-            let there = self.granted.is_some() && filter == self.response.as_str();
+            let there = self.granted.is_some() && filter == self.topics.response.as_str();
             outcome.push(if there {
                 self.granted = None;
                 Unsubscribed::Done
@@ -193,8 +175,7 @@ impl<S: Stream> ActivationSession<S> {
         self.wire.machine.unsuback(unsubscribe.packet_id, &outcome);
     }
 
-    /// Sends one answer to one request. What cannot be served is said too; what
-    /// cannot be said ends the session, so that nobody waits for it.
+    /// Answers one request, also one that cannot be served.
     async fn answer(&mut self, asked: Asked, broker: &Broker) -> Result<(), Departure> {
         let now = broker.clock.now();
         let answer = match &asked.request {
@@ -207,30 +188,8 @@ impl<S: Stream> ActivationSession<S> {
             }
             Err(invalid) => Answer::error("bad_request", &invalid.to_string()),
         };
-        let delivery = Delivery {
-            topic: &self.response,
-            payload: answer.expose_bytes(),
-            qos: self.granted.unwrap_or_default(),
-            retain: false,
-            attempt: Attempt::First,
-            expiry: None,
-            properties: &Properties {
-                correlation: asked.correlation,
-                ..Properties::default()
-            },
-            subscriptions: &[],
-        };
-        self.wire
-            .machine
-            .publish(&delivery)
-            .map(drop)
-            .map_err(|error| {
-                Departure::ended(match error {
-                    NotSent::WindowFull => Farewell::QuotaExceeded,
-                    NotSent::TooLarge => Farewell::PacketTooLarge,
-                    NotSent::Ended => Farewell::ProtocolError,
-                })
-            })
+        let qos = self.granted.unwrap_or_default();
+        asked.answer(&answer, &self.topics, qos, &mut self.wire.machine)
     }
 
     /// Whether the filter names a topic of this very device.

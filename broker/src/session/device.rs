@@ -5,6 +5,7 @@
 //! comes from its [mailbox](Hold). Memory matters here, one of these may idle
 //! for years: what a device does not use, it does not have.
 
+mod asking;
 mod hold;
 mod pages;
 mod subscribing;
@@ -13,6 +14,7 @@ use firstwake::feed::CurrentValue;
 use firstwake::topic::device::Uplink;
 use firstwake::{DeviceLogin, NoDatastream, NotAdmitted};
 
+use self::asking::Asking;
 use self::hold::Match;
 use self::pages::{Pages, Which};
 use super::offences::{Offences, Tolerance};
@@ -42,6 +44,8 @@ pub(crate) struct DeviceSession<S> {
     pages: Pages,
     pace: Pace,
     streams: Streams,
+    /// A device that never asks goes without.
+    asking: Option<Box<Asking>>,
 }
 
 /// Whether there is something to be done about mail.
@@ -146,6 +150,7 @@ impl<S: Stream> DeviceSession<S> {
             pages: Pages::Fresh,
             pace: Pace::default(),
             streams: Streams::default(),
+            asking: None,
         }
     }
 
@@ -188,6 +193,9 @@ impl<S: Stream> DeviceSession<S> {
                 return Ok(());
             }
             self.wait_for_token(broker).await?;
+        }
+        if Self::is_asked(&publish) {
+            return self.take_request(publish, broker).await;
         }
         let uplink = match &publish.topic {
             Ok(topic) => Uplink::of(&self.login, topic).ok_or(Verdict::NotAuthorized),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
-use firstwake::Refusal;
+use firstwake::{Peer, Refusal};
 use tokio::sync::Notify;
 
 use crate::bus::Message;
@@ -34,14 +34,44 @@ pub(crate) struct Handle {
     handed: Mutex<VecDeque<Arc<Message>>>,
     gone: Notify,
     deadline: AtomicU32,
-    /// Where its peer connected from.
-    pub(super) source: IpAddr,
+    origin: Origin,
+}
+
+/// Where a session's peer connected from, and what it called itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) source: IpAddr,
+    /// The beginning of its client id: enough to tell two apart, and to be
+    /// shown to an operator.
+    pub(crate) client_id: Box<str>,
+}
+
+impl From<&Origin> for Peer {
+    fn from(origin: &Origin) -> Self {
+        Self {
+            source: origin.source,
+            client_id: origin.client_id.to_string(),
+        }
+    }
+}
+
+impl Origin {
+    /// Bytes that are kept of a client id. There are thousands of them.
+    const CLIENT_ID: usize = 64;
+
+    pub(crate) fn new(source: IpAddr, client_id: &str) -> Self {
+        let kept = client_id.floor_char_boundary(Self::CLIENT_ID);
+        Self {
+            source,
+            client_id: client_id[..kept].into(),
+        }
+    }
 }
 
 impl Handle {
-    pub(super) fn new(source: IpAddr, deadline: Tick) -> Self {
+    pub(super) fn new(origin: Origin, deadline: Tick) -> Self {
         Self {
-            source,
+            origin,
             waker: AtomicWaker::new(),
             end: AtomicU8::new(0),
             poked: AtomicBool::new(false),
@@ -55,7 +85,13 @@ impl Handle {
 
     #[cfg(test)]
     pub(crate) fn unplaced() -> Arc<Self> {
-        Arc::new(Self::new(std::net::Ipv4Addr::LOCALHOST.into(), Tick::NEVER))
+        let origin = Origin::new(std::net::Ipv4Addr::LOCALHOST.into(), "");
+        Arc::new(Self::new(origin, Tick::NEVER))
+    }
+
+    /// Whose connection it is.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Has `waker` called at the next signal. Look at the signals after this.
@@ -69,6 +105,11 @@ impl Handle {
             0 => None,
             n => Some(ENDS[usize::from(n) - 1]),
         }
+    }
+
+    /// Whether a newer session is what ended this one: it was open until then.
+    pub(crate) fn is_displaced(&self) -> bool {
+        matches!(self.ended(), Some(Farewell::TakenOver | Farewell::Replaced))
     }
 
     /// Whether the session has to check its admission again. Asking clears it.
@@ -161,3 +202,17 @@ const ENDS: [Farewell; 7] = [
     Farewell::QuotaExceeded,
     Farewell::ShuttingDown,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_client_id_is_kept_in_part() {
+        let source = std::net::Ipv4Addr::LOCALHOST.into();
+        let kept = |client: &str| Origin::new(source, client).client_id.len();
+        assert_eq!(kept("LAMP-1"), 6);
+        assert_eq!(kept(&"x".repeat(5000)), 64);
+        assert_eq!(kept(&"\u{20ac}".repeat(30)), 63, "whole characters");
+    }
+}

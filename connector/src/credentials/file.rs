@@ -1,47 +1,50 @@
-//! The file that keeps a device's credentials: private, atomic, durable.
+//! The file that keeps a device's credentials.
 //!
-//! A power cut at any moment leaves either the old file or the new one, whole.
-//! The steps: a new file beside it (mode 0600), written and synced; renamed
-//! over it; the directory synced. A file that cannot be read, or that others
-//! can read, is never overwritten by itself: a person should look.
+//! It is read by whoever owns it and nobody else, and never overwritten by
+//! itself where it cannot be read or belongs to another device: a person
+//! should look.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use firstwake::Serial;
-use zeroize::Zeroizing;
 
-use super::{Credentials, NotCredentials, Stored};
+use super::document::NotCredentials;
+use super::{Credentials, Stored};
+use crate::counter::CounterFile;
 use crate::error::{LoadError, StoreError};
-
-/// No credentials file is larger, in bytes.
-const MAX_LENGTH: u64 = 64 * 1024;
+use crate::private_file::{Disk, Local, Lock, PrivateFile};
 
 /// Where a device keeps its credentials.
 #[derive(Clone, Debug)]
 pub struct CredentialsFile {
-    path: PathBuf,
+    file: PrivateFile,
 }
 
 impl CredentialsFile {
-    /// The file at this path, there or not. Its directory must exist.
+    /// The file at this path, there or not. A missing directory is made when
+    /// something is stored.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self::on(Arc::new(Local), path)
+    }
+
+    /// The same on another disk than this machine's.
+    pub fn on(disk: Arc<dyn Disk>, path: impl Into<PathBuf>) -> Self {
+        Self {
+            file: PrivateFile::on(disk, path),
+        }
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// Reads what is stored for this device; no file is `Ok(None)`.
     pub fn load(&self, serial: &Serial) -> Result<Option<Stored>, LoadError> {
-        let path = || self.path.clone();
-        let json = match self.read_private()? {
-            Some(json) => json,
-            None => return Ok(None),
+        let path = || self.path().to_owned();
+        let Some(json) = self.file.read()? else {
+            return Ok(None);
         };
         let credentials = Credentials::from_json(&json).map_err(|error| match error {
             NotCredentials::Garbled { line, column } => LoadError::Garbled {
@@ -60,123 +63,42 @@ impl CredentialsFile {
                 serial: credentials.serial,
             });
         }
-        // Whoever wrote it may have been killed just before this last step.
-        self.sync_directory().map_err(|cause| LoadError::Read {
-            path: path(),
-            cause,
-        })?;
         Ok(Some(Stored(credentials)))
     }
 
     /// Makes these credentials durable; when it returns, they may be used.
     pub fn store(&self, credentials: Credentials) -> Result<Stored, StoreError> {
-        let json = credentials
-            .to_json()
-            .map_err(|error| self.failed("encode", error.into()))?;
-        self.stage(&json)?.publish()?;
+        let json = credentials.to_json().map_err(|error| StoreError {
+            step: "encode",
+            path: self.path().to_owned(),
+            cause: error.into(),
+        })?;
+        self.file.replace(&json)?;
         Ok(Stored(credentials))
     }
 
-    /// Writes down that a login with the key succeeded.
+    /// Writes down that a login with the secret succeeded.
     pub fn confirm(&self, stored: &Stored) -> Result<Stored, StoreError> {
         self.store(stored.0.confirmed())
     }
 
-    /// Writes and syncs the new file beside the old one.
-    fn stage(&self, json: &[u8]) -> Result<Staged<'_>, StoreError> {
-        let staged = Staged {
-            target: self,
-            path: self.beside(),
-        };
-        // One left by a power cut may hold a key that nobody else removes.
-        match fs::remove_file(&staged.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(self.failed("clear the way for", error));
-            }
-            _ => {}
-        }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&staged.path)
-            .map_err(|error| self.failed("create", error))?;
-        file.write_all(json)
-            .map_err(|error| self.failed("write", error))?;
-        file.sync_all()
-            .map_err(|error| self.failed("sync", error))?;
-        Ok(staged)
+    /// The counter of this device's requests, in a file beside this one.
+    pub fn counter(&self) -> CounterFile {
+        CounterFile::beside(&self.file)
     }
 
-    fn read_private(&self) -> Result<Option<Zeroizing<Vec<u8>>>, LoadError> {
-        let failed = |cause| LoadError::Read {
-            path: self.path.clone(),
-            cause,
-        };
-        let file = match File::open(&self.path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
-        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(LoadError::Exposed {
-                path: self.path.clone(),
-                mode,
-            });
-        }
-        let mut json = Zeroizing::new(Vec::with_capacity(MAX_LENGTH as usize));
-        file.take(MAX_LENGTH)
-            .read_to_end(&mut json)
-            .map_err(failed)?;
-        Ok(Some(json))
-    }
-
-    /// `FILE.new`, in the same directory: a rename must not cross file systems.
-    fn beside(&self) -> PathBuf {
-        let mut path = self.path.clone().into_os_string();
-        path.push(".new");
-        path.into()
-    }
-
-    /// Makes a rename last.
-    fn sync_directory(&self) -> io::Result<()> {
-        let directory = match self.path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        File::open(directory)?.sync_all()
-    }
-
-    fn failed(&self, step: &'static str, cause: io::Error) -> StoreError {
-        StoreError {
-            step,
-            path: self.path.clone(),
-            cause,
-        }
-    }
-}
-
-/// A new file, whole and synced, that nobody sees yet.
-#[must_use = "until it is published, the old file counts"]
-struct Staged<'a> {
-    target: &'a CredentialsFile,
-    path: PathBuf,
-}
-
-impl Staged<'_> {
-    /// Puts it in the old one's place, and makes that durable too.
-    fn publish(self) -> Result<(), StoreError> {
-        let Self { target, path } = self;
-        fs::rename(&path, &target.path).map_err(|error| target.failed("rename", error))?;
-        target
-            .sync_directory()
-            .map_err(|error| target.failed("sync the directory of", error))
+    /// Keeps other processes from enrolling the same device meanwhile; `None`
+    /// if one is about it.
+    pub(crate) fn lock(&self) -> Result<Option<Lock>, StoreError> {
+        self.file.try_lock()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::super::Handover;
     use super::*;
 
@@ -197,8 +119,12 @@ mod tests {
             CredentialsFile::at(self.directory.path().join("device.json"))
         }
 
+        fn beside(&self) -> PathBuf {
+            self.directory.path().join("device.json.new")
+        }
+
         fn write(&self, text: &str, mode: u32) {
-            let path = self.file().path;
+            let path = self.file().path().to_owned();
             fs::write(&path, text).expect("write");
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("mode");
         }
@@ -207,9 +133,9 @@ mod tests {
             self.file().load(&self.serial)
         }
 
-        fn loaded_key(&self) -> String {
+        fn has(&self, key: char) -> bool {
             let stored = self.load().expect("readable").expect("present");
-            stored.api_key().expose().to_owned()
+            stored.has_secret_of(&Stored::for_test("S1", key))
         }
     }
 
@@ -226,7 +152,7 @@ mod tests {
 
         let loaded = fixture.load().expect("readable").expect("present");
         assert_eq!(loaded.0.handover(), Handover::Confirmed);
-        assert!(loaded.has_key_of(&stored));
+        assert!(loaded.has_secret_of(&stored));
         let mode = fs::metadata(fixture.file().path()).expect("metadata");
         assert_eq!(mode.permissions().mode() & 0o7777, 0o600);
         let names = fs::read_dir(fixture.directory.path()).expect("listing");
@@ -234,31 +160,42 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_directory_is_made_for_its_owner_only() {
+        let fixture = Fixture::new();
+        let directory = fixture.directory.path().join("firstwake");
+        let file = CredentialsFile::at(directory.join("device.json"));
+        file.store(credentials('a')).expect("stored");
+        let mode = fs::metadata(directory).expect("metadata").permissions();
+        assert_eq!(mode.mode() & 0o7777, 0o700);
+    }
+
+    #[test]
     fn an_interrupted_write_leaves_the_old_file() {
         let fixture = Fixture::new();
-        fixture.file().store(credentials('a')).expect("stored");
+        let file = fixture.file();
+        file.store(credentials('a')).expect("stored");
 
         // The power goes after the new file is whole, before it is renamed…
         let json = credentials('b').to_json().expect("json");
-        let _lost = fixture.file().stage(&json).expect("staged");
-        assert_eq!(fixture.loaded_key(), "a".repeat(48));
+        let _lost = file.file.stage(&json).expect("staged");
+        assert!(fixture.has('a'));
         // …or while it is being written.
-        fs::write(fixture.file().beside(), &json[..20]).expect("half");
-        assert_eq!(fixture.loaded_key(), "a".repeat(48));
+        fs::write(fixture.beside(), &json[..20]).expect("half");
+        assert!(fixture.has('a'));
 
-        fixture.file().store(credentials('c')).expect("stored");
-        assert_eq!(fixture.loaded_key(), "c".repeat(48));
-        assert!(!fixture.file().beside().exists());
+        file.store(credentials('c')).expect("stored");
+        assert!(fixture.has('c'));
+        assert!(!fixture.beside().exists());
     }
 
     #[test]
     fn a_write_that_fails_leaves_the_old_file() {
         let fixture = Fixture::new();
         fixture.file().store(credentials('a')).expect("stored");
-        fs::create_dir(fixture.file().beside()).expect("in the way");
+        fs::create_dir(fixture.beside()).expect("in the way");
         let error = fixture.file().store(credentials('b')).expect_err("blocked");
         assert_eq!(error.step, "clear the way for");
-        assert_eq!(fixture.loaded_key(), "a".repeat(48));
+        assert!(fixture.has('a'));
     }
 
     #[test]
@@ -302,5 +239,14 @@ mod tests {
         let other = Serial::parse("S2").expect("serial");
         let error = fixture.file().load(&other).expect_err("not ours");
         assert!(error.to_string().ends_with("belongs to the device S1"));
+    }
+
+    #[test]
+    fn one_process_at_a_time_enrols() {
+        let fixture = Fixture::new();
+        let first = fixture.file().lock().expect("locked").expect("nobody else");
+        assert!(fixture.file().lock().expect("asked").is_none());
+        drop(first);
+        assert!(fixture.file().lock().expect("asked").is_some());
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Its options and exit statuses are a contract for scripts.
 
+mod enrol;
 mod floor;
 mod handshakes;
 mod options;
@@ -9,6 +10,7 @@ mod reconnect;
 mod responder;
 mod storm;
 mod uplink;
+mod who;
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -33,7 +35,9 @@ enum Command {
     Storm(storm::StormArgs),
     /// Run the same storm against a server that does the least any must.
     Floor(storm::FloorArgs),
-    /// Let a fleet come back with the keys that a storm saved.
+    /// Let a fleet show the public halves of key pairs of its own.
+    Enrol(enrol::EnrolArgs),
+    /// Let a fleet come back with its keys, codes or signatures.
     Reconnect(reconnect::ReconnectArgs),
     /// Let a fleet publish, and count what reaches an operator.
     Uplink(uplink::UplinkArgs),
@@ -52,6 +56,7 @@ impl Cli {
         match self.command {
             Command::Storm(args) => args.run().await,
             Command::Floor(args) => args.run().await,
+            Command::Enrol(args) => args.run().await,
             Command::Reconnect(args) => args.run().await,
             Command::Uplink(args) => args.run().await,
             Command::Handshakes(args) => args.run().await,

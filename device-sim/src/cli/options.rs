@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use device_sim::floor::{self, Identity, Speaks};
 use device_sim::{TlsClient, TlsResumption, TlsSettings, TlsVersion, Transport};
+use firstwake::ProductSecret;
 use zeroize::Zeroizing;
 
 /// What carries MQTT.
@@ -160,6 +161,12 @@ pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
         .map(Zeroizing::new)
         .with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Zeroizing::new(text.trim().to_owned()))
+}
+
+/// A product secret in a file.
+pub(super) fn read_product_secret(path: &Path) -> Result<ProductSecret> {
+    ProductSecret::parse(&read_secret(path)?)
+        .with_context(|| format!("{} holds no secret", path.display()))
 }
 
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {

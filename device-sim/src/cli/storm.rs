@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use device_sim::credentials::CredentialsFile;
 use device_sim::floor::Speaks;
@@ -13,7 +13,9 @@ use device_sim::serials::SerialSource;
 use device_sim::{Ask, Confirm, Hold, Kind, Plan, Progress, storm};
 use firstwake::ProductSecret;
 
-use super::options::{IdentityArgs, LoopArgs, TlsArgs, look_up, read_secret, seconds, start_floor};
+use super::options::{
+    IdentityArgs, LoopArgs, TlsArgs, look_up, read_product_secret, seconds, start_floor,
+};
 use super::publish;
 
 #[derive(Debug, Args)]
@@ -74,12 +76,9 @@ struct Meeting {
 
 impl StormArgs {
     pub(super) async fn run(self) -> Result<()> {
-        let secret = read_secret(&self.secret_file)?;
-        let secret = ProductSecret::parse(&secret)
-            .with_context(|| format!("{} holds no secret", self.secret_file.display()))?;
         let meeting = Meeting {
             broker: look_up(&self.broker).await?,
-            secret,
+            secret: read_product_secret(&self.secret_file)?,
             hold: self.hold,
             kind: Kind::Storm,
         };

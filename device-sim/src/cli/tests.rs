@@ -46,7 +46,7 @@ fn storms() {
 }
 
 #[test]
-fn reconnects_and_handshakes() {
+fn reconnects_enrolments_and_handshakes() {
     let reconnect = "device-sim reconnect --credentials F";
     check(&format!("{reconnect} --broker localhost:1883"), true);
     check(&format!("{reconnect} --floor --subscribe --hold 5"), true);
@@ -55,6 +55,21 @@ fn reconnects_and_handshakes() {
         &format!("{reconnect} --floor --broker localhost:1883"),
         false,
     );
+
+    let signed = "device-sim reconnect --floor --secret-file F --serials d-:10 --login";
+    let product = "--product abcdefghijklmnopqrst";
+    check(&format!("{signed} code"), true);
+    for how in ["hs256", "eddsa"] {
+        check(&format!("{signed} {how} {product}"), true);
+        check(&format!("{signed} {how}"), false);
+        check(&format!("{signed} {how} --product short"), false);
+        check(&format!("{signed} {how} {product} --subscribe"), false);
+        check(&format!("{signed} {how} {product} --credentials F"), false);
+        check(&format!("{reconnect} --floor --login {how}"), false);
+    }
+    let enrol = "device-sim enrol --broker localhost:1883 --secret-file F --serials d-:10";
+    check(&format!("{enrol} {product}"), true);
+    check(enrol, false);
 
     let handshakes = "device-sim handshakes --tls-ca C";
     check(

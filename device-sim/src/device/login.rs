@@ -1,4 +1,4 @@
-//! A device that came with its key: CONNECT, and SUBSCRIBE if it listens.
+//! A device that came with its password: CONNECT, and SUBSCRIBE if it listens.
 
 use mqtt_protocol_core::mqtt::connection::RawPacket;
 use mqtt_protocol_core::mqtt::packet::v3_1_1::Subscribe;
@@ -6,14 +6,13 @@ use mqtt_protocol_core::mqtt::packet::{PacketType, Qos, SubEntry, SubOpts};
 use mqtt_protocol_core::mqtt::result_code::MqttError;
 
 use super::{LONGEST_KEEP_ALIVE, SUBSCRIBE_ID, accepted, all_granted, connect, write};
-use crate::credentials::Keyholder;
+use crate::callers::Caller;
 use crate::outcome::{Mishap, Refusal};
-use crate::plan::Downlink;
 
-/// A device that knows its key, on its way in.
+/// A device that knows its password, on its way in.
 pub(crate) struct Login {
-    feed_id: u64,
-    downlink: Downlink,
+    /// The feed whose downlink it subscribes.
+    listens: Option<u64>,
     awaiting: Awaiting,
 }
 
@@ -24,7 +23,7 @@ enum Awaiting {
 
 /// Where a packet has taken a login.
 pub(crate) enum LoginTurn {
-    /// The key was accepted; SUBSCRIBE is written.
+    /// The password was accepted; SUBSCRIBE is written.
     Connected(Login),
     /// Nothing to do but to listen on.
     Waiting(Login),
@@ -34,30 +33,25 @@ pub(crate) enum LoginTurn {
 
 impl Login {
     /// Writes the CONNECT that opens the session.
-    pub(crate) fn begin(
-        device: &Keyholder,
-        downlink: Downlink,
-        out: &mut Vec<u8>,
-    ) -> Result<Self, Mishap> {
-        let key = device.credentials.key.expose();
-        write(out, connect(&device.serial, key, LONGEST_KEEP_ALIVE))?;
+    pub(crate) fn begin(device: &Caller, out: &mut Vec<u8>) -> Result<Self, Mishap> {
+        let password = device.password.expose();
+        write(out, connect(&device.serial, password, LONGEST_KEEP_ALIVE))?;
         Ok(Self {
-            feed_id: device.credentials.feed_id,
-            downlink,
+            listens: device.listens,
             awaiting: Awaiting::Connack,
         })
     }
 
     /// Takes one packet, and writes what it calls for.
     pub(crate) fn hear(self, packet: &RawPacket, out: &mut Vec<u8>) -> Result<LoginTurn, Mishap> {
-        match (&self.awaiting, self.downlink) {
-            (Awaiting::Connack, Downlink::Ignore) => {
+        match (&self.awaiting, self.listens) {
+            (Awaiting::Connack, None) => {
                 accepted(packet, Refusal::Connack)?;
                 Ok(LoginTurn::LoggedIn)
             }
-            (Awaiting::Connack, Downlink::Subscribe) => {
+            (Awaiting::Connack, Some(feed_id)) => {
                 accepted(packet, Refusal::Connack)?;
-                write(out, subscribe(self.feed_id))?;
+                write(out, subscribe(feed_id))?;
                 Ok(LoginTurn::Connected(Self {
                     awaiting: Awaiting::Suback,
                     ..self

@@ -5,6 +5,7 @@ use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::{PacketBuildResult, PacketBuilder};
 
 use super::*;
+use crate::callers::Caller;
 
 const SERIAL: &str = "a+b";
 const TOPIC: &[u8] = b"provision/a%2Bb/response";
@@ -178,4 +179,42 @@ fn a_key_confirms() {
     let four = ConnackCode::new(4).expect("a refusal");
     let refused = begin().0.hear(&packet(&[0x20, 2, 0, 4]));
     assert_eq!(refused, Err(Mishap::Refused(Refusal::ConfirmConnack(four))));
+}
+
+#[test]
+fn a_pair_is_enrolled_in_two_requests() {
+    let secret = ProductSecret::parse(&"0".repeat(40)).expect("a secret");
+    let device = Caller::with_code(&secret, serial());
+    let mut out = Vec::new();
+    let enrolment = Enrolment::begin(&device, &mut out).expect("it fits");
+    let hear = |enrolment: Enrolment, bytes: &[u8]| {
+        let mut out = Vec::new();
+        (enrolment.hear(packet(bytes), &mut out), out)
+    };
+    let (turn, out) = hear(enrolment, &[0x20, 2, 0, 0]);
+    let Ok(EnrolmentTurn::Waiting(enrolment)) = turn else {
+        panic!("it asks for a challenge");
+    };
+    let asked = String::from_utf8_lossy(&out);
+    assert!(asked.ends_with(r#"provision/a%2Bb/request{"ask":"challenge"}"#));
+
+    // The SUBACK may come before the answer.
+    let (turn, _) = hear(enrolment, &[0x90, 3, 0, 1, 1]);
+    let Ok(EnrolmentTurn::Waiting(enrolment)) = turn else {
+        panic!("it waits on");
+    };
+    let challenged = publish(2, TOPIC, &[0, 9], br#"{"challenge":"c","pepper":"p"}"#);
+    let (turn, out) = hear(enrolment, &challenged);
+    let Ok(EnrolmentTurn::Challenged(enrolment, challenge)) = turn else {
+        panic!("it is challenged");
+    };
+    assert_eq!((challenge.as_str(), &out[..]), ("c", &[0x40, 2, 0, 9][..]));
+
+    let mut out = Vec::new();
+    let enrolment = enrolment.ask(b"{}", &mut out).expect("it fits");
+    assert_eq!(out, b"\x30\x1B\x00\x17provision/a%2Bb/request{}");
+    let answer = publish(0, TOPIC, &[], br#"{"feed_id":7,"datastreams":[]}"#);
+    let (turn, out) = hear(enrolment, &answer);
+    assert!(matches!(turn, Ok(EnrolmentTurn::Enrolled)));
+    assert_eq!(out, [0xE0, 0]);
 }

@@ -1,4 +1,4 @@
-//! The reconnect storm: a fleet that has its keys comes back.
+//! The reconnect storm: a fleet that knows its passwords comes back.
 //!
 //! In a closed loop: a slow broker slows the load, and what a device waits for
 //! its turn is in no figure.
@@ -11,11 +11,11 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::callers::{Caller, Proof};
 use crate::closed_loop::{self, Turns};
-use crate::credentials::Keyholder;
 use crate::hold::{self, HeldSession};
 use crate::open_files;
-use crate::plan::{Downlink, Hold, PlanError};
+use crate::plan::{Hold, PlanError};
 use crate::route::Route;
 use crate::tls::Transport;
 
@@ -31,11 +31,11 @@ pub struct ReconnectPlan {
     /// What carries MQTT there.
     pub transport: Transport,
     /// The fleet, in the order in which devices start.
-    pub devices: Vec<Keyholder>,
+    pub devices: Vec<Caller>,
+    /// What they show: told in the report.
+    pub proof: Proof,
     /// How many devices are under way at any time.
     pub in_flight: NonZeroUsize,
-    /// Whether they listen.
-    pub downlink: Downlink,
     /// Whether they stay; `None`: each leaves when it is in.
     pub hold: Option<Hold>,
     /// How long a single step of a device may take.
@@ -58,8 +58,8 @@ pub async fn run(plan: ReconnectPlan) -> Result<ReconnectReport, PlanError> {
         broker,
         transport,
         devices,
+        proof: _,
         in_flight,
-        downlink,
         hold,
         step_deadline,
     } = plan;
@@ -67,7 +67,6 @@ pub async fn run(plan: ReconnectPlan) -> Result<ReconnectReport, PlanError> {
         devices,
         terms: Terms {
             route: Route::new(broker, transport),
-            downlink,
             then: match hold {
                 None => Then::Leave,
                 Some(_) => Then::Stay,
@@ -118,7 +117,7 @@ enum Then {
 
 /// What all slots share.
 struct Fleet {
-    devices: Vec<Keyholder>,
+    devices: Vec<Caller>,
     terms: Terms,
 }
 

@@ -1,4 +1,4 @@
-//! What a reconnect storm showed, with its plan beside it; no key is in it.
+//! What a reconnect storm showed, with its plan beside it; no password is in it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::ReconnectPlan;
 use super::slot::Attempt;
+use crate::callers::Proof;
 use crate::outcome::Outcome;
 use crate::plan::Downlink;
 use crate::record::{self, Phase};
@@ -29,7 +30,7 @@ pub struct ReconnectReport {
     pub result: ReconnectFindings,
 }
 
-/// A [`ReconnectPlan`] without its keys.
+/// A [`ReconnectPlan`] without its passwords.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReconnectSummary {
     /// Where the broker listened.
@@ -38,6 +39,8 @@ pub struct ReconnectSummary {
     pub tls: Option<TlsSummary>,
     /// How many devices.
     pub devices: usize,
+    /// What they showed.
+    pub proof: Proof,
     /// How many were under way at any time.
     pub in_flight: usize,
     /// Whether they listened.
@@ -78,8 +81,12 @@ impl ReconnectSummary {
             broker: plan.broker,
             tls: plan.transport.summary(),
             devices: plan.devices.len(),
+            proof: plan.proof,
             in_flight: plan.in_flight.get(),
-            downlink: plan.downlink,
+            downlink: match plan.devices.iter().any(|one| one.listens.is_some()) {
+                false => Downlink::Ignore,
+                true => Downlink::Subscribe,
+            },
             load: LoadLoop::Closed,
             hold: plan
                 .hold

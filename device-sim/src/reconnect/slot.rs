@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::credentials::Keyholder;
+use crate::callers::Caller;
 use crate::device::{Login, LoginTurn, write_farewell};
 use crate::hold::HeldSession;
 use crate::line::Line;
 use crate::outcome::{Outcome, Step};
-use crate::plan::Downlink;
 use crate::record::{Phase, Timings};
 use crate::report::Handshakes;
 use crate::route::Route;
@@ -18,7 +17,6 @@ use super::Then;
 /// What is the same for every device.
 pub(super) struct Terms {
     pub(super) route: Route,
-    pub(super) downlink: Downlink,
     pub(super) then: Then,
     pub(super) step_deadline: Duration,
 }
@@ -45,7 +43,7 @@ impl<'a> Slot<'a> {
     }
 
     /// One device, from its call to its place, and its session if it stays.
-    pub(super) async fn live(&mut self, device: &Keyholder) -> (Attempt, Option<HeldSession>) {
+    pub(super) async fn live(&mut self, device: &Caller) -> (Attempt, Option<HeldSession>) {
         let mut attempt = Attempt {
             outcome: Outcome::LoggedIn,
             timings: Timings::default(),
@@ -63,11 +61,7 @@ impl<'a> Slot<'a> {
         }
     }
 
-    async fn log_in(
-        &mut self,
-        device: &Keyholder,
-        attempt: &mut Attempt,
-    ) -> Result<Stream, Outcome> {
+    async fn log_in(&mut self, device: &Caller, attempt: &mut Attempt) -> Result<Stream, Outcome> {
         let begun = Instant::now();
         let opened = self.line.open().await;
         let opened = opened.map_err(|mishap| mishap.at(Step::Connect))?;
@@ -78,7 +72,7 @@ impl<'a> Slot<'a> {
         let mut phase = (Step::Connack, Phase::Connack);
         let mut phase_begun = Instant::now();
         self.line.begin_step();
-        let mut login = Login::begin(device, self.terms.downlink, &mut self.line.buffers.out)
+        let mut login = Login::begin(device, &mut self.line.buffers.out)
             .map_err(|mishap| mishap.at(phase.0))?;
         loop {
             let turn = match self.line.exchange(&mut stream).await {

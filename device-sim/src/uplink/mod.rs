@@ -18,8 +18,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::callers::Caller;
 use crate::closed_loop::{self, Turns};
-use crate::credentials::Keyholder;
 use crate::device::{Login, LoginTurn};
 use crate::line::Line;
 use crate::open_files;
@@ -57,11 +57,13 @@ pub async fn run(plan: UplinkPlan) -> Result<UplinkReport, UplinkError> {
         Err(_) => return Err(no_operator(filter, Mishap::TimedOut)),
     };
 
-    let fleet = Arc::new(plan.devices);
-    let topics: Vec<String> = fleet
-        .iter()
+    let devices = plan.devices.iter();
+    let topics: Vec<String> = devices
         .map(|device| plan.topics.of(device.credentials.feed_id))
         .collect();
+    let devices = plan.devices.into_iter();
+    let fleet = devices.map(|device| Caller::with_key(device, Downlink::Ignore));
+    let fleet = Arc::new(fleet.collect::<Vec<_>>());
     let slot = |turns| let_in(turns, fleet.clone(), route.clone(), plan.step_deadline);
     let hauls = closed_loop::run(fleet.len(), plan.in_flight, slot).await;
 
@@ -147,7 +149,7 @@ type Entries = Vec<(usize, Result<Stream, Outcome>)>;
 
 async fn let_in(
     turns: Turns,
-    fleet: Arc<Vec<Keyholder>>,
+    fleet: Arc<Vec<Caller>>,
     route: Arc<Route>,
     step_deadline: Duration,
 ) -> Entries {
@@ -159,12 +161,12 @@ async fn let_in(
     entries
 }
 
-async fn log_in(line: &mut Line<'_>, device: &Keyholder) -> Result<Stream, Outcome> {
+async fn log_in(line: &mut Line<'_>, device: &Caller) -> Result<Stream, Outcome> {
     let opened = line.open().await.map_err(|why| why.at(Step::Connect))?;
     let mut stream = opened.stream;
     line.begin_step();
     let let_in = async {
-        let login = Login::begin(device, Downlink::Ignore, &mut line.buffers.out)?;
+        let login = Login::begin(device, &mut line.buffers.out)?;
         let connack = line.exchange(&mut stream).await?;
         match login.hear(&connack, &mut line.buffers.out)? {
             LoginTurn::LoggedIn => Ok(()),

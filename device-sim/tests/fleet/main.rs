@@ -13,6 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use device_sim::callers::{Caller, Proof};
 use device_sim::credentials::{self, CredentialsFile, Keyholder};
 use device_sim::reconnect::{self, ReconnectPlan, ReconnectReport};
 use device_sim::{
@@ -69,9 +70,12 @@ fn plan(broker: SocketAddr, devices: Vec<Keyholder>, downlink: Downlink) -> Reco
     ReconnectPlan {
         broker,
         transport: Transport::Plain,
-        devices,
+        devices: devices
+            .into_iter()
+            .map(|device| Caller::with_key(device, downlink))
+            .collect(),
+        proof: Proof::Key,
         in_flight: in_flight(),
-        downlink,
         hold: None,
         step_deadline: DEADLINE,
     }

@@ -8,6 +8,7 @@ use crate::device::{Device, Lifecycle};
 use crate::identity::DeviceName;
 use crate::product::Reactivation;
 use crate::provision::door::attempts::RefusedAttempt;
+use crate::provision::door::decide;
 use crate::provision::{DeviceError, Provisioner};
 use crate::refusal::Refusal;
 
@@ -44,8 +45,14 @@ impl Provisioner {
         }
         attempts.sort_by_key(|attempt| attempt.at);
         let mut advice = advice(&device, product.record.reactivation, &attempts, now);
-        if device.put_aside().is_none() && device.is_blocked(product.record.block) {
-            advice = format!("{}.", Refusal::ProductBlocked.advice());
+        if device.put_aside().is_none() {
+            let kept_out = match device.is_blocked(product.record.block) {
+                true => Err(Refusal::ProductBlocked),
+                false => decide::lease(&device, &product.record, now),
+            };
+            if let Err(refusal) = kept_out {
+                advice = format!("{}.", refusal.advice());
+            }
         }
         Ok(Explanation {
             product_name: product.record.name.clone(),

@@ -2,8 +2,8 @@
 //! be shown.
 
 use crate::clock::Timestamp;
-use crate::code::ActivationCode;
-use crate::device::{Device, Keys};
+use crate::code::{ActivationCode, DeviceKey};
+use crate::device::{Device, Key, Keys};
 use crate::identity::ProductId;
 use crate::provision::{ProductError, Provisioner};
 use crate::registry::RegistryError;
@@ -117,5 +117,25 @@ impl Provisioner {
         let (_, secret) =
             newest.ok_or_else(|| RegistryError::Damaged("a product has no secret".to_owned()))?;
         Ok(ActivationCode::compute(secret, &device.serial))
+    }
+
+    /// The key that a device signs with, if it has made none itself, for those
+    /// who may see it: of the secret that it signs with now, or else of the
+    /// newest.
+    pub async fn device_key_of(
+        &self,
+        device: &Device,
+        now: Timestamp,
+    ) -> Result<DeviceKey, RegistryError> {
+        let product = self.product_of(device).await?;
+        let used = match device.keys.current() {
+            Some(Key::Derived(generation)) => product.of_generation(generation),
+            _ => None,
+        };
+        let newest = || product.live(now).next().map(|(_, secret)| secret);
+        let secret = used
+            .or_else(newest)
+            .ok_or_else(|| RegistryError::Damaged("a product has no secret".to_owned()))?;
+        Ok(DeviceKey::derive(secret, &device.serial))
     }
 }

@@ -154,7 +154,8 @@ impl Provisioner {
         let Some((device, product)) = self.candidates(name).await?.pop() else {
             return Err(self.stranger(&unproved, source, now).await?);
         };
-        for key in decide::signing_keys(&device, &product, now) {
+        let keys = decide::signing_keys(&device, &product, now);
+        for &key in &keys {
             let Some(claims) = signed_with(&unproved, &device, &product, &key) else {
                 continue;
             };
@@ -169,7 +170,21 @@ impl Provisioner {
                 claims,
             });
         }
+        self.try_other_keys(&unproved, &keys);
         Err(self.disproved(&device, source, now))
+    }
+
+    /// Holds a token against a key of each kind that was not among these, which
+    /// nobody has signed with: a device that has no such key takes no less time
+    /// than one that has, nor than one that does not exist.
+    fn try_other_keys(&self, unproved: &Unproved<'_>, tried: &[Key]) {
+        if !tried.iter().any(|key| matches!(key, Key::Derived(_))) {
+            let key = DeviceKey::derive(&self.decoy, &unproved.name().serial);
+            drop(unproved.prove(Verifier::DeviceKey(&key)));
+        }
+        if !tried.iter().any(|key| matches!(key, Key::Public(_))) {
+            drop(unproved.prove(Verifier::Ed25519(&self.decoy_key)));
+        }
     }
 
     /// A token of nobody's, at the price of somebody's.
@@ -182,9 +197,7 @@ impl Provisioner {
         if let Some(other) = self.registry.device(self.somebody()).await? {
             self.product_of(&other).await?;
         }
-        let key = DeviceKey::derive(&self.decoy, &unproved.name().serial);
-        drop(unproved.prove(Verifier::DeviceKey(&key)));
-        drop(unproved.prove(Verifier::Ed25519(&self.decoy_key)));
+        self.try_other_keys(unproved, &[]);
         let refusal = Refusal::UnknownDevice;
         self.attempts.keep(FeedId::NOBODYS, source, refusal, now);
         Ok(refusal.into())

@@ -1,5 +1,7 @@
 //! Seats, leases, and the tokens that applications check without a network.
 
+use std::time::Duration;
+
 use super::answer::{Answer, Identity};
 use super::issue::{Declined, NotIssued};
 use super::request::{Ask, ProvisionRequest};
@@ -54,6 +56,11 @@ impl Provisioner {
                 now,
             })),
         }
+    }
+
+    /// The shortest time that any product's devices may stay away.
+    pub fn shortest_lease(&self) -> Option<Duration> {
+        self.catalogue.leases().min()
     }
 
     /// Renews the lease of a device that is connected, so that one that stays

@@ -143,7 +143,8 @@ fn own_filters() {
     check("/v2/feeds/504/datastreams/0.json", one("0", Format::Json));
     check("/v2/feeds/504/datastreams/0", Some(Own::Other));
     check("/v2/feeds/504/datastreams/+", Some(Own::Other));
-    check("provision/%2B/response", Some(Own::Other));
+    check("provision/%2B/response", Some(Own::Answers));
+    check("provision/%2B/request", Some(Own::Other));
     for foreign in [
         "#",
         "+/504/config",

@@ -1,12 +1,46 @@
 //! What a device signs: for others' servers, which ask here, and for itself.
 
-mod device;
+use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use firstwake::Timestamp;
+use firstwake::signed::RequestDigest;
 use serde_json::{Value, json};
 
-use self::device::{Device, bearer};
 use crate::support::http::{HttpPeer, JSON, Response, basic};
+use crate::support::signing::{Signing, now};
 use crate::support::{TestBroker, Version, code};
+
+/// The header of a device that shows its key or a login.
+fn bearer(text: &str) -> String {
+    format!("Authorization: Bearer {text}")
+}
+
+/// The header of a device that has its code.
+fn with_code(serial: &str, code: &str) -> String {
+    let pair = format!("{serial}:{code}");
+    format!("Authorization: Basic {}", STANDARD.encode(pair))
+}
+
+/// Logs in, which confirms the device.
+fn wake(broker: &TestBroker, device: &Signing) {
+    let header = bearer(&device.login());
+    let answer = broker.http().ask("POST /api/v1/provision", &[&header], b"");
+    assert_eq!(answer.of(200)["status"], "active");
+}
+
+/// A token for what `question` asks about.
+fn sign(device: &Signing, counter: u64) -> String {
+    device.request(counter, RequestDigest::of("GET", "/work?unit=C", b""))
+}
+
+/// Logins of a device whose clock is two hours behind, and ahead.
+fn untimely(device: &Signing) -> [String; 2] {
+    let behind = Timestamp::from_millis(now().as_millis() - 7_200_000);
+    let ahead = now().plus(Duration::from_secs(7200));
+    [behind, ahead].map(|at| device.login_at(at, Duration::from_secs(60)))
+}
 
 /// What somebody's server asks about what came to it.
 fn question(token: &str) -> Value {
@@ -38,12 +72,11 @@ fn a_request_is_verified_once() {
     let mut broker = TestBroker::with_http();
     let product = broker.fleet(&["S1"]);
     let mut shop = shop(&broker);
-    let mut device = Device::with_device_key(&product, "S1");
-    let before = device.request("GET", "/work?unit=C", b"");
-    let (word, _) = refused(verify(&mut shop, &question(&before)));
+    let device = Signing::derived(&product, "S1");
+    let token = sign(&device, 1);
+    let (word, _) = refused(verify(&mut shop, &question(&token)));
     assert_eq!(word, "token_invalid", "a request confirms nobody");
-    device.wake(&broker);
-    let token = device.request("GET", "/work?unit=C", b"");
+    wake(&broker, &device);
     let known = verify(&mut shop, &question(&token)).of(200);
     let feed = broker.json(&["device", "show", "S1"])["feed_id"].clone();
     let expected =
@@ -52,7 +85,7 @@ fn a_request_is_verified_once() {
     let replayed = ("token_replayed".to_owned(), true);
     assert_eq!(refused(verify(&mut shop, &question(&token))), replayed);
     // Whoever asks the same again gets no answer that was good once.
-    let again = device.request("GET", "/work?unit=C", b"");
+    let again = sign(&device, 2);
     let body = question(&again).to_string();
     let keyed = ["Idempotency-Key: one", &basic("shop"), JSON];
     let mut ask = || shop.ask("POST /api/v1/verify", &keyed, body.as_bytes());
@@ -69,63 +102,40 @@ fn a_request_is_verified_once() {
 #[test]
 fn what_is_refused_is_shown_to_the_operator() {
     let broker = TestBroker::with_http();
-    let product = broker.fleet(&["S1", "S2"]);
+    let product = broker.fleet(&["S1"]);
     let mut shop = shop(&broker);
-    let mut device = Device::with_device_key(&product, "S1");
-    device.wake(&broker);
-    let mut other = Device::with_device_key(&product, "S2");
-    other.wake(&broker);
-    let altered = |name: &str, value: &str, device: &mut Device| {
-        let mut question = question(&device.request("GET", "/work?unit=C", b""));
+    let device = Signing::derived(&product, "S1");
+    wake(&broker, &device);
+    for (counter, name, value) in [
+        (1, "method", "POST"),
+        (2, "target", "/work?unit=F"),
+        (3, "target", "/work"),
+        (4, "body", "more"),
+    ] {
+        let mut question = question(&sign(&device, counter));
         question[name] = value.into();
         question["source"] = "192.0.2.7".into();
-        question
-    };
-    for (name, value) in [
-        ("method", "POST"),
-        ("target", "/work?unit=F"),
-        ("target", "/work"),
-        ("body", "more"),
-    ] {
-        let question = altered(name, value, &mut device);
         let expected = ("request_altered".to_owned(), true);
         assert_eq!(refused(verify(&mut shop, &question)), expected, "{name}");
     }
-    device.clock_off(7200);
-    let late = question(&device.request("GET", "/work?unit=C", b""));
-    let answer = verify(&mut shop, &late).of(200);
-    assert_eq!(answer["refusal"], "token_expired");
-    assert!(
-        answer["server_time"]
-            .as_str()
-            .is_some_and(|it| it.ends_with('Z'))
-    );
-    device.clock_off(0);
-    let login = question(&device.login());
-    let stranger = question(&device.by_a_stranger("GET", "/work?unit=C", b""));
-    let nobody = question(&other.named("S3").request("GET", "/work?unit=C", b""));
+    let stranger = Signing::derived_from(&"0b".repeat(20), &product, "S1");
     for (wrong, word) in [
-        (login, "token_invalid"),
-        (stranger, "token_invalid"),
-        (nobody, "unknown_device"),
-        (question("a.b.c"), "token_invalid"),
-        (question(""), "token_invalid"),
+        (device.login(), "token_invalid"),
+        (sign(&stranger, 10), "token_invalid"),
+        (sign(&Signing::derived(&product, "S3"), 1), "unknown_device"),
+        ("a.b.c".to_owned(), "token_invalid"),
+        (String::new(), "token_invalid"),
     ] {
         let expected = (word.to_owned(), false);
-        assert_eq!(refused(verify(&mut shop, &wrong)), expected);
+        assert_eq!(refused(verify(&mut shop, &question(&wrong))), expected);
     }
     let explained = broker.json(&["device", "explain", "S1"]).to_string();
-    for word in [
-        "request_altered",
-        "token_expired",
-        "token_invalid",
-        "192.0.2.7",
-    ] {
+    for word in ["request_altered", "token_invalid", "192.0.2.7"] {
         assert!(explained.contains(word), "{word}: {explained}");
     }
     // Whom operators keep out is kept out here as well.
     broker.cli(&["ban", "add", "192.0.2.7"]).ok();
-    let mut question = question(&device.request("GET", "/work?unit=C", b""));
+    let mut question = question(&sign(&device, 20));
     question["source"] = "192.0.2.7".into();
     assert_eq!(refused(verify(&mut shop, &question)).0, "banned");
     broker.cli(&["device", "suspend", "S1"]).ok();
@@ -159,21 +169,25 @@ fn a_key_pair_is_enrolled_over_http() {
     // A colon is what Basic has for itself.
     let product = broker.fleet(&["S:1"]);
     let mut peer = broker.http();
-    let mut device = Device::with_a_key_pair(&product, "S:1");
-    let shown = |code: &str| bearer_of_code("S:1", code);
+    let device = Signing::with_pair(&product, "S:1", 7);
     let mut ask = |who: &str, body: Value| {
         let body = body.to_string();
         peer.ask("POST /api/v1/provision", &[who, JSON], body.as_bytes())
     };
-    let right = shown(&code("S:1"));
-    ask(&shown(&"0".repeat(40)), json!({"ask": "challenge"})).problem(401, "unauthenticated");
+    let right = with_code("S:1", &code("S:1"));
+    ask(
+        &with_code("S:1", &"0".repeat(40)),
+        json!({"ask": "challenge"}),
+    )
+    .problem(401, "unauthenticated");
     let challenge = ask(&right, json!({"ask": "challenge"}));
     assert_eq!(challenge.header("cache-control"), Some("no-store"));
     let challenge = challenge.of(200);
     assert_eq!(challenge["product_id"], product);
     assert_eq!(broker.lifecycle("S:1"), "registered");
-    let mut wrong = device.enrolment(challenge["challenge"].as_str().expect("a text"));
-    let enrolment = wrong.clone();
+    let enrolment = device.enrolment(challenge["challenge"].as_str().expect("a text"));
+    let enrolment: Value = serde_json::from_str(&enrolment).expect("JSON");
+    let mut wrong = enrolment.clone();
     wrong["signature"] = "A".repeat(86).into();
     let refused = ask(&right, wrong);
     refused.problem(403, "forbidden");
@@ -195,16 +209,12 @@ fn a_key_pair_is_enrolled_over_http() {
     let again = ask(&login, json!({}));
     again.problem(401, "unauthenticated");
     assert_eq!(again.json()["code"], "token_replayed");
-    device.clock_off(-7200);
-    let late = ask(&bearer(&device.login()), json!({}));
-    late.problem(401, "unauthenticated");
-    assert_eq!(late.json()["code"], "token_expired");
-    assert!(late.json()["server_time"].is_string());
-}
-
-/// The header of a device that has its code.
-fn bearer_of_code(serial: &str, code: &str) -> String {
-    device::basic_of(&format!("{serial}:{code}"))
+    for login in untimely(&device) {
+        let late = ask(&bearer(&login), json!({}));
+        late.problem(401, "unauthenticated");
+        assert_eq!(late.json()["code"], "token_expired");
+        assert!(late.json()["server_time"].is_string());
+    }
 }
 
 #[test]
@@ -220,11 +230,11 @@ fn who_asks_about_itself() {
     assert_eq!(identity["serial"], "S1");
     assert_eq!(identity["proof"], "key");
     // With its code, as over MQTT; where two products share it, with its product.
-    let named = bearer_of_code(&format!("{product}/S2"), &code("S2"));
+    let named = with_code(&format!("{product}/S2"), &code("S2"));
     let issued = ask(&[&named], b"").of(200);
     assert_eq!(issued["apikey"].as_str().map(str::len), Some(48));
     // With what the factory burnt in.
-    let mut device = Device::with_device_key(&product, "S3");
+    let device = Signing::derived(&product, "S3");
     let identity = ask(&[&bearer(&device.login())], br#"{"ask":"identity"}"#).of(200);
     assert_eq!(identity["proof"], "HS256");
     ask(&[], b"").problem(401, "unauthenticated");
@@ -248,7 +258,7 @@ fn a_signed_login_opens_what_a_key_opens_under_v2() {
     let broker = TestBroker::with_xively();
     let product = broker.fleet(&["S1", "S2"]);
     let mut peer = broker.xively();
-    let mut device = Device::with_device_key(&product, "S1");
+    let device = Signing::derived(&product, "S1");
     let feed = broker.json(&["device", "show", "S1"])["feed_id"].to_string();
     let foreign = broker.json(&["device", "show", "S2"])["feed_id"].to_string();
     let put = format!("PUT /v2/feeds/{feed}.csv");
@@ -260,11 +270,11 @@ fn a_signed_login_opens_what_a_key_opens_under_v2() {
     assert_eq!(again.status, 401, "{}", again.text());
     assert!(again.text().contains("used before"), "{}", again.text());
     assert_eq!(write(&bearer(&device.login())).status, 200);
-    device.clock_off(7200);
-    let late = write(&bearer(&device.login()));
-    assert_eq!(late.status, 401, "{}", late.text());
-    assert!(late.header("date").is_some(), "{}", late.head);
-    device.clock_off(0);
+    for login in untimely(&device) {
+        let late = write(&bearer(&login));
+        assert_eq!(late.status, 401, "{}", late.text());
+        assert!(late.header("date").is_some(), "{}", late.head);
+    }
     let shown = peer.ask(
         &format!("GET /v2/feeds/{foreign}.json"),
         &[&bearer(&device.login())],
@@ -294,8 +304,11 @@ fn the_licence_key_is_everybodys_and_stays() {
     assert_ne!(ask(&TestBroker::with_http())["x"], key["x"]);
     // What it signs says which key it was.
     let product = broker.fleet(&["S1"]);
-    let mut device = Device::with_device_key(&product, "S1");
-    device.wake(&broker);
+    broker
+        .cli(&["product", "set", &product, "--lease", "30d"])
+        .ok();
+    let device = Signing::derived(&product, "S1");
+    wake(&broker, &device);
     let header = bearer(&device.login());
     let body = br#"{"ask":"licence"}"#;
     let told = broker
@@ -303,5 +316,8 @@ fn the_licence_key_is_everybodys_and_stays() {
         .ask("POST /api/v1/provision", &[&header, JSON], body)
         .of(200);
     let licence = told["licence"].as_str().expect("a text");
-    assert_eq!(device::header_of(licence)["kid"], key["kid"]);
+    let header = licence.split('.').next().expect("three parts");
+    let header = URL_SAFE_NO_PAD.decode(header).expect("base64url");
+    let header: Value = serde_json::from_slice(&header).expect("JSON");
+    assert_eq!(header["kid"], key["kid"]);
 }

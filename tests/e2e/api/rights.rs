@@ -35,6 +35,13 @@ const ROUTES: &[(&str, &str, Takes, &str, u16)] = &[
     ),
     (
         "GET",
+        "/api/v1/products/{product_id}/pepper",
+        Admin,
+        "",
+        404,
+    ),
+    (
+        "GET",
         "/api/v1/products/{product_id}/census",
         Viewer,
         "",
@@ -67,6 +74,7 @@ const ROUTES: &[(&str, &str, Takes, &str, u16)] = &[
     ("DELETE", "/api/v1/devices/{serial}", Admin, "", 404),
     ("POST", "/api/v1/devices/{serial}/{act}", Operator, "", 404),
     ("GET", "/api/v1/devices/{serial}/code", Admin, "", 404),
+    ("GET", "/api/v1/devices/{serial}/key", Admin, "", 404),
     ("GET", "/api/v1/devices/{serial}/explain", Viewer, "", 404),
     (
         "POST",

@@ -8,6 +8,7 @@ mod fleet;
 pub(crate) mod http;
 mod operator;
 mod peer;
+pub(crate) mod signing;
 pub(crate) mod way;
 pub(crate) mod wire;
 mod xively;

@@ -180,5 +180,7 @@ fn transition(act: Act, now: Timestamp) -> Transition {
         Act::Reopen { seconds } => Transition::Reopen {
             until: now.plus(Duration::from_secs(seconds)),
         },
+        Act::ForgetHardware => Transition::ForgetHardware,
+        Act::Renew => Transition::Renew,
     }
 }

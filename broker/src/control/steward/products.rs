@@ -1,21 +1,40 @@
 //! What operators do to products.
 
-use firstwake::{DeviceName, NewProduct, ProductChange, ProductId, ProductSecret, Profile};
+use std::time::Duration;
 
-use super::devices;
+use firstwake::hardware::HardwarePolicy;
+use firstwake::licence::Licence;
+use firstwake::{
+    DeviceName, NewProduct, Product, ProductChange, ProductId, ProductSecret, Profile,
+};
+
+use super::{devices, span};
 use crate::control::declined::{Because, Declined};
 use crate::control::request::Reply;
-use crate::control::view::DatastreamView;
+use crate::control::view::{DatastreamView, ProductView};
 use crate::control::wish::{ProductPatch, ProductWish};
 use crate::downlink::Dispatch;
 
 /// Failures that are told one by one.
 const TOLD: usize = 10;
+/// What is told of a lease that ends before it has begun.
+const LEASE: &str = "a lease lasts a second at least";
+
+/// A product with what is counted of its devices.
+pub(super) async fn view(
+    product: Product,
+    dispatch: &Dispatch<'_>,
+) -> Result<ProductView, Declined> {
+    let registry = dispatch.provisioner.registry();
+    let census = registry.product_census(&product.id).await?;
+    Ok(ProductView::of(product, census.seats_taken()))
+}
 
 pub(super) async fn create(wish: ProductWish, dispatch: &Dispatch<'_>) -> Result<Reply, Declined> {
     each_once(&wish.datastreams)?;
     let secret = wish.secret.as_deref().map(ProductSecret::parse);
     let new = NewProduct {
+        name: wish.name,
         secret: secret.transpose()?,
         datastreams: wish.datastreams.into_iter().map(Into::into).collect(),
         reactivation: wish.reactivation,
@@ -25,12 +44,22 @@ pub(super) async fn create(wish: ProductWish, dispatch: &Dispatch<'_>) -> Result
             stage: wish.stage,
             feed_defaults: wish.feed_defaults.into(),
         },
-        ..NewProduct::named(&wish.name)
+        proof: wish.proof,
+        codes_until: wish.codes_until,
+        hardware: HardwarePolicy {
+            mode: wish.hardware,
+            may_change: wish.may_change,
+        },
+        on_clone: wish.on_clone,
+        licence: Licence {
+            seats: wish.seats,
+            lease: span(wish.lease_seconds, LEASE)?,
+        },
     };
     let now = dispatch.moment.at;
     let (product, secret) = dispatch.provisioner.create_product(new, now).await?;
     Ok(Reply::ProductCreated {
-        product: product.into(),
+        product: view(product, dispatch).await?,
         secret: secret.expose_hex().to_string(),
     })
 }
@@ -50,11 +79,17 @@ pub(super) async fn change(
         description: patch.description,
         stage: patch.stage,
         feed_defaults: patch.feed_defaults.map(Into::into),
-        ..ProductChange::default()
+        proof: patch.proof,
+        codes_until: patch.codes_until,
+        hardware_mode: patch.hardware,
+        may_change: patch.may_change,
+        on_clone: patch.on_clone,
+        seats: patch.seats,
+        lease: lease(patch.lease_seconds)?,
     };
     let now = dispatch.moment.at;
     let changed = dispatch.provisioner.change_product(id, change, now).await?;
-    Ok(Reply::Product(changed.into()))
+    Ok(Reply::Product(view(changed, dispatch).await?))
 }
 
 /// The exceptions are written before the block takes effect: if one of them
@@ -77,7 +112,12 @@ pub(super) async fn block(
     }
     let excepted = except.len() as u64;
     let blocked = provisioner.block_product(id, block, excepted, now);
-    Ok(Reply::Product(blocked.await?.into()))
+    Ok(Reply::Product(view(blocked.await?, dispatch).await?))
+}
+
+/// Another lease, none any more, or the one that there is.
+fn lease(seconds: Option<Option<u64>>) -> Result<Option<Option<Duration>>, Declined> {
+    seconds.map(|seconds| span(seconds, LEASE)).transpose()
 }
 
 /// No datastream stands in the list twice.

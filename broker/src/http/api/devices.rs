@@ -103,6 +103,10 @@ pub(super) enum ActName {
     ResetFromRevoked,
     /// Let the code of an active device work again for a while.
     Reopen,
+    /// Let its next login enrol the board it comes from.
+    ForgetHardware,
+    /// Let a device whose lease has run out in again.
+    Renew,
 }
 
 impl ActName {
@@ -120,6 +124,8 @@ impl ActName {
                 return Err(Problem::new(Kind::Forbidden, sentence));
             }
             Self::ResetFromRevoked => Act::ResetFromRevoked,
+            Self::ForgetHardware => Act::ForgetHardware,
+            Self::Renew => Act::Renew,
             Self::Reopen => {
                 let seconds = seconds.unwrap_or(WINDOW);
                 if !(1..=LONGEST_WINDOW).contains(&seconds) {
@@ -152,6 +158,13 @@ pub(super) struct Rename {
 pub(super) struct Code {
     /// 40 hex characters.
     code: String,
+}
+
+/// The key that a device signs with, if it has made none itself.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ShownKey {
+    /// 64 hex characters.
+    device_key: String,
 }
 
 fn name(serial: Serial, product: Option<ProductId>) -> DeviceName {
@@ -298,6 +311,21 @@ pub(super) async fn code(
     let name = name(serial, of.product_id);
     let code = answered!(&broker, Request::Code { name }, Reply::Shown(it) => it);
     Ok(([(CACHE_CONTROL, "no-store")], Json(Code { code })).into_response())
+}
+
+/// The key that a device signs with, if it has made none itself (admin)
+#[utoipa::path(get, path = "/api/v1/devices/{serial}/key", tag = "devices",
+    operation_id = "show_device_key", params(("serial" = String, Path), Of),
+    responses((status = OK, body = ShownKey)))]
+pub(super) async fn key(
+    _: Admin,
+    State(broker): State<Arc<Broker>>,
+    At(serial): At<Serial>,
+    With(of): With<Of>,
+) -> Result<Response, Problem> {
+    let name = name(serial, of.product_id);
+    let device_key = answered!(&broker, Request::DeviceKey { name }, Reply::Shown(it) => it);
+    Ok(([(CACHE_CONTROL, "no-store")], Json(ShownKey { device_key })).into_response())
 }
 
 /// What happened to a device, and what to do about it

@@ -34,6 +34,13 @@ pub(super) struct Secret {
     secret: String,
 }
 
+/// What a product's devices hash the facts of their boards under.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Pepper {
+    /// 64 hex characters.
+    pepper: String,
+}
+
 /// What went with a product.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Removed {
@@ -122,6 +129,19 @@ pub(super) async fn secret(
 ) -> Result<Response, Problem> {
     let secret = answered!(&broker, Request::Secret { product }, Reply::Shown(it) => it);
     Ok(([(CACHE_CONTROL, "no-store")], Json(Secret { secret })).into_response())
+}
+
+/// What a product's devices hash the facts of their boards under (admin)
+#[utoipa::path(get, path = "/api/v1/products/{product_id}/pepper", tag = "products",
+    operation_id = "show_pepper", params(("product_id" = String, Path)),
+    responses((status = OK, body = Pepper)))]
+pub(super) async fn pepper(
+    _: Admin,
+    State(broker): State<Arc<Broker>>,
+    At(product): At<ProductId>,
+) -> Result<Response, Problem> {
+    let pepper = answered!(&broker, Request::Pepper { product }, Reply::Shown(it) => it);
+    Ok(([(CACHE_CONTROL, "no-store")], Json(Pepper { pepper })).into_response())
 }
 
 /// How many of a product's devices are in each state

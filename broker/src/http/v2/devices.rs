@@ -110,7 +110,7 @@ pub(super) async fn register(
     let product_id = product.clone();
     let wish = DevicesWish {
         product_id,
-        serials,
+        serials: serials.into_iter().map(Into::into).collect(),
     };
     asked.carry_out(Request::Register(wish)).await?;
     Ok(Answer::Created(format!("/v2/products/{product}/devices")))

@@ -1,8 +1,8 @@
 //! `products`: all of them, and a new one.
 
 use firstwake::{
-    Datastream, DatastreamId, FeedDefaults, OperatorLogin, Product, Profile, Reactivation, Role,
-    Stage, Unit, Visibility,
+    Datastream, DatastreamId, FeedDefaults, OperatorLogin, Product, Profile, Role, Stage, Unit,
+    Visibility,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -151,14 +151,11 @@ pub(super) async fn create(asked: &Asked<'_>, body: Unread) -> Result<Answer, De
     let mut profile = Profile::default();
     let datastreams = product.apply(&mut profile)?.unwrap_or_default();
     let wish = ProductWish {
-        name,
-        secret: None,
         description: profile.description,
         stage: profile.stage,
         datastreams: datastreams.into_iter().map(Into::into).collect(),
         feed_defaults: profile.feed_defaults.into(),
-        reactivation: Reactivation::UntilConfirmed,
-        new_datastreams: Product::NEW_DATASTREAMS,
+        ..ProductWish::named(name)
     };
     // The secret is read where it is asked for.
     match asked.carry_out(Request::CreateProduct(wish)).await? {

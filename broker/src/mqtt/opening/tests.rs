@@ -42,6 +42,34 @@ fn rejected(bytes: &[u8]) -> (Rejection, Version) {
     }
 }
 
+/// Only MQTT 5 has a place for it.
+#[test]
+fn a_device_may_say_what_it_runs_on() {
+    let property = |key: &str, value: &str| {
+        let mut bytes = vec![0x26];
+        for text in [key, value] {
+            bytes.extend_from_slice(&(text.len() as u16).to_be_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        bytes
+    };
+    let with = |properties: &[u8]| {
+        let mut packet = connect("MQTT", 5, 0b1100_0010, &["id", "user", "pass"]);
+        packet[1] += properties.len() as u8;
+        packet[12] = properties.len() as u8;
+        packet.splice(13..13, properties.iter().copied());
+        opened(&packet).connect.hardware
+    };
+    assert_eq!(with(&[]), None);
+    assert_eq!(with(&property("firmware", "7")), None);
+    let pairs = [
+        property("firmware", "7"),
+        property("hardware", "{}"),
+        property("hardware", "later"),
+    ];
+    assert_eq!(with(&pairs.concat()).as_deref(), Some("{}"));
+}
+
 #[test]
 fn three_versions_on_one_port() {
     for (name, level, version) in [

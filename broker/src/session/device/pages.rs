@@ -86,7 +86,7 @@ impl<S: Stream> DeviceSession<S> {
                 let topic = TopicName::parse(filter.as_str(), Limits::DEVICE).ok()?;
                 Some((topic, page))
             }
-            Own::Downlink | Own::Other => None,
+            Own::Downlink | Own::Answers | Own::Other => None,
         }
     }
 }

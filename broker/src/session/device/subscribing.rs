@@ -69,7 +69,7 @@ impl<S: Stream> DeviceSession<S> {
         for _ in 0..forbidden {
             self.forbid(broker)?;
         }
-        Ok(())
+        self.answer_waiting(broker).await
     }
 
     /// The filter as it is kept, and the best quality it can be had at.
@@ -87,7 +87,7 @@ impl<S: Stream> DeviceSession<S> {
         };
         let best = match own(self.login.feed(), self.login.serial(), &filter) {
             Some(Own::Downlink) => Qos::AtLeastOnce,
-            Some(Own::Page(_)) => Qos::AtMostOnce,
+            Some(Own::Page(_) | Own::Answers) => Qos::AtMostOnce,
             Some(Own::Other) | None => return Err(Granted::NotAuthorized),
         };
         let held = self

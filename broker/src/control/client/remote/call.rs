@@ -86,6 +86,12 @@ pub(super) fn of(request: Request) -> Result<Call> {
                 Ok(Reply::Shown(secret))
             })
         }
+        Request::Pepper { product } => {
+            Asked::new(Method::GET, &["products", product.as_str(), "pepper"]).then(|body| {
+                let Pepper { pepper } = parse(body)?;
+                Ok(Reply::Shown(pepper))
+            })
+        }
         Request::Census { product } => {
             Asked::new(Method::GET, &["products", product.as_str(), "census"])
                 .then(|body| Ok(Reply::Census(parse(body)?)))
@@ -140,6 +146,10 @@ pub(super) fn of(request: Request) -> Result<Call> {
         Request::Code { name } => Asked::device(Method::GET, &name, &["code"]).then(|body| {
             let Code { code } = parse(body)?;
             Ok(Reply::Shown(code))
+        }),
+        Request::DeviceKey { name } => Asked::device(Method::GET, &name, &["key"]).then(|body| {
+            let DeviceKey { device_key } = parse(body)?;
+            Ok(Reply::Shown(device_key))
         }),
         Request::Change { name, act } => {
             let (word, seconds) = told(act);
@@ -209,6 +219,8 @@ pub(super) fn of(request: Request) -> Result<Call> {
         Request::Tokens => {
             Asked::new(Method::GET, &["tokens"]).then(|body| Ok(Reply::Tokens(parse(body)?)))
         }
+        Request::LicenceKey => Asked::new(Method::GET, &["licence-key"])
+            .then(|body| Ok(Reply::LicenceKey(parse(body)?))),
         Request::Fleet => {
             Asked::new(Method::GET, &["fleet"]).then(|body| Ok(Reply::Fleet(parse(body)?)))
         }
@@ -276,6 +288,8 @@ fn told(act: Act) -> (&'static str, Option<u64>) {
         Act::Reset => ("reset", None),
         Act::ResetFromRevoked => ("reset-from-revoked", None),
         Act::Reopen { seconds } => ("reopen", Some(seconds)),
+        Act::ForgetHardware => ("forget-hardware", None),
+        Act::Renew => ("renew", None),
     }
 }
 
@@ -351,8 +365,18 @@ struct Secret {
 }
 
 #[derive(Deserialize)]
+struct Pepper {
+    pepper: String,
+}
+
+#[derive(Deserialize)]
 struct Code {
     code: String,
+}
+
+#[derive(Deserialize)]
+struct DeviceKey {
+    device_key: String,
 }
 
 #[derive(Deserialize)]
