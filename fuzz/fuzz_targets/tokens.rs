@@ -21,9 +21,8 @@ use firstwake::hardware::Fact;
 use firstwake::registry::Memory;
 use firstwake::signed::{LEEWAY, LONGEST, RequestDigest};
 use firstwake::{
-    ActivationCode, Admission, Attempt, DeviceKey, Entropy, NewProduct, NewSerial,
-    PrivateKey, ProductId, ProductSecret, ProvisionRequest, Provisioner, SealingKey, Serial,
-    Timestamp,
+    ActivationCode, Admission, Attempt, DeviceKey, Entropy, NewProduct, NewSerial, PrivateKey,
+    ProductId, ProductSecret, ProvisionRequest, Provisioner, SealingKey, Serial, Timestamp,
 };
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
@@ -116,7 +115,9 @@ impl World {
             };
         }
         let text = String::from_utf8_lossy(rest);
-        let (header, claims) = text.split_once('\n').unwrap_or((r#"{"alg":"HS256"}"#, &text));
+        let (header, claims) = text
+            .split_once('\n')
+            .unwrap_or((r#"{"alg":"HS256"}"#, &text));
         let claims = claims.replace("$P", self.product.as_str());
         let claims = claims.replace("$R", &self.request.to_string());
         let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
@@ -127,11 +128,20 @@ impl World {
         let of = |serial: &str| hmac_key(&DeviceKey::derive(&secret, &self::serial(serial)));
         let (signature, signer) = match kind & 7 {
             1 => (hs256(&of(DERIVED), &message), Some(DERIVED)),
-            2 => (pair.sign(message.as_bytes()).to_vec(), Some(PAIR)),
+            2 => (
+                pair.sign(message.as_bytes()).to_bytes().to_vec(),
+                Some(PAIR),
+            ),
             // What the peer would like the server to take for a key.
             3 => (hs256(&public, &message), None),
             4 => (hs256(&of(PAIR), &message), None),
-            5 => (SigningKey::from_bytes(&[8; 32]).sign(message.as_bytes()).to_vec(), None),
+            5 => (
+                SigningKey::from_bytes(&[8; 32])
+                    .sign(message.as_bytes())
+                    .to_bytes()
+                    .to_vec(),
+                None,
+            ),
             6 => (Vec::new(), None),
             _ => (vec![0; 64], None),
         };
