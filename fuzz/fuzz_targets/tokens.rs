@@ -17,9 +17,9 @@ use std::task::{Context, Poll, Waker};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
-use firstwake::hardware::Fact;
+use firstwake::hardware::{Fact, Facts};
 use firstwake::registry::Memory;
-use firstwake::signed::{LEEWAY, LONGEST, RequestDigest};
+use firstwake::signed::{LEEWAY, LONGEST, LoginClaims, RequestDigest, Signer};
 use firstwake::{
     ActivationCode, Admission, Attempt, DeviceKey, Entropy, NewProduct, NewSerial, PrivateKey,
     ProductId, ProductSecret, ProvisionRequest, Provisioner, SealingKey, Serial, Timestamp,
@@ -81,6 +81,7 @@ impl World {
             request: RequestDigest::of("GET", "/", b""),
         };
         world.enrol();
+        world.confirm();
         world
     }
 
@@ -104,6 +105,28 @@ impl World {
         });
         let request = ProvisionRequest::parse(request.to_string().as_bytes()).expect("valid");
         now(self.door.issue(&mut activation, &request, HERE, NOW)).expect("a right signature");
+    }
+
+    /// Lets both log in once, a while ago: only who is active may ask anything.
+    fn confirm(&self) {
+        let secret = ProductSecret::parse(SECRET).expect("valid");
+        let derived = DeviceKey::derive(&secret, &serial(DERIVED));
+        let pair = PrivateKey::from_bytes([7; 32]);
+        for (name, signer) in [
+            (DERIVED, Signer::DeviceKey(derived)),
+            (PAIR, Signer::Ed25519(pair)),
+        ] {
+            let token = signer.login(&LoginClaims {
+                serial: &serial(name),
+                product: &self.product,
+                issued_at: Timestamp::from_millis(NOW.as_millis() - 50_000),
+                span: LONGEST,
+                jti: "1",
+                hardware: &Facts::default(),
+            });
+            let login = now(self.door.admit(attempt(None, token.as_bytes()), NOW));
+            assert!(matches!(login, Ok(Admission::Device(_))), "rightly signed");
+        }
     }
 
     fn token(&self, kind: u8, rest: &[u8]) -> Token {
