@@ -6,27 +6,38 @@ use firstwake::hardware::{Fact, FactSet, HardwareMode};
 use firstwake::licence::LicenceToken;
 use firstwake::{Key, Keys, Lifecycle, ProofPolicy};
 use firstwake_connector::{
-    ActivateError, Activated, BurntIn, CredentialsFile, Handover, LoadError, Machine, Refusal,
+    ActivateError, Activated, BurntIn, CredentialsFile, Handover, LoadError, Refusal,
     RequestSigner, Secret, Signing, Stored, activate, licence,
 };
 
+use crate::boards::Board;
 use crate::fixture::{Fixture, HUNG, together};
 use crate::server::{Server, serial};
-
-const BOARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/boards");
 
 pub(crate) struct World {
     pub(crate) fixture: Fixture,
     pub(crate) server: Arc<Server>,
+    board: Board,
 }
 
 impl World {
     pub(crate) async fn new(proof: ProofPolicy, signing: Signing) -> Self {
         let mut fixture = Fixture::new().await;
         fixture.device.signing = signing;
-        fixture.device.machine = board("raspberry-pi-4b");
         let server = Server::new(proof).await;
-        Self { fixture, server }
+        let mut world = Self {
+            fixture,
+            server,
+            board: Board::named("raspberry-pi-4b"),
+        };
+        world.fixture.device.machine = world.board.machine();
+        world
+    }
+
+    /// The card goes into another board.
+    fn moves_to(&mut self, board: &str) {
+        self.board = Board::named(board);
+        self.fixture.device.machine = self.board.machine();
     }
 
     pub(crate) async fn activate(&self) -> Result<Activated, ActivateError> {
@@ -60,10 +71,6 @@ impl World {
     }
 }
 
-fn board(name: &str) -> Machine {
-    Machine::under(format!("{BOARDS}/{name}"))
-}
-
 fn has_key_pair(stored: &Stored) -> bool {
     matches!(stored.credentials().secret(), Secret::KeyPair(_))
 }
@@ -88,7 +95,7 @@ async fn a_device_makes_a_key_pair_and_signs() {
             device.keys
         );
         // The board was enrolled with the key.
-        let facts = stored.facts(&board("raspberry-pi-4b"));
+        let facts = stored.facts(&world.board.machine());
         assert_eq!(facts.hashes(Fact::Mac).len(), 2);
         assert_eq!(device.hardware, facts);
     }
@@ -174,6 +181,18 @@ async fn a_device_key_needs_no_code_and_learns_its_place() {
             ..
         }
     ));
+
+    // What is stored is not written anew, though the key is given again.
+    let beside = world.fixture.directory.path().join("device.json.new");
+    std::fs::create_dir(beside).expect("in the way");
+    let asked = licence(&world.fixture.device, HUNG);
+    let ended = world.serving(asked).await;
+    assert!(
+        matches!(ended, Err(ActivateError::Refused(_))),
+        "no licence: {ended:?}"
+    );
+    let again = world.activate_with(None).await;
+    assert!(matches!(again, Ok(Activated::Already(_))), "{again:?}");
 }
 
 #[tokio::test]
@@ -207,16 +226,14 @@ async fn no_password_is_shown_twice() {
 
 #[tokio::test]
 async fn a_refusal_is_told_in_the_servers_words() {
-    let world = World::new(ProofPolicy::Either, Signing::WhereAllowed).await;
+    let mut world = World::new(ProofPolicy::Either, Signing::WhereAllowed).await;
     world.server.watches_hardware(HardwareMode::Enforce).await;
     world.activate().await.expect("activated");
-    // The card goes into another board.
     let copied = world.fixture.device.credentials.path().to_owned();
     let text = std::fs::read_to_string(&copied).expect("text");
     let text = text.replace("\"confirmed\":true", "\"confirmed\":false");
     std::fs::write(&copied, text).expect("written");
-    let mut world = world;
-    world.fixture.device.machine = board("raspberry-pi-5");
+    world.moves_to("raspberry-pi-5");
     let ended = world.activate_with(None).await;
     let refused = ended.expect_err("refused").to_string();
     assert!(
@@ -237,7 +254,7 @@ async fn a_licence_is_asked_for_with_a_signature() {
     let key = world.server.door.licence_key().await.expect("a key");
     let read = LicenceToken::verify(&token, &key, now).expect("valid");
     assert_eq!(read.serial, serial());
-    let facts = |name: &str| world.stored().facts(&board(name));
+    let facts = |name: &str| world.stored().facts(&Board::named(name).machine());
     let replaceable = FactSet::replaceable();
     assert!(
         read.misfits(&facts("raspberry-pi-4b"), &replaceable)
@@ -252,7 +269,7 @@ async fn a_licence_is_asked_for_with_a_signature() {
 
 #[tokio::test]
 async fn a_used_code_shows_the_board_that_it_is_used_on() {
-    let world = World::new(ProofPolicy::Either, Signing::WhereAllowed).await;
+    let mut world = World::new(ProofPolicy::Either, Signing::WhereAllowed).await;
     world.server.watches_hardware(HardwareMode::Warn).await;
     world.activate().await.expect("activated");
     // The whole card is copied; the key is forgotten by an operator's mistake,
@@ -262,8 +279,7 @@ async fn a_used_code_shows_the_board_that_it_is_used_on() {
         .replace("\"confirmed\":true", "\"confirmed\":false")
         .replace("\"feed_id\":", "\"was_feed_id\":");
     std::fs::write(world.fixture.path(), fresh).expect("written");
-    let mut world = world;
-    world.fixture.device.machine = board("raspberry-pi-5");
+    world.moves_to("raspberry-pi-5");
     let ended = world.activate().await;
     assert!(ended.is_err(), "{ended:?}");
     let events = world.server.events().await;
@@ -280,7 +296,7 @@ async fn requests_are_signed_with_numbers_that_only_rise() {
     let path = world.fixture.path();
     let signer = |block| {
         let file = CredentialsFile::at(&path);
-        RequestSigner::new(file, &serial(), board("raspberry-pi-4b"), block).expect("a signer")
+        RequestSigner::new(file, &serial(), world.board.machine(), block).expect("a signer")
     };
     let here = std::net::IpAddr::from([127, 0, 0, 1]);
     let digest = firstwake::signed::RequestDigest::of("PUT", "/v1/x?a=1", b"hello");

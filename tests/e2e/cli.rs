@@ -117,7 +117,11 @@ fn devices() {
                 "registered_at",
                 "issued_at",
                 "confirmed_at",
-                "reactivation_until"
+                "reactivation_until",
+                "proof",
+                "hardware",
+                "signed_at",
+                "lease_until"
             ]
         );
         assert_eq!(shown["serial"], "S1");

@@ -358,3 +358,46 @@ fn a_product_has_so_many_seats() {
             .expect_alive();
     }
 }
+
+/// A key that two programs use is not a device that comes back.
+#[test]
+fn two_that_share_an_identity_are_noticed() {
+    for version in Version::ALL {
+        let broker = TestBroker::start();
+        broker.fleet(&["S1"]);
+        let credentials = broker.activate(version, "S1");
+        let from = |last: u8, client_id: &str| {
+            let mut peer = Peer::open_from([127, 0, 0, last], broker.address(), version);
+            peer.admit(&Connect {
+                client_id,
+                ..Connect::new("S1", &credentials.key)
+            });
+            peer
+        };
+        let suspicions = || {
+            let mut events = broker.events();
+            events.retain(|event| event["event"] == "clone_suspected");
+            events
+        };
+        // It roams, and it starts anew: the older session is over, or it is
+        // never heard of again.
+        let mut roaming = from(2, "a");
+        roaming.send(&DISCONNECT);
+        roaming.expect_close();
+        let mut here = from(3, "a");
+        let mut moved = from(4, "a");
+        here.expect_farewell(0x8e);
+        assert_eq!(suspicions(), Vec::<Value>::new());
+
+        let mut agent = from(4, "agent");
+        moved.expect_farewell(0x8e);
+        let mut back = from(4, "a");
+        agent.expect_farewell(0x8e);
+        back.expect_alive();
+        let suspected = suspicions();
+        assert_eq!(suspected.len(), 1, "{suspected:?}");
+        assert_eq!(suspected[0]["signal"], "two_client_ids");
+        assert_eq!(suspected[0]["client_ids"], json!(["agent", "a"]));
+        assert_eq!(suspected[0]["source"], "127.0.0.4");
+    }
+}

@@ -9,7 +9,10 @@ const SPAN: u32 = 60;
 
 /// When a session's last offences were. A well-behaved session keeps nothing.
 #[derive(Debug, Default)]
-pub(super) struct Offences(Vec<Tick>);
+pub(super) struct Offences(Option<Box<Times>>);
+
+#[derive(Debug, Default)]
+struct Times(Vec<Tick>);
 
 /// Whether a session may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +24,10 @@ pub(super) enum Tolerance {
 impl Offences {
     /// Notes one more.
     pub(super) fn note(&mut self, now: Tick) -> Tolerance {
-        self.0.retain(|then| now < then.plus(SPAN));
-        self.0.push(now);
-        if self.0.len() >= LIMIT {
+        let Times(times) = &mut **self.0.get_or_insert_default();
+        times.retain(|then| now < then.plus(SPAN));
+        times.push(now);
+        if times.len() >= LIMIT {
             Tolerance::Gone
         } else {
             Tolerance::Left

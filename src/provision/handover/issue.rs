@@ -178,11 +178,8 @@ impl Provisioner {
                 granted.clone()
             }
             _ => {
-                let granted = match signing {
-                    Some(key) => Granted::Signing(key),
-                    None => Granted::ApiKey(ApiKey::generate(&*self.entropy)),
-                };
-                self.grant(activation, &granted, word, request, source, now)
+                let granted = self
+                    .grant(activation, signing, word, request, source, now)
                     .await?;
                 activation.granted.insert(granted).clone()
             }
@@ -237,12 +234,12 @@ impl Provisioner {
     async fn grant(
         &self,
         activation: &Activation,
-        granted: &Granted,
+        signing: Option<Key>,
         word: OnWordOf,
         request: &ProvisionRequest,
         source: IpAddr,
         now: Timestamp,
-    ) -> Result<(), NotIssued> {
+    ) -> Result<Granted, NotIssued> {
         loop {
             let (device, product) = self.load(activation.feed).await?;
             if device.serial != activation.serial {
@@ -262,12 +259,18 @@ impl Provisioner {
                 // Nobody looks at a board when an operator asks.
                 OnWordOf::Operator => Compared::unchanged(&device.hardware),
             };
+            // Drawn for those who get it: a refusal takes no longer than one of
+            // somebody whom nobody knows.
+            let granted = match signing {
+                Some(key) => Granted::Signing(key),
+                None => Granted::ApiKey(ApiKey::generate(&*self.entropy)),
+            };
             let changed = device
                 .issue(granted.key(), activation.generation, now)
                 .on_board(board, now);
             if self.commit_seated(changed, &product.record).await? == Commit::Done {
                 self.totals.issued.fetch_add(1, Ordering::Relaxed);
-                return Ok(());
+                return Ok(granted);
             }
         }
     }
