@@ -79,10 +79,11 @@ class Server:
             host, port = address.rsplit(":", 1)
             self.addresses[name] = (host, int(port))
 
-    def command(self, *arguments):
+    def command(self, *arguments, told=None):
         done = subprocess.run(
-            [self.binary, "--data-dir", self.data, *arguments], capture_output=True, text=True, timeout=DEADLINE
-        )
+            [self.binary, "--data-dir", self.data, *arguments],
+            input=told, capture_output=True, text=True, timeout=DEADLINE,
+        )  # fmt: skip
         same(done.returncode, 0, f"firstwake {arguments[0]} {arguments[1]} ({done.stderr.strip()})")
         return done.stdout
 

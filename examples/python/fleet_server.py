@@ -108,7 +108,7 @@ def report():
 if __name__ == "__main__":
     try:
         host, port = sys.argv[1].rsplit(":", 1)
-        server = waitress.create_server(app, host=host, port=int(port))
+        server = waitress.create_server(app, host=host, port=int(port), threads=8, connection_limit=1000)
         os.environ["FIRSTWAKE_URL"], os.environ["FIRSTWAKE_TOKEN"]
     except (IndexError, KeyError, ValueError):
         print(__doc__, file=sys.stderr)

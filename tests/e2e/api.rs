@@ -4,6 +4,7 @@ mod events;
 mod hostile;
 mod once;
 mod page;
+mod requests;
 mod resources;
 mod rights;
 

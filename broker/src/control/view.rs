@@ -140,15 +140,20 @@ pub(crate) struct DeviceView {
 }
 
 /// The public key that licences are checked with, as a JWK (RFC 8037).
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = LicenceKey)]
 pub(crate) struct LicenceKeyView {
+    #[schema(example = "OKP")]
     kty: String,
+    #[schema(example = "Ed25519")]
     crv: String,
     /// The 32 bytes, in base64url without padding.
     pub(crate) x: String,
     kid: String,
     #[serde(rename = "use")]
+    #[schema(example = "sig")]
     purpose: String,
+    #[schema(example = "EdDSA")]
     alg: String,
 }
 

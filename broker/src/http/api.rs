@@ -10,11 +10,14 @@ mod devices;
 mod events;
 mod feeds;
 mod fleet;
+mod licence_key;
 mod operators;
 mod page;
 mod products;
+mod provision;
 mod time;
 mod tokens;
+mod verify;
 mod version;
 mod watching;
 
@@ -41,8 +44,10 @@ pub(super) fn router(broker: &Arc<Broker>) -> Router {
     let once = from_fn_with_state(Arc::clone(broker), once::once);
     let most = Router::from(most()).layer(once).layer(body::limit());
     let lists = Router::from(lists()).layer(body::limit_of_lists());
+    let fresh = Router::from(fresh()).layer(body::limit_of_questions());
     let text = page();
     most.merge(lists)
+        .merge(fresh)
         .route(
             "/api/v1/openapi.json",
             get(async || ([(CONTENT_TYPE, "application/json")], text)),
@@ -80,6 +85,7 @@ fn most() -> OpenApiRouter<Arc<Broker>> {
         .routes(routes!(bans::list, bans::add))
         .routes(routes!(bans::remove))
         .routes(routes!(fleet::fleet))
+        .routes(routes!(licence_key::licence_key))
         .routes(routes!(time::time))
         .routes(routes!(version::version))
 }
@@ -88,6 +94,14 @@ fn most() -> OpenApiRouter<Arc<Broker>> {
 /// no key.
 fn lists() -> OpenApiRouter<Arc<Broker>> {
     OpenApiRouter::new().routes(routes!(blocks::block, blocks::unblock))
+}
+
+/// Routes whose answer is never given again, whatever key a request carries:
+/// what is proved with it is used up.
+fn fresh() -> OpenApiRouter<Arc<Broker>> {
+    OpenApiRouter::new()
+        .routes(routes!(verify::verify))
+        .routes(routes!(provision::provision))
 }
 
 /// Refuses what a page of another origin has a browser ask: browsers send

@@ -16,6 +16,8 @@ use crate::broker::Broker;
 
 /// Bytes of most bodies at most.
 const MOST: usize = 1024 * 1024;
+/// Bytes of what strangers ask, or of what carries what strangers sent.
+const QUESTIONS: usize = 64 * 1024;
 /// Bytes of a list of exceptions, which has to come at once.
 const LISTS: usize = 16 * 1024 * 1024;
 /// Devices that are changed at once.
@@ -33,6 +35,11 @@ pub(crate) fn limit() -> DefaultBodyLimit {
 /// The bound of routes that take long lists.
 pub(crate) fn limit_of_lists() -> DefaultBodyLimit {
     DefaultBodyLimit::max(LISTS)
+}
+
+/// The bound of routes that read before they know who asks.
+pub(crate) fn limit_of_questions() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(QUESTIONS)
 }
 
 /// Refuses a list that is better sent in parts: what is done with it takes

@@ -22,7 +22,7 @@ use crate::broker::Broker;
 pub(crate) enum Caller {
     /// An operator or a service.
     Operator(OperatorLogin),
-    /// A device with its key, which this confirmed.
+    /// A device with its key or a signed login, which this confirmed.
     Device,
 }
 
@@ -69,7 +69,7 @@ impl FromRequestParts<Arc<Broker>> for Caller {
             // A code gets a device its key, and nothing here.
             Admission::Activation(_) => {
                 let refusal = NotAdmitted::Refused(Refusal::Malformed);
-                return Err(Problem::from(&refusal));
+                return Err(Problem::refused(&refusal, broker.clock.now()));
             }
         };
         parts.extensions.insert(caller.clone());
@@ -82,13 +82,14 @@ pub(crate) async fn admit(
     attempt: Attempt<'_>,
     broker: &Arc<Broker>,
 ) -> Result<Admission, Problem> {
-    match broker.provisioner.admit(attempt, broker.clock.now()).await {
+    let now = broker.clock.now();
+    match broker.provisioner.admit(attempt, now).await {
         Ok(admission) => Ok(admission),
         Err(not) => {
             if let NotAdmitted::Refused(refusal) = not {
                 wait(refusal, attempt.source, broker).await?;
             }
-            Err(Problem::from(&not))
+            Err(Problem::refused(&not, now))
         }
     }
 }
@@ -96,7 +97,8 @@ pub(crate) async fn admit(
 /// Has a source that fails too often wait; a problem if there is no room to.
 pub(crate) async fn wait(refusal: Refusal, source: IpAddr, broker: &Broker) -> Result<(), Problem> {
     let waited = broker.take_time(refusal, source).await;
-    waited.ok_or_else(|| Problem::from(&NotAdmitted::Refused(Refusal::Throttled)))
+    let throttled = NotAdmitted::Refused(Refusal::Throttled);
+    waited.ok_or_else(|| Problem::refused(&throttled, broker.clock.now()))
 }
 
 /// Where a request comes from. Each connection says so.

@@ -1,14 +1,15 @@
 //! What went wrong with a request: problem details (RFC 9457).
 //!
 //! The one place where a refusal becomes a status. A stranger learns nothing
-//! but "no"; who proved a secret is told more. No detail repeats what the peer
-//! sent as a credential.
+//! but "no"; who proved a secret is told which refusal it was, and what the time
+//! is, so that a device whose clock is off can sign anew. No detail repeats what
+//! the peer sent as a credential.
 
 use std::borrow::Cow;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use firstwake::{NotAdmitted, Proof, Refusal};
+use firstwake::{NotAdmitted, Proof, Refusal, Timestamp};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
@@ -19,6 +20,8 @@ use utoipa::ToSchema;
 pub(crate) struct Problem {
     kind: Kind,
     detail: Cow<'static, str>,
+    code: Option<&'static str>,
+    server_time: Option<Timestamp>,
 }
 
 /// The closed list of problems. `docs/api.md` has a line for each.
@@ -67,6 +70,14 @@ pub(crate) struct Details<'a> {
     /// What happened this time, and what to do.
     #[schema(example = "no device has the serial S1: check it letter by letter (case matters)")]
     detail: &'a str,
+    /// For who proved a secret, and for devices: the reason as MQTT has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "token_expired")]
+    code: Option<&'a str>,
+    /// For who proved a secret: what time it is here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    server_time: Option<Timestamp>,
 }
 
 impl Kind {
@@ -130,8 +141,18 @@ impl Kind {
 
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
-        let detail = detail.into();
-        Self { kind, detail }
+        Self {
+            kind,
+            detail: detail.into(),
+            code: None,
+            server_time: None,
+        }
+    }
+
+    /// Names the reason by a word that programs compare.
+    pub(crate) fn with_code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
     }
 
     /// Nothing was shown that could be judged.
@@ -143,8 +164,9 @@ impl Problem {
     }
 }
 
-impl From<&NotAdmitted> for Problem {
-    fn from(not: &NotAdmitted) -> Self {
+impl Problem {
+    /// Why somebody was not let in.
+    pub(crate) fn refused(not: &NotAdmitted, now: Timestamp) -> Self {
         let refusal = match not {
             NotAdmitted::Refused(refusal) => *refusal,
             NotAdmitted::Unavailable(_) => {
@@ -157,15 +179,25 @@ impl From<&NotAdmitted> for Problem {
             Refusal::Overloaded | Refusal::Throttled => {
                 Self::new(Kind::TooMany, "too much is asked now: try again later")
             }
-            proved if proved.proof() == Proof::Proved => {
-                Self::new(Kind::Forbidden, proved.meaning())
-            }
+            proved if proved.proof() == Proof::Proved => Self {
+                server_time: Some(now),
+                ..Self::new(kind(proved), proved.meaning()).with_code(proved.as_str())
+            },
             _ => Self::new(
                 Kind::Unauthenticated,
                 "what was shown is nobody's: neither a token nor a key that holds, nor an \
                  operator's name and password",
             ),
         }
+    }
+}
+
+/// What became of somebody who proved a secret.
+fn kind(refusal: Refusal) -> Kind {
+    match refusal {
+        // A fresh token is another matter.
+        Refusal::TokenExpired | Refusal::TokenReplayed => Kind::Unauthenticated,
+        _ => Kind::Forbidden,
     }
 }
 
@@ -177,6 +209,8 @@ impl IntoResponse for Problem {
             title,
             status: status.as_u16(),
             detail: &self.detail,
+            code: self.code,
+            server_time: self.server_time,
         };
         let mut response = (status, Json(details)).into_response();
         let headers = response.headers_mut();
@@ -242,7 +276,8 @@ mod tests {
 
     #[test]
     fn strangers_are_told_the_same() {
-        let told = |refusal| Problem::from(&NotAdmitted::Refused(refusal));
+        let now = Timestamp::from_millis(7);
+        let told = |refusal| Problem::refused(&NotAdmitted::Refused(refusal), now);
         let no = told(Refusal::UnknownDevice);
         assert_eq!(no.kind, Kind::Unauthenticated);
         for refusal in Refusal::ALL {
@@ -254,8 +289,10 @@ mod tests {
                 }
                 (_, Proof::Unproved) => assert_eq!(problem, no, "{refusal}"),
                 (_, Proof::Proved) => {
-                    assert_eq!(problem.kind, Kind::Forbidden);
+                    assert_eq!(problem.kind, kind(*refusal));
                     assert_eq!(problem.detail, refusal.meaning());
+                    assert_eq!(problem.code, Some(refusal.as_str()));
+                    assert_eq!(problem.server_time, Some(now));
                 }
             }
         }

@@ -14,8 +14,9 @@ enum Takes {
     Viewer,
     Operator,
     Admin,
+    Device,
 }
-use Takes::{Admin, Nothing, Operator, Viewer};
+use Takes::{Admin, Device, Nothing, Operator, Viewer};
 
 /// Each route, what it takes, a request that is understood, and how that is
 /// answered where it is carried out: for things that are not there, mostly.
@@ -129,10 +130,14 @@ const ROUTES: &[(&str, &str, Takes, &str, u16)] = &[
     ("DELETE", "/api/v1/bans/{network}", Operator, "", 404),
     ("GET", "/api/v1/fleet", Viewer, "", 200),
     ("GET", "/api/v1/version", Viewer, "", 200),
+    ("GET", "/api/v1/licence-key", Nothing, "", 200),
     ("GET", "/api/v1/time", Nothing, "", 200),
+    ("POST", "/api/v1/verify", Viewer, REQUEST, 200),
+    ("POST", "/api/v1/provision", Device, "{}", 200),
 ];
 
 const DEVICES: &str = r#"{"product_id":"aaaaaaaaaaaaaaaaaaaa","serials":["S1"]}"#;
+const REQUEST: &str = r#"{"token":"a.b.c","method":"GET","target":"/","body":""}"#;
 const OPERATOR: &str = r#"{"password":"a long enough one","role":"viewer"}"#;
 
 /// An address with something in the place of each part.
@@ -224,6 +229,7 @@ fn no_route_is_missing_in_the_table() {
             let word = match takes {
                 Operator => "operator",
                 Admin => "(admin)",
+                Device => "(device)",
                 Viewer | Nothing => "",
             };
             assert!(told.contains(word), "{method} {path}: {told}");

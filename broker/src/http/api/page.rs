@@ -35,7 +35,7 @@ struct Whole;
 /// The page, as it is served and committed.
 pub(crate) fn page() -> String {
     let mut whole = Whole::openapi();
-    for routes in [super::most(), super::lists()] {
+    for routes in [super::most(), super::lists(), super::fresh()] {
         whole.merge(routes.into_openapi());
     }
     Told.modify(&mut whole);
@@ -56,6 +56,12 @@ impl Modify for Shown {
         let mut password = Http::new(HttpAuthScheme::Basic);
         password.description = Some("An operator's name and password".to_owned());
         components.add_security_scheme("password", SecurityScheme::Http(password));
+        let mut device = Http::new(HttpAuthScheme::Bearer);
+        device.description = Some("A device's key, or a login that it has signed".to_owned());
+        components.add_security_scheme("device", SecurityScheme::Http(device));
+        let mut code = Http::new(HttpAuthScheme::Basic);
+        code.description = Some("A device's serial and its activation code".to_owned());
+        components.add_security_scheme("code", SecurityScheme::Http(code));
     }
 }
 

@@ -139,6 +139,12 @@ impl Denied {
                 Proof::Unproved => Self::stranger(*refusal).unwrap_or_else(|| {
                     Self::unauthorized("the key is nobody's: send the newest that was received")
                 }),
+                // A fresh one is another matter.
+                Proof::Proved
+                    if matches!(refusal, Refusal::TokenExpired | Refusal::TokenReplayed) =>
+                {
+                    Self::unauthorized(refusal.meaning())
+                }
                 Proof::Proved => Self::forbidden(refusal.meaning()),
             },
         }
