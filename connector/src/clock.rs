@@ -1,19 +1,23 @@
 //! The time that this device signs with.
 //!
 //! A board without a battery may wake years ago, and a signature with a wrong
-//! time is refused. So the server's time, where it is told, counts: the
-//! difference is kept in memory and nothing of the machine is set. No two
+//! time is refused. So the server's time, where it is told, counts on in
+//! memory, and nothing of the machine is set. No two
 //! signatures have the same time, and none an earlier one than the last.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use firstwake::Timestamp;
 
-/// The machine's clock, set right by the server's.
+/// A clock that is off by less is right enough: a server takes twice as much.
+const CLOSE: Duration = Duration::from_secs(30);
+
+/// The machine's clock, or the server's where that is another.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Clock {
-    /// Milliseconds from the machine's time to the server's.
-    ahead: i64,
+    /// The time that a server told, and when. Nobody sets what counts on from
+    /// there, as somebody may set the machine's clock right meanwhile.
+    told: Option<(Timestamp, Instant)>,
     /// When was signed last.
     last: u64,
 }
@@ -28,7 +32,10 @@ pub(crate) enum Off {
 impl Clock {
     /// The time now, as far as the device knows.
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::from_millis(machine().saturating_add_signed(self.ahead))
+        match self.told {
+            Some((time, at)) => time.plus(at.elapsed()),
+            None => machine(),
+        }
     }
 
     /// A time to sign with.
@@ -40,26 +47,23 @@ impl Clock {
     /// From now on this clock goes with the server's; by how much the
     /// machine's own is off.
     pub(crate) fn set(&mut self, server: Timestamp) -> Off {
-        let machine = Timestamp::from_millis(machine());
-        self.ahead = signed(server.as_millis()).saturating_sub(signed(machine.as_millis()));
+        let machine = machine();
+        let span = machine.since(server).max(server.since(machine));
+        self.told = (span >= CLOSE).then(|| (server, Instant::now()));
         // A time that was ahead of the server's is no measure any more.
         self.last = self.last.min(server.as_millis());
         if server < machine {
-            Off::Fast(machine.since(server))
+            Off::Fast(span)
         } else {
-            Off::Slow(server.since(machine))
+            Off::Slow(span)
         }
     }
 }
 
-fn machine() -> u64 {
+fn machine() -> Timestamp {
     // Before 1970 is as wrong as 1970.
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
-}
-
-fn signed(millis: u64) -> i64 {
-    i64::try_from(millis).unwrap_or(i64::MAX)
+    Timestamp::from_millis(0).plus(since.unwrap_or_default())
 }
 
 impl std::fmt::Display for Off {
@@ -95,6 +99,15 @@ mod tests {
         let off = clock.set(Timestamp::from_millis(5));
         assert!(matches!(off, Off::Fast(_)), "{off}");
         assert!(clock.now().as_millis() < 60_000);
+    }
+
+    #[test]
+    fn a_clock_that_is_right_enough_is_kept() {
+        let mut clock = Clock::default();
+        clock.set(Timestamp::from_millis(5));
+        let close = machine().plus(Duration::from_secs(20));
+        clock.set(close);
+        assert!(clock.now() < close);
     }
 
     #[test]
