@@ -23,6 +23,7 @@ mod cli;
 mod config;
 mod confined;
 mod conformance;
+mod connector;
 mod durability;
 mod ending;
 mod events;
