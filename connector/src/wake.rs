@@ -84,10 +84,11 @@ impl<'a> Waking<'a> {
 
     /// What to begin with; `None` without anything to show.
     pub(crate) fn first(&self) -> Result<Option<Attempt<'a>>, CredentialsError> {
-        Ok(decide::first(
-            self.stored()?.or(self.burnt_in()?),
-            self.code,
-        ))
+        let stored = match self.stored()? {
+            Some(stored) => Some(stored),
+            None => self.burnt_in()?,
+        };
+        Ok(decide::first(stored, self.code))
     }
 
     /// What is stored, if it proves itself in the way that the device is told.

@@ -22,6 +22,8 @@ use crate::broker::Broker;
 /// More than a CONNACK with the longest reason has.
 const MAX_PACKET: u32 = 4096;
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Seconds: as long as a server keeps a session of MQTT 3.1.1.
+const KEPT: u32 = 24 * 60 * 60;
 
 /// What the server says about a refusal.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub(crate) async fn ask(broker: &Broker, asking: Asking<'_>) -> Why {
 async fn connack(broker: &Broker, asking: Asking<'_>) -> Option<ConnAck> {
     let mut stream = TcpStream::connect(broker.to_string()).await.ok()?;
     let mut properties = ConnectProperties::new();
+    // Should nothing be wrong any more, the device's session stays as it was.
+    properties.session_expiry_interval = Some(KEPT);
     let hardware = asking.hardware.into_iter();
     properties.user_properties = hardware
         .map(|facts| ("hardware".to_owned(), facts))

@@ -304,7 +304,9 @@ impl Connect {
             let (length, after) = variable(rest);
             let properties;
             (properties, rest) = after.split_at(length);
-            if let Some(pair) = properties.strip_prefix(&[0x26]) {
+            // How long the session is kept, five bytes, then perhaps the pair.
+            assert_eq!(properties[0], 0x11);
+            if let Some(pair) = properties[5..].strip_prefix(&[0x26]) {
                 assert_eq!(text(pair), "hardware");
                 hardware = Some(text(&pair[2 + "hardware".len()..]));
             }

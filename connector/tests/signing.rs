@@ -181,6 +181,18 @@ async fn a_device_key_needs_no_code_and_learns_its_place() {
             ..
         }
     ));
+
+    // What is stored is not written anew, though the key is given again.
+    let beside = world.fixture.directory.path().join("device.json.new");
+    std::fs::create_dir(beside).expect("in the way");
+    let asked = licence(&world.fixture.device, HUNG);
+    let ended = world.serving(asked).await;
+    assert!(
+        matches!(ended, Err(ActivateError::Refused(_))),
+        "no licence: {ended:?}"
+    );
+    let again = world.activate_with(None).await;
+    assert!(matches!(again, Ok(Activated::Already(_))), "{again:?}");
 }
 
 #[tokio::test]

@@ -17,13 +17,12 @@ use std::task::{Context, Poll, Waker};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
-use firstwake::hardware::Fact;
+use firstwake::hardware::{Fact, Facts};
 use firstwake::registry::Memory;
-use firstwake::signed::{LEEWAY, LONGEST, RequestDigest};
+use firstwake::signed::{LEEWAY, LONGEST, LoginClaims, RequestDigest, Signer};
 use firstwake::{
-    ActivationCode, Admission, Attempt, DeviceKey, Entropy, NewProduct, NewSerial,
-    PrivateKey, ProductId, ProductSecret, ProvisionRequest, Provisioner, SealingKey, Serial,
-    Timestamp,
+    ActivationCode, Admission, Attempt, DeviceKey, Entropy, NewProduct, NewSerial, PrivateKey,
+    ProductId, ProductSecret, ProvisionRequest, Provisioner, SealingKey, Serial, Timestamp,
 };
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
@@ -82,6 +81,7 @@ impl World {
             request: RequestDigest::of("GET", "/", b""),
         };
         world.enrol();
+        world.confirm();
         world
     }
 
@@ -107,6 +107,28 @@ impl World {
         now(self.door.issue(&mut activation, &request, HERE, NOW)).expect("a right signature");
     }
 
+    /// Lets both log in once, a while ago: only who is active may ask anything.
+    fn confirm(&self) {
+        let secret = ProductSecret::parse(SECRET).expect("valid");
+        let derived = DeviceKey::derive(&secret, &serial(DERIVED));
+        let pair = PrivateKey::from_bytes([7; 32]);
+        for (name, signer) in [
+            (DERIVED, Signer::DeviceKey(derived)),
+            (PAIR, Signer::Ed25519(pair)),
+        ] {
+            let token = signer.login(&LoginClaims {
+                serial: &serial(name),
+                product: &self.product,
+                issued_at: Timestamp::from_millis(NOW.as_millis() - 50_000),
+                span: LONGEST,
+                jti: "1",
+                hardware: &Facts::default(),
+            });
+            let login = now(self.door.admit(attempt(None, token.as_bytes()), NOW));
+            assert!(matches!(login, Ok(Admission::Device(_))), "rightly signed");
+        }
+    }
+
     fn token(&self, kind: u8, rest: &[u8]) -> Token {
         if kind & 7 == 0 {
             return Token {
@@ -116,7 +138,9 @@ impl World {
             };
         }
         let text = String::from_utf8_lossy(rest);
-        let (header, claims) = text.split_once('\n').unwrap_or((r#"{"alg":"HS256"}"#, &text));
+        let (header, claims) = text
+            .split_once('\n')
+            .unwrap_or((r#"{"alg":"HS256"}"#, &text));
         let claims = claims.replace("$P", self.product.as_str());
         let claims = claims.replace("$R", &self.request.to_string());
         let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
@@ -127,11 +151,20 @@ impl World {
         let of = |serial: &str| hmac_key(&DeviceKey::derive(&secret, &self::serial(serial)));
         let (signature, signer) = match kind & 7 {
             1 => (hs256(&of(DERIVED), &message), Some(DERIVED)),
-            2 => (pair.sign(message.as_bytes()).to_vec(), Some(PAIR)),
+            2 => (
+                pair.sign(message.as_bytes()).to_bytes().to_vec(),
+                Some(PAIR),
+            ),
             // What the peer would like the server to take for a key.
             3 => (hs256(&public, &message), None),
             4 => (hs256(&of(PAIR), &message), None),
-            5 => (SigningKey::from_bytes(&[8; 32]).sign(message.as_bytes()).to_vec(), None),
+            5 => (
+                SigningKey::from_bytes(&[8; 32])
+                    .sign(message.as_bytes())
+                    .to_bytes()
+                    .to_vec(),
+                None,
+            ),
             6 => (Vec::new(), None),
             _ => (vec![0; 64], None),
         };

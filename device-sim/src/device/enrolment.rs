@@ -59,8 +59,9 @@ impl Enrolment {
         match self.awaiting {
             Awaiting::Connack => {
                 accepted(&packet, Refusal::Connack)?;
-                write(out, subscribe(&self.response))?;
+                // In this order: a subscription alone asks for a key.
                 write(out, request(&self.request, br#"{"ask":"challenge"}"#))?;
+                write(out, subscribe(&self.response))?;
                 Ok(self.waiting(Awaiting::Challenge))
             }
             Awaiting::Challenge | Awaiting::Answer

@@ -196,7 +196,10 @@ fn a_pair_is_enrolled_in_two_requests() {
         panic!("it asks for a challenge");
     };
     let asked = String::from_utf8_lossy(&out);
-    assert!(asked.ends_with(r#"provision/a%2Bb/request{"ask":"challenge"}"#));
+    let subscribed = "\0\x18provision/a%2Bb/response\x01";
+    let (question, rest) = asked.split_once("}").expect("a question");
+    assert!(question.ends_with(r#"provision/a%2Bb/request{"ask":"challenge""#));
+    assert!(rest.ends_with(subscribed), "{rest:?}");
 
     // The SUBACK may come before the answer.
     let (turn, _) = hear(enrolment, &[0x90, 3, 0, 1, 1]);

@@ -60,6 +60,30 @@ fn a_token_that_nobody_waited_for_is_still_good_once() {
 }
 
 #[test]
+fn a_token_is_good_once_whichever_way_it_comes() {
+    let version = Version::V5;
+    let broker = TestBroker::with_xively();
+    let device = broker.signing(Algorithm::EdDsa, "S1");
+    broker.sign_in(version, &device).expect_alive();
+    let feed = broker.json(&["device", "show", "S1"])["feed_id"].clone();
+    let line = format!("GET /v2/feeds/{feed}.json");
+    let over_http = |token: &str| {
+        let bearer = format!("Authorization: Bearer {token}");
+        broker.xively().ask(&line, &[&bearer], b"").status
+    };
+    let over_mqtt = |token: &str| {
+        let told = broker.told(version, &device.connect(token));
+        told.expect("a CONNACK")[3]
+    };
+    let token = device.login();
+    assert_eq!(over_http(&token), 200);
+    assert_eq!((over_http(&token), over_mqtt(&token)), (403, 0x87));
+    let token = device.login();
+    assert_eq!(over_mqtt(&token), 0);
+    assert_eq!(over_http(&token), 403);
+}
+
+#[test]
 fn a_token_is_for_one_product_and_one_device() {
     let broker = TestBroker::start();
     let lamps = broker.fleet(&["S1", "S2"]);
