@@ -77,10 +77,10 @@ fn a_token_is_good_once_whichever_way_it_comes() {
     };
     let token = device.login();
     assert_eq!(over_http(&token), 200);
-    assert_eq!((over_http(&token), over_mqtt(&token)), (403, 0x87));
+    assert_eq!((over_http(&token), over_mqtt(&token)), (401, 0x87));
     let token = device.login();
     assert_eq!(over_mqtt(&token), 0);
-    assert_eq!(over_http(&token), 403);
+    assert_eq!(over_http(&token), 401);
 }
 
 #[test]
