@@ -87,11 +87,11 @@ fn an_exception_that_is_not_there_blocks_nothing() {
 fn what_is_changed_of_a_product_and_nothing_else() {
     let broker = TestBroker::start();
     let product = broker.fleet(&["S1"]);
-    let change = ["product", "change", &product, "--name", "bulb"];
+    let change = ["product", "set", &product, "--name", "bulb"];
     broker.cli(&change).ok();
     let more = ["--reactivation", "always", "--new-datastreams", "3"];
     broker
-        .cli(&[&["product", "change", &product], more.as_slice()].concat())
+        .cli(&[&["product", "set", &product], more.as_slice()].concat())
         .ok();
     let shown = broker.json(&["product", "show", &product]);
     assert_eq!(shown["name"], "bulb");
@@ -99,7 +99,7 @@ fn what_is_changed_of_a_product_and_nothing_else() {
     assert_eq!(shown["new_datastreams"], 3);
     assert_eq!(shown["datastreams"].as_array().map(Vec::len), Some(2));
     broker
-        .cli(&["product", "change", &product, "--name", ""])
+        .cli(&["product", "set", &product, "--name", ""])
         .refused();
     // The policy is followed at once.
     broker.device(Version::V5, "S1");

@@ -87,7 +87,7 @@ fn every_command_answers_in_json_too() {
         r#"{"changed":1,"already":2,"failed":0}"#,
     );
     holds(&["device", "reopen", "S1"], "serial", "S1");
-    let rename = ["product", "change", &product, "--name", "bulb"];
+    let rename = ["product", "set", &product, "--name", "bulb"];
     holds(&rename, "name", "bulb");
     holds(&["product", "block", &product], "product_id", &product);
     holds(&["product", "unblock", &product], "product_id", &product);
@@ -203,7 +203,7 @@ fn the_exit_status_says_why() {
         (&["device", "list", &nobody], 4),
         (&["device", "register", &nobody, "S1"], 4),
         (&["product", "show", &nobody], 4),
-        (&["product", "change", &nobody, "--name", "x"], 4),
+        (&["product", "set", &nobody, "--name", "x"], 4),
         (&["product", "block", &nobody], 4),
         (&["product", "unblock", &nobody], 4),
         (&["feed", "config", "77", "--clear"], 4),

@@ -70,7 +70,7 @@ fn new_datastreams_are_bounded_and_remembered() {
         let mut broker = TestBroker::start();
         let product = broker.fleet(&["S1"]);
         broker
-            .cli(&["product", "change", &product, "--new-datastreams", "2"])
+            .cli(&["product", "set", &product, "--new-datastreams", "2"])
             .ok();
         broker.add_operator("boss", "admin", &[]);
         let (mut device, credentials) = broker.device(version, "S1");
@@ -104,7 +104,7 @@ fn new_datastreams_are_bounded_and_remembered() {
         }
         // More are allowed: at once.
         broker
-            .cli(&["product", "change", &product, "--new-datastreams", "3"])
+            .cli(&["product", "set", &product, "--new-datastreams", "3"])
             .ok();
         let mut device = broker.login(version, "S1", &credentials.key);
         device.deliver(&topic("three"), 1, b"yes");

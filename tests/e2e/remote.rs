@@ -121,7 +121,7 @@ fn everything_can_be_done_from_elsewhere() {
     assert_eq!(way.run(&generate).ok(), "registered 2500, known before 0\n");
     let listed = way.run(&["device", "list", &product]).ok();
     assert_eq!(listed.lines().count(), 2503);
-    let change = ["product", "change", &product, "--description", "a lamp"];
+    let change = ["product", "set", &product, "--description", "a lamp"];
     assert!(way.run(&change).ok().contains("a lamp"));
     let blocked = ["product", "block", &product, "--except", "-"];
     let said = way.run_with(&blocked, "S1\n").ok();

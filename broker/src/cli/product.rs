@@ -53,8 +53,7 @@ pub(super) enum Command {
         product: ProductId,
     },
     /// Change what is named, and nothing else
-    #[command(visible_alias = "set")]
-    Change {
+    Set {
         /// The product
         #[arg(value_name = "PRODUCT_ID")]
         product: ProductId,
@@ -183,7 +182,7 @@ impl Command {
                 let product = ask(control, Request::Product { product }).await?;
                 form.tell(&product, &known(&product))
             }
-            Self::Change {
+            Self::Set {
                 product,
                 name,
                 description,

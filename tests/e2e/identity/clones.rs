@@ -43,7 +43,7 @@ fn two_that_take_turns_are_both_out_if_the_product_says_so() {
     let broker = TestBroker::start();
     let product = broker.fleet(&["S1", "S2"]);
     broker
-        .cli(&["product", "change", &product, "--on-clone", "quarantine"])
+        .cli(&["product", "set", &product, "--on-clone", "quarantine"])
         .ok();
     let device = Signing::derived(&product, "S1");
     let mut last = fight(&broker, &device, version, 4).pop().expect("one");

@@ -14,7 +14,7 @@ const MISMATCH: &str = "the device's hardware is not the one that was enrolled";
 fn at_home(broker: &TestBroker, algorithm: Algorithm, mode: &str) -> Signing {
     let product = broker.fleet(&["S1"]);
     broker
-        .cli(&["product", "change", &product, "--hardware", mode])
+        .cli(&["product", "set", &product, "--hardware", mode])
         .ok();
     let device = Signing::derived(&product, "S1").on(PI);
     let device = match algorithm {
@@ -140,7 +140,7 @@ fn a_replaced_card_is_no_stolen_identity() {
         .as_str()
         .expect("an id")
         .to_owned();
-    let strictly = ["product", "change", &product, "--may-change", "none"];
+    let strictly = ["product", "set", &product, "--may-change", "none"];
     broker.cli(&strictly).ok();
     let repaired = device.on(PI_WITH_A_NEW_CARD);
     let token = repaired.login();

@@ -25,7 +25,7 @@ fn one_signed_login_ends_code_and_key() {
         };
         session.expect_alive();
         let mut session = broker.sign_in(Version::V5, &device);
-        let always = ["product", "change", &product, "--reactivation", "always"];
+        let always = ["product", "set", &product, "--reactivation", "always"];
         broker.cli(&always).ok();
         for version in Version::ALL {
             let told = broker.told(version, &Connect::new("S1", &code("S1")));
@@ -52,7 +52,7 @@ fn where_all_have_to_sign_no_key_is_made_or_taken() {
     let product = broker.fleet(&["S1", "S2", "S3"]);
     let (_, old) = broker.device(Version::V311, "S1");
     broker
-        .cli(&["product", "change", &product, "--proof", "signed"])
+        .cli(&["product", "set", &product, "--proof", "signed"])
         .ok();
     for version in Version::ALL {
         let told = broker.told(version, &Connect::new("S1", &old.key));
@@ -86,7 +86,7 @@ fn codes_end_with_their_date() {
     let broker = TestBroker::start();
     let product = broker.fleet(&["S1", "S2"]);
     let until = |date: &str| {
-        let change = ["product", "change", &product, "--codes-until", date];
+        let change = ["product", "set", &product, "--codes-until", date];
         broker.cli(&change).ok();
     };
     until("2100-01-01T00:00:00Z");

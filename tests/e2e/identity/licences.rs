@@ -23,7 +23,7 @@ fn seats_are_not_sold_twice() {
     let product = broker.fleet(&names);
     let seats = SEATS.to_string();
     broker
-        .cli(&["product", "change", &product, "--seats", &seats])
+        .cli(&["product", "set", &product, "--seats", &seats])
         .ok();
     // Half of them sign, half of them ask with their codes.
     let activate = |number: usize, serial: &str| match number % 2 {
@@ -90,7 +90,7 @@ fn a_lease_that_ran_out_is_out() {
     let broker = TestBroker::start();
     let product = broker.fleet(&["S1"]);
     broker
-        .cli(&["product", "change", &product, "--lease", "1s"])
+        .cli(&["product", "set", &product, "--lease", "1s"])
         .ok();
     let device = Signing::derived(&product, "S1");
     broker.sign_in(version, &device).vanish();
@@ -111,7 +111,7 @@ fn a_lease_that_ran_out_is_out() {
         );
     }
     broker
-        .cli(&["product", "change", &product, "--lease", "1h"])
+        .cli(&["product", "set", &product, "--lease", "1h"])
         .ok();
     let token = device.login();
     let told = broker.told(version, &device.connect(&token));
@@ -132,7 +132,7 @@ fn a_licence_is_for_one_board_and_checked_without_a_server() {
     let product = claims(&device.login())["aud"].clone();
     let product = product.as_str().expect("an id");
     broker
-        .cli(&["product", "change", product, "--seats", "10"])
+        .cli(&["product", "set", product, "--seats", "10"])
         .ok();
     let mut session = broker.sign_in(version, &device);
     session.subscribe(&[("provision/S1/response", 0)], &[0]);

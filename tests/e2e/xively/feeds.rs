@@ -343,7 +343,7 @@ fn names_inside_a_message_count_as_datastreams() {
     let broker = TestBroker::with_xively();
     let product = broker.fleet(&["S1"]);
     broker
-        .cli(&["product", "change", &product, "--new-datastreams", "2"])
+        .cli(&["product", "set", &product, "--new-datastreams", "2"])
         .ok();
     let mut device = Device::new(&broker, "S1");
     let feed = device.feed;
