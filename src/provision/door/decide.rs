@@ -109,12 +109,13 @@ pub(in crate::provision) fn key_login(
 pub(in crate::provision) fn signed_login(
     device: &Device,
     product: &Product,
+    now: Timestamp,
 ) -> Result<(), Refusal> {
     may_stay(device, product)?;
-    match product.proof {
-        ProofPolicy::Code => Err(Refusal::SigningDisabled),
-        ProofPolicy::Signed | ProofPolicy::Either => Ok(()),
+    if product.proof == ProofPolicy::Code {
+        return Err(Refusal::SigningDisabled);
     }
+    lease(device, product, now)
 }
 
 /// What a device's signatures are held against, the one that it was to use

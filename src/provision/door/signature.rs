@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::admission::{Admission, DeviceLogin, NotAdmitted};
-use super::decide::{self, BoardVerdict};
+use super::decide;
 use crate::clock::Timestamp;
 use crate::clones::{CloneSignal, Evidence};
 use crate::code::DeviceKey;
 use crate::device::{Device, Key};
-use crate::hardware::{Compared, Facts};
+
 use crate::identity::{DeviceName, FeedId};
 use crate::jws::Verifier;
 use crate::provision::{OpenProduct, Provisioner};
@@ -45,11 +45,7 @@ impl Provisioner {
                 return Err(self.disproved(&signed.device, source, now));
             };
             let (device, product) = (&signed.device, &signed.product);
-            let allowed = decide::signed_login(device, &product.record).and(decide::lease(
-                device,
-                &product.record,
-                now,
-            ));
+            let allowed = decide::signed_login(device, &product.record, now);
             let seat = self.seat(device, &product.record).await?;
             if let Err(refusal) = allowed.and(seat) {
                 return Err(self.refuse(device, source, refusal, now).await);
@@ -57,10 +53,12 @@ impl Provisioner {
             if device.last_login.as_ref() >= Some(&login) {
                 return Err(self.replayed(&signed, source, now).await);
             }
-            let board = self.board_of(&signed, source, now).await?;
-            let before = signed.device.keys.current();
-            let lease = product.record.licence;
-            let renewed = lease.renewed(signed.device.lease_until, now);
+            let shown = signed.claims.hardware();
+            let board = self
+                .judge_board(device, product, shown, source, now)
+                .await?;
+            let before = device.keys.current();
+            let renewed = product.record.licence.renewed(device.lease_until, now);
             let changed = signed
                 .device
                 .sign_in(signed.key, login, now)
@@ -113,16 +111,17 @@ impl Provisioner {
         if device.keys.current() != Some(signed.key) {
             return Err(self.disproved(device, source, now));
         }
-        let allowed = decide::signed_login(device, &product.record)
-            .and(decide::lease(device, &product.record, now))
-            .and(match signed_request == *request {
-                true => Ok(()),
-                false => Err(Refusal::RequestAltered),
-            });
+        let same = match signed_request == *request {
+            true => Ok(()),
+            false => Err(Refusal::RequestAltered),
+        };
+        let allowed = decide::signed_login(device, &product.record, now).and(same);
         if let Err(refusal) = allowed {
             return Err(self.refuse(device, source, refusal, now).await);
         }
-        self.board_of(&signed, source, now).await?;
+        let shown = signed.claims.hardware();
+        self.judge_board(device, product, shown, source, now)
+            .await?;
         let feed = device.feed;
         let write = Write::Counted { feed, counter };
         match self.registry.commit(write, Vec::new()).await? {
@@ -201,32 +200,6 @@ impl Provisioner {
         let refusal = Refusal::UnknownDevice;
         self.attempts.keep(FeedId::NOBODYS, source, refusal, now);
         Ok(refusal.into())
-    }
-
-    /// What the device's board tells: what is known of it from now on, or why
-    /// it is kept out.
-    async fn board_of(
-        &self,
-        signed: &Signed,
-        source: IpAddr,
-        now: Timestamp,
-    ) -> Result<Compared, NotAdmitted> {
-        let (device, product) = (&signed.device, &signed.product);
-        let shown: &Facts = signed.claims.hardware();
-        let (refusal, compared) = match decide::board(device, &product.record, shown) {
-            BoardVerdict::Fits(compared) => return Ok(compared),
-            BoardVerdict::Suspect(compared) => (None, compared),
-            BoardVerdict::Mismatch(compared) => (Some(Refusal::HardwareMismatch), compared),
-        };
-        let signal = CloneSignal::HardwareMismatch;
-        let aside = self
-            .suspect_board(device, product, signal, &compared, source, now)
-            .await?;
-        match refusal.or(aside) {
-            Some(refusal) => Err(self.refuse(device, source, refusal, now).await),
-            // Let in or not, it is not the board that was enrolled.
-            None => Ok(Compared::unchanged(&device.hardware)),
-        }
     }
 
     /// A token that was used: somebody may have recorded it.

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::decide::{self, BoardVerdict};
 use super::tally::Folding;
 use crate::clock::Timestamp;
 use crate::clones::{CloneSignal, Evidence, OnClone, Takeover};
@@ -71,8 +72,35 @@ impl Provisioner {
         }
     }
 
+    /// What is known of a device's board from now on, or why it is kept out for
+    /// what it shows of it.
+    pub(in crate::provision) async fn judge_board(
+        &self,
+        device: &Device,
+        product: &OpenProduct,
+        shown: &Facts,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Compared, NotAdmitted> {
+        let (refusal, compared) = match decide::board(device, &product.record, shown) {
+            BoardVerdict::Fits(compared) => return Ok(compared),
+            BoardVerdict::Suspect(compared) => (None, compared),
+            BoardVerdict::Mismatch(compared) => (Some(Refusal::HardwareMismatch), compared),
+        };
+        let signal = CloneSignal::HardwareMismatch;
+        let aside = self
+            .suspect_board(device, product, signal, &compared, source, now)
+            .await?;
+        if let Some(refusal) = refusal.or(aside) {
+            self.refuse_proved(device, source, refusal, now).await;
+            return Err(refusal.into());
+        }
+        // Let in, but it is not the board that was enrolled.
+        Ok(Compared::unchanged(&device.hardware))
+    }
+
     /// The same for a board that is not the one that was enrolled.
-    pub(in crate::provision) async fn suspect_board(
+    async fn suspect_board(
         &self,
         device: &Device,
         product: &OpenProduct,

@@ -8,12 +8,11 @@ use std::sync::atomic::Ordering;
 use super::answer::{Answer, Handover};
 use super::request::{Ask, Enrolment, ProvisionRequest};
 use crate::clock::Timestamp;
-use crate::clones::CloneSignal;
 use crate::device::{Device, Key};
 use crate::hardware::{Compared, HardwareMode};
 use crate::product::ProofPolicy;
 use crate::provision::door::admission::{Activation, Granted, NotAdmitted};
-use crate::provision::door::decide::{self, BoardVerdict};
+use crate::provision::door::decide;
 use crate::provision::{OpenProduct, Provisioner};
 use crate::refusal::Refusal;
 use crate::registry::{Commit, RegistryError};
@@ -291,22 +290,8 @@ impl Provisioner {
                 _ => Ok(Compared::unchanged(&device.hardware)),
             };
         }
-        let (refusal, compared) = match decide::board(device, &product.record, shown) {
-            BoardVerdict::Fits(compared) => return Ok(compared),
-            BoardVerdict::Suspect(compared) => (None, compared),
-            BoardVerdict::Mismatch(compared) => (Some(Refusal::HardwareMismatch), compared),
-        };
-        let signal = CloneSignal::HardwareMismatch;
-        let aside = self
-            .suspect_board(device, product, signal, &compared, source, now)
-            .await?;
-        match refusal.or(aside) {
-            Some(refusal) => {
-                self.refuse_proved(device, source, refusal, now).await;
-                Err(NotIssued::Refused(refusal))
-            }
-            // Let in or not, it is not the board that was enrolled.
-            None => Ok(Compared::unchanged(&device.hardware)),
-        }
+        Ok(self
+            .judge_board(device, product, shown, source, now)
+            .await?)
     }
 }
