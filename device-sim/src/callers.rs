@@ -102,7 +102,7 @@ impl Caller {
         Self::signing(&Signer::DeviceKey(key), product, serial, now)
     }
 
-    /// With a login signed with its [`key_pair`].
+    /// With a login signed with its key pair.
     pub fn with_key_pair(
         secret: &ProductSecret,
         product: &ProductId,
