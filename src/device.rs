@@ -268,6 +268,20 @@ impl Device {
         [current, pending, self.ended].into_iter().flatten()
     }
 
+    /// The key that has not been used yet, if it may be. Beside a key that
+    /// signs it is there by an operator's leave, and good for as long as that:
+    /// what was left over would be a way back to the weaker.
+    pub(crate) fn usable_pending(&self, now: Timestamp) -> Option<Key> {
+        let signs = self.keys.current().is_some_and(|key| key.signs());
+        let pending = self.keys.pending();
+        pending.filter(|_| !signs || self.is_open(now))
+    }
+
+    /// Whether an operator lets its code work although it is active.
+    fn is_open(&self, now: Timestamp) -> bool {
+        self.reactivation_until.is_some_and(|until| now < until)
+    }
+
     /// Whether the key is in one of its slots, so that it works.
     pub(crate) fn holds(&self, key: &Key) -> bool {
         [self.keys.current(), self.keys.pending()].contains(&Some(*key))
@@ -311,7 +325,6 @@ impl Device {
         if let Some(refusal) = self.put_aside() {
             return Err(refusal);
         }
-        let open = self.reactivation_until.is_some_and(|until| now < until);
         let spent = match policy {
             // Who signs does not go back to a code, whatever its product says.
             _ if self.keys.current().is_some_and(|key| key.signs()) => true,
@@ -319,7 +332,7 @@ impl Device {
             Reactivation::UntilConfirmed => matches!(self.keys, Keys::Confirmed { .. }),
             Reactivation::Never => self.keys != Keys::None,
         };
-        if spent && !open {
+        if spent && !self.is_open(now) {
             Err(Refusal::CodeSpent)
         } else {
             Ok(())

@@ -24,12 +24,27 @@ pub struct Licence {
     pub seats: Option<u64>,
     /// A device that does not log in for so long is out.
     pub lease: Option<Duration>,
+    /// When that was said: an end that a lease before it had counts for nothing.
+    pub leased_since: Option<Timestamp>,
 }
 
 impl Licence {
     /// Whether it says anything.
     pub fn is_none(&self) -> bool {
-        *self == Self::default()
+        self.seats.is_none() && self.lease.is_none()
+    }
+
+    /// Leases for so long from now on, or no more.
+    pub(crate) fn set_lease(&mut self, lease: Option<Duration>, now: Timestamp) {
+        if self.lease.is_none() || lease.is_none() {
+            self.leased_since = lease.map(|_| now);
+        }
+        self.lease = lease;
+    }
+
+    /// Whether a lease that ends then is one of these.
+    pub(crate) fn counts(&self, until: Timestamp) -> bool {
+        self.lease.is_some() && self.leased_since.is_none_or(|since| until > since)
     }
 
     /// The end of a lease that is renewed now; `None` if that is hardly later
@@ -203,6 +218,7 @@ mod tests {
         let licence = Licence {
             seats: None,
             lease: Some(Duration::from_secs(100)),
+            leased_since: None,
         };
         let at = |seconds: u64| Timestamp::from_millis(NOW.as_millis() + seconds * 1000);
         assert_eq!(licence.renewed(None, at(0)), Some(at(100)));

@@ -25,6 +25,9 @@ pub const LONGEST: Duration = Duration::from_secs(300);
 /// How far a device's clock may be off.
 pub const LEEWAY: Duration = Duration::from_secs(60);
 
+/// What a request's counter may be: what every JSON reader can tell apart.
+const COUNTERS: std::ops::RangeInclusive<u64> = 1..=(1 << 53) - 1;
+
 /// What a device says when it logs in.
 #[derive(Clone, Copy, Debug)]
 pub struct LoginClaims<'a> {
@@ -151,9 +154,16 @@ impl Claims {
         }
     }
 
-    /// The counter and what is asked; `None` for a login.
+    /// The counter and what is asked; `None` for a login, and for a counter that
+    /// is none.
     pub(crate) fn request(&self) -> Option<(u64, RequestDigest)> {
-        self.ctr.zip(self.req)
+        let counter = self.ctr.filter(|counter| COUNTERS.contains(counter));
+        counter.zip(self.req)
+    }
+
+    /// When it was signed, by the device's clock.
+    pub(crate) fn issued_at(&self) -> Timestamp {
+        self.iat
     }
 }
 

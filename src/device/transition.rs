@@ -126,7 +126,7 @@ impl Device {
     pub(crate) fn sign_in(mut self, key: Key, login: LoginMark, now: Timestamp) -> Changed {
         self.last_login = Some(login);
         if self.keys.current() == Some(key) {
-            return Changed::new(self, [], now);
+            return self.keep_signing(now);
         }
         let (current, pending) = (self.keys.current(), self.keys.pending());
         let other = pending.filter(|pending| *pending != key);
@@ -147,6 +147,23 @@ impl Device {
             .chain(ended(current, KeySlot::Confirmed))
             .chain([EventKind::ActivationConfirmed]);
         Changed::new(self, kinds, now)
+    }
+
+    /// It signs with the key that it has used before: what an operator once let
+    /// it have beside that, and it did not use in time, ends.
+    fn keep_signing(mut self, now: Timestamp) -> Changed {
+        let (current, pending) = (self.keys.current(), self.keys.pending());
+        let overdue = pending.filter(|_| self.usable_pending(now).is_none());
+        if let (Some(current), Some(_)) = (current, overdue) {
+            self.keys = Keys::Confirmed {
+                current,
+                pending: None,
+            };
+            self.end(overdue);
+        }
+        let slot = KeySlot::Pending;
+        let ended = overdue.map(|_| EventKind::KeyEnded { slot });
+        Changed::new(self, ended, now)
     }
 
     fn end(&mut self, key: Option<Key>) {
@@ -243,9 +260,9 @@ impl Device {
         self.issued_at = None;
         self.confirmed_at = None;
         self.reactivation_until = None;
-        self.hardware = Facts::default();
         self.lease_until = None;
-        // The last login stays: none from before is good for the new life.
+        // The last login stays: none from before is good for the new life. And
+        // the board does: else a code would be good on any, after a reset.
     }
 }
 

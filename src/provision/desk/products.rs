@@ -229,7 +229,7 @@ impl Provisioner {
             }
             let licence = &mut product.licence;
             licence.seats = change.seats.unwrap_or(licence.seats);
-            licence.lease = change.lease.unwrap_or(licence.lease);
+            licence.set_lease(change.lease.unwrap_or(licence.lease), now);
         })
         .await
     }

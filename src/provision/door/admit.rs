@@ -216,7 +216,7 @@ impl Provisioner {
             let product = self.product_of(&device).await?;
             let login = DeviceLogin::of(&device, key);
             let lease = decide::lease(&device, &product.record, now);
-            let allowed = decide::key_login(&device, &product.record, &key);
+            let allowed = decide::key_login(&device, &product.record, &key, now);
             let asks = match allowed.and_then(|asks| lease.map(|()| asks)) {
                 Ok(asks) => asks,
                 Err(refusal) => {

@@ -77,30 +77,29 @@ pub(in crate::provision) enum KeyLogin {
     Confirm,
 }
 
-/// Whether a device may log in with this key, which is one of its own.
+/// Whether a device may log in with this key, which is or was one of its own.
 pub(in crate::provision) fn key_login(
     device: &Device,
     product: &Product,
     key: &Key,
+    now: Timestamp,
 ) -> Result<KeyLogin, Refusal> {
-    let login = match device.keys {
-        Keys::Confirmed { current, .. } if current == *key => KeyLogin::Open,
-        Keys::Confirmed {
-            pending: Some(pending),
-            ..
-        }
-        | Keys::Pending(pending)
-            if pending == *key =>
-        {
-            KeyLogin::Confirm
-        }
+    let login = match Some(*key) {
+        current if current == device.keys.current() => KeyLogin::Open,
+        pending if pending == device.usable_pending(now) => KeyLogin::Confirm,
         _ => return Err(Refusal::KeyEnded),
     };
     may_stay(device, product)?;
+    takes(product, key)?;
+    Ok(login)
+}
+
+/// Whether the product takes keys of this kind.
+fn takes(product: &Product, key: &Key) -> Result<(), Refusal> {
     match (product.proof, key.signs()) {
         (ProofPolicy::Signed, false) => Err(Refusal::KeyDisabled),
         (ProofPolicy::Code, true) => Err(Refusal::SigningDisabled),
-        _ => Ok(login),
+        _ => Ok(()),
     }
 }
 
@@ -127,7 +126,7 @@ pub(in crate::provision) fn signing_keys(
     product: &OpenProduct,
     now: Timestamp,
 ) -> Vec<Key> {
-    let chosen: Vec<Key> = [device.keys.pending(), device.keys.current()]
+    let chosen: Vec<Key> = [device.usable_pending(now), device.keys.current()]
         .into_iter()
         .flatten()
         .filter(Key::signs)
@@ -147,10 +146,9 @@ pub(in crate::provision) fn lease(
     product: &Product,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    let ended = device.lease_until.is_some_and(|until| until <= now);
-    match product.licence.lease.is_some() && ended {
-        true => Err(Refusal::LeaseExpired),
-        false => Ok(()),
+    match device.lease_until {
+        Some(until) if product.licence.counts(until) && until <= now => Err(Refusal::LeaseExpired),
+        _ => Ok(()),
     }
 }
 
@@ -190,6 +188,7 @@ pub(in crate::provision) fn board(
         (HardwareMode::Off, _) => BoardVerdict::Fits(Compared::unchanged(&device.hardware)),
         // What it shows is what it is; what it does not show stays known.
         (HardwareMode::Record, _) => BoardVerdict::Fits(compared.believed(shown)),
+        (HardwareMode::Enforce, _) if shown.is_empty() => BoardVerdict::Mismatch(compared),
         (_, true) => BoardVerdict::Fits(compared),
         (HardwareMode::Warn, false) => BoardVerdict::Suspect(compared),
         (HardwareMode::Enforce, false) => BoardVerdict::Mismatch(compared),
@@ -216,10 +215,11 @@ pub(in crate::provision) fn may_stay_with(
         may_stay(device, product)?;
         return Err(Refusal::WrongKey);
     }
-    match key_login(device, product, key)? {
-        KeyLogin::Open => Ok(()),
-        KeyLogin::Confirm => Err(Refusal::KeyEnded),
+    if device.keys.current() != Some(*key) {
+        return Err(Refusal::KeyEnded);
     }
+    may_stay(device, product)?;
+    takes(product, key)
 }
 
 /// What a username says about whose key is shown with it.

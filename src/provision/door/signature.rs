@@ -126,7 +126,11 @@ impl Provisioner {
         let write = Write::Counted { feed, counter };
         match self.registry.commit(write, Vec::new()).await? {
             Commit::Done => Ok(DeviceLogin::of(device, signed.key)),
-            Commit::Lost => Err(self.replayed(&signed, source, now).await),
+            // A request may be sent twice, or come late, by nobody's fault.
+            Commit::Lost => {
+                let refusal = Refusal::TokenReplayed;
+                Err(self.refuse(device, source, refusal, now).await)
+            }
         }
     }
 
@@ -158,7 +162,8 @@ impl Provisioner {
             let Some(claims) = signed_with(&unproved, &device, &product, &key) else {
                 continue;
             };
-            if !claims.is_timely(now) {
+            // What was signed before it was registered was signed by another life.
+            if !claims.is_timely(now) || claims.issued_at() < device.registered_at {
                 let refusal = Refusal::TokenExpired;
                 return Err(self.refuse(&device, source, refusal, now).await);
             }

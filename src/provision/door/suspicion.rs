@@ -87,10 +87,15 @@ impl Provisioner {
             BoardVerdict::Suspect(compared) => (None, compared),
             BoardVerdict::Mismatch(compared) => (Some(Refusal::HardwareMismatch), compared),
         };
-        let signal = CloneSignal::HardwareMismatch;
-        let aside = self
-            .suspect_board(device, product, signal, &compared, source, now)
-            .await?;
+        // A device that shows nothing, where nothing was enrolled, is nobody's copy.
+        let aside = match compared.broken.is_empty() {
+            true => None,
+            false => {
+                let signal = CloneSignal::HardwareMismatch;
+                self.suspect_board(device, product, signal, &compared, source, now)
+                    .await?
+            }
+        };
         if let Some(refusal) = refusal.or(aside) {
             self.refuse_proved(device, source, refusal, now).await;
             return Err(refusal.into());

@@ -128,7 +128,9 @@ impl Provisioner {
         decide::may_stay(device, product)
             .and(decide::lease(device, product, now))
             .map_err(NotIssued::Refused)?;
-        let leased = product.licence.lease.and(device.lease_until);
+        // One that was just opened again begins its lease with the next login.
+        let lease = product.licence.lease;
+        let leased = lease.map(|lease| device.lease_until.unwrap_or_else(|| now.plus(lease)));
         Ok(LicenceToken {
             serial: device.serial.clone(),
             product: device.product.clone(),

@@ -106,6 +106,38 @@ async fn a_device_that_shows_nothing_is_another_board() {
         world.turned_away(&silent, after(1)).await,
         Refusal::HardwareMismatch
     );
+    assert_eq!(world.signals().await, [CloneSignal::HardwareMismatch]);
+}
+
+#[tokio::test]
+async fn a_board_has_to_be_shown_where_it_is_enforced() {
+    let world = World::new(Reactivation::UntilConfirmed).await;
+    world.mode(HardwareMode::Enforce, OnClone::Quarantine).await;
+    let silent = world.derived().login(NOW, "1");
+    let refusal = world.turned_away(&silent, NOW).await;
+    assert_eq!(refusal, Refusal::HardwareMismatch);
+    assert!(world.signals().await.is_empty(), "nothing was enrolled");
+    assert_eq!(world.lifecycle().await, Lifecycle::Registered);
+}
+
+#[tokio::test]
+async fn a_board_outlives_a_reset() {
+    let world = World::new(Reactivation::UntilConfirmed).await;
+    world.mode(HardwareMode::Enforce, OnClone::Alert).await;
+    let (home, other) = (world.on("1", "x").await, world.on("2", "x").await);
+    world
+        .sign_in(&home.login(NOW, "1"), NOW)
+        .await
+        .expect("enrolled");
+    world.change(Transition::Reset).await;
+    let refusal = world
+        .turned_away(&other.login(after(1), "1"), after(1))
+        .await;
+    assert_eq!(refusal, Refusal::HardwareMismatch);
+    world
+        .sign_in(&home.login(after(2), "1"), after(2))
+        .await
+        .expect("its own board");
 }
 
 #[tokio::test]

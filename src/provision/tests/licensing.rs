@@ -132,6 +132,34 @@ async fn each_login_renews_the_lease() {
 }
 
 #[tokio::test]
+async fn a_lease_of_before_does_not_count() {
+    let world = World::new(Reactivation::UntilConfirmed).await;
+    let device = world.derived();
+    world.license(None, Some(Duration::from_secs(2))).await;
+    world
+        .sign_in(&device.login(NOW, "1"), NOW)
+        .await
+        .expect("signed");
+    world.license(None, None).await;
+    let again = ProductChange {
+        lease: Some(Some(HOUR)),
+        ..ProductChange::default()
+    };
+    let changed = world
+        .door
+        .change_product(&world.product, again, after(10_000))
+        .await;
+    changed.expect("changed");
+    let at = after(20_000);
+    let login = world.sign_in(&device.login(at, "1"), at).await;
+    let login = login.expect("its lease is one of before");
+    // And one that was just opened again is as long as the product says.
+    world.change(Transition::Renew).await;
+    let answer = world.tell(&login, r#"{"ask":"licence"}"#, at).await;
+    assert_eq!(answer["expires_at"], at.plus(HOUR).to_string());
+}
+
+#[tokio::test]
 async fn a_device_that_stays_connected_does_not_run_out() {
     let world = World::new(Reactivation::UntilConfirmed).await;
     world.license(None, Some(HOUR)).await;

@@ -496,6 +496,98 @@ async fn a_device_signs_on_when_its_products_secret_has_ended() {
 }
 
 #[tokio::test]
+async fn what_was_let_have_and_not_used_in_time_ends() {
+    let world = World::new(Reactivation::UntilConfirmed).await;
+    let device = world.derived();
+    let sign = async |at: u64| {
+        let now = after(at);
+        world.sign_in(&device.login(now, "1"), now).await.map(drop)
+    };
+    sign(0).await.expect("signed");
+    world
+        .change(Transition::Reopen { until: after(1000) })
+        .await;
+    let mut activation = world.activation().await;
+    let key = world.key(&mut activation).await;
+    let pair = key_pair(7);
+    let show = async |now: Timestamp| {
+        let attempt = Attempt {
+            username: None,
+            password: Some(key.as_bytes()),
+            source: HERE,
+            hardware: None,
+        };
+        world.door.admit(attempt, now).await.map(drop)
+    };
+    let ended = Err(NotAdmitted::Refused(Refusal::KeyEnded));
+    assert_eq!(show(after(1000)).await, ended, "the window is closed");
+    sign(1001).await.expect("signed");
+    assert_eq!(world.event_names().await.last(), Some(&"key_ended"));
+
+    // The same with a pair that somebody enrolled meanwhile.
+    world
+        .change(Transition::Reopen { until: after(9000) })
+        .await;
+    world.enrol(&pair).await;
+    let late = world.paired(&pair).login(after(9000), "1");
+    assert_eq!(
+        world.turned_away(&late, after(9000)).await,
+        Refusal::TokenInvalid
+    );
+}
+
+#[tokio::test]
+async fn a_serial_that_is_registered_anew_knows_no_token_of_before() {
+    let world = World::new(Reactivation::UntilConfirmed).await;
+    let token = world.derived().login(NOW, "1");
+    world.sign_in(&token, NOW).await.expect("signed");
+    let name = DeviceName::parse(SERIAL).expect("valid");
+    let removed = world.door.remove_device(&name, after(5)).await;
+    removed.expect("removed");
+    let serial = Serial::parse(SERIAL).expect("valid");
+    let again = world
+        .door
+        .register(&world.product, vec![serial.into()], after(10))
+        .await;
+    again.expect("registered");
+    assert_eq!(
+        world.turned_away(&token, after(20)).await,
+        Refusal::TokenExpired
+    );
+    let token = world.derived().login(after(10), "1");
+    world.sign_in(&token, after(20)).await.expect("its own");
+}
+
+#[tokio::test]
+async fn counters_are_numbers_that_all_can_tell_apart() {
+    let world = World::new(Reactivation::UntilConfirmed).await;
+    let device = world.derived();
+    world
+        .sign_in(&device.login(NOW, "1"), NOW)
+        .await
+        .expect("signed");
+    let request = RequestDigest::of("GET", "/", b"");
+    for counter in [0, 1 << 53, u64::MAX] {
+        let token = device.request(counter, request);
+        let verified = world.verify(&token, &request, NOW);
+        assert_eq!(
+            verified.await.err(),
+            Some(Refusal::TokenInvalid),
+            "{counter}"
+        );
+    }
+    for counter in [1, 1 << 52] {
+        let token = device.request(counter, request);
+        let verified = world.verify(&token, &request, NOW);
+        assert!(verified.await.is_ok(), "{counter}");
+    }
+    let token = device.request(2, request);
+    let late = world.verify(&token, &request, NOW);
+    assert_eq!(late.await.err(), Some(Refusal::TokenReplayed));
+    assert!(!world.event_names().await.contains(&"clone_suspected"));
+}
+
+#[tokio::test]
 async fn requests_are_good_once_in_any_order_for_what_was_signed() {
     let world = World::new(Reactivation::UntilConfirmed).await;
     let device = world.derived();

@@ -54,6 +54,7 @@ pub(super) async fn create(wish: ProductWish, dispatch: &Dispatch<'_>) -> Result
         licence: Licence {
             seats: wish.seats,
             lease: span(wish.lease_seconds, LEASE)?,
+            ..Licence::default()
         },
     };
     let now = dispatch.moment.at;
