@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::hardware::{FactSet, Facts, HardwareMode, HardwarePolicy};
+use crate::hardware::{Fact, FactHash, FactSet, Facts, HardwareMode, HardwarePolicy};
 use crate::identity::{ProductId, Serial};
 use crate::jws::{self, Signer, Verifier};
 use crate::keypair::{PrivateKey, PublicKey};
@@ -141,6 +141,15 @@ impl LicenceToken {
         })
     }
 
+    /// Facts of this board that are those the licence is for.
+    pub fn fits(&self, board: &Facts) -> FactSet {
+        let fits = |(fact, hashes): (Fact, &[FactHash])| {
+            let shown = board.hashes(fact);
+            hashes.iter().any(|hash| shown.contains(hash)).then_some(fact)
+        };
+        self.hardware.iter().filter_map(fits).collect()
+    }
+
     /// Facts of this board that are not those the licence is for, but for such
     /// as may change.
     pub fn misfits(&self, board: &Facts, may_change: &FactSet) -> FactSet {
@@ -164,7 +173,7 @@ pub fn key_id(key: &PublicKey) -> String {
 mod tests {
     use super::*;
     use crate::entropy::counting::Counting;
-    use crate::hardware::{Fact, Pepper};
+    use crate::hardware::Pepper;
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -211,6 +220,9 @@ mod tests {
         assert_eq!(misfits(board("1", "x")), "none");
         assert_eq!(misfits(board("1", "y")), "none");
         assert_eq!(misfits(board("2", "x")), "cpu_serial");
+        let fits = |board| licence.fits(&board).to_string();
+        assert_eq!(fits(board("1", "y")), "cpu_serial");
+        assert_eq!(fits(board("2", "y")), "none");
     }
 
     #[test]

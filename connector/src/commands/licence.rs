@@ -58,9 +58,12 @@ pub(super) fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
             if !misfits.is_empty() {
                 bail!("the licence is for another board: {misfits} differ");
             }
-            "this board"
+            match token.fits(&shown) {
+                fits if fits.is_empty() => "any board: it names no fact of this one".to_owned(),
+                fits => format!("this board ({fits})"),
+            }
         }
-        None => "any board, as none was compared (--credentials or --pepper-file)",
+        None => "any board, as none was compared (--credentials or --pepper-file)".to_owned(),
     };
     let LicenceToken {
         serial,
