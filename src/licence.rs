@@ -145,7 +145,10 @@ impl LicenceToken {
     pub fn fits(&self, board: &Facts) -> FactSet {
         let fits = |(fact, hashes): (Fact, &[FactHash])| {
             let shown = board.hashes(fact);
-            hashes.iter().any(|hash| shown.contains(hash)).then_some(fact)
+            hashes
+                .iter()
+                .any(|hash| shown.contains(hash))
+                .then_some(fact)
         };
         self.hardware.iter().filter_map(fits).collect()
     }
