@@ -1,9 +1,11 @@
 //! The way in, from credential to key, over the memory store.
 
 mod acts;
+mod enrolment;
 mod hardware;
 mod licensing;
 mod one_step;
+mod requests;
 mod signing;
 
 use std::net::IpAddr;

@@ -162,8 +162,7 @@ impl Provisioner {
             let Some(claims) = signed_with(&unproved, &device, &product, &key) else {
                 continue;
             };
-            // What was signed before it was registered was signed by another life.
-            if !claims.is_timely(now) || claims.issued_at() < device.registered_at {
+            if !claims.is_timely(now) || is_of_another_life(&device, &claims, now) {
                 let refusal = Refusal::TokenExpired;
                 return Err(self.refuse(&device, source, refusal, now).await);
             }
@@ -255,4 +254,11 @@ fn signed_with(
             unproved.prove(Verifier::DeviceKey(&key))
         }
     }
+}
+
+/// Whether it was signed before the device was registered: perhaps by one of
+/// the same serial that was removed. A device that was registered in the
+/// future, as the clock was wrong then, says nothing about that.
+fn is_of_another_life(device: &Device, claims: &Claims, now: Timestamp) -> bool {
+    claims.issued_at() < device.registered_at && device.registered_at <= now
 }

@@ -40,8 +40,13 @@ fn a_token_that_is_too_old_too_new_or_too_long_is_refused() {
                 assert!(refused, "{issued_at} for {span:?}: {told:02x?}");
             }
         }
+        // One of before it was registered is another life's.
+        let another = device.login_at(earlier(MINUTE), Duration::from_secs(300));
+        let told = broker.told(Version::V5, &device.connect(&another));
+        let told = told.expect("a CONNACK");
+        assert!(is_refused_with_reason(Version::V5, &told, UNTIMELY));
         // None of them counts as a login: the next one is newer than nothing.
-        let first = device.login_at(earlier(MINUTE), Duration::from_secs(300));
+        let first = device.login_at(now(), Duration::from_secs(300));
         broker
             .admitted(Version::V5, &device.connect(&first))
             .expect_alive();
