@@ -287,16 +287,6 @@ impl Device {
         [self.keys.current(), self.keys.pending()].contains(&Some(*key))
     }
 
-    /// The public key that it has shown to be its own: from then on it signs
-    /// with nothing else. One that it has not used yet comes first.
-    pub fn public_keys(&self) -> impl Iterator<Item = PublicKey> {
-        let keys = [self.keys.pending(), self.keys.current()];
-        keys.into_iter().flatten().filter_map(|key| match key {
-            Key::Public(key) => Some(key),
-            _ => None,
-        })
-    }
-
     /// Whether its session, and what waits in it, stays with it: neither
     /// survives a revocation or a reset.
     pub(crate) fn keeps_mailbox(&self) -> bool {
