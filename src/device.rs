@@ -2,6 +2,7 @@
 //!
 //! How it changes stands in [`transition`].
 
+mod label;
 mod transition;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::refusal::Refusal;
 use crate::secret::KeyDigest;
 use crate::signed::LoginMark;
 
+pub use self::label::{InvalidLabel, Label};
 pub(crate) use self::transition::Changed;
 pub use self::transition::{Transition, TransitionError};
 
@@ -57,6 +59,8 @@ pub struct Device {
     pub hardware: Facts,
     /// When its lease ends, if its product leases.
     pub lease_until: Option<Timestamp>,
+    /// What people call it.
+    pub label: Option<Label>,
 }
 
 /// The numbers of blocks that a device is excepted from: the one that holds
@@ -228,7 +232,15 @@ impl Device {
             last_login: None,
             hardware: Facts::default(),
             lease_until: None,
+            label: None,
         }
+    }
+
+    /// Which of its product's secrets it came with when it was last given a
+    /// key, unless it is without one, or out for good.
+    pub fn comes_with(&self) -> Option<u32> {
+        let comes = self.keys != Keys::None && self.standing != Standing::Revoked;
+        (comes && self.generation > 0).then_some(self.generation)
     }
 
     /// What to call it.

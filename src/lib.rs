@@ -47,7 +47,10 @@ pub use clock::Timestamp;
 pub use clones::{CloneSignal, Evidence, OnClone, Peer, Takeover};
 pub use code::{ActivationCode, CodeMatch, DeviceKey};
 pub use credential::{Credential, Shape};
-pub use device::{Device, Exceptions, Key, Keys, Lifecycle, Standing, Transition, TransitionError};
+pub use device::{
+    Device, Exceptions, InvalidLabel, Key, Keys, Label, Lifecycle, Standing, Transition,
+    TransitionError,
+};
 pub use entropy::Entropy;
 pub use event::{Event, EventKind, KeySlot, NewEvent, Subject};
 pub use identity::{DeviceName, FeedId, InvalidName, ProductId, Serial};

@@ -9,6 +9,8 @@
 mod conformance;
 mod embedded;
 mod memory;
+mod rows;
+mod staging;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -16,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::ban::{Ban, Network};
 use crate::clock::Timestamp;
-use crate::device::{Device, Lifecycle};
+use crate::device::{Device, Label, Lifecycle};
 use crate::event::{Event, NewEvent};
 use crate::feed::CurrentValue;
 use crate::hardware::Facts;
@@ -172,6 +174,8 @@ pub struct Registrant {
     pub codes: Vec<CodeDigest>,
     /// What its factory said of its board.
     pub hardware: Facts,
+    /// What people call it.
+    pub label: Option<Label>,
 }
 
 /// What became of one serial of a [`Batch`].
@@ -212,6 +216,48 @@ impl Census {
 
     fn remove(&mut self, lifecycle: Lifecycle) {
         self.counts[lifecycle as usize] = self.counts[lifecycle as usize].saturating_sub(1);
+    }
+}
+
+/// How many devices a product has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProductCensus {
+    /// In each state.
+    pub lifecycles: Census,
+    /// By the secret that their codes or keys were last made with, in no
+    /// order. Those that were never activated are in none, nor are the revoked.
+    pub generations: Vec<(u32, u64)>,
+}
+
+impl ProductCensus {
+    /// How many devices last came with the secret of this generation.
+    pub fn come_with(&self, generation: u32) -> u64 {
+        let mut counts = self.generations.iter();
+        let found = counts.find(|(known, _)| *known == generation);
+        found.map_or(0, |(_, count)| *count)
+    }
+
+    fn add(&mut self, device: &Device) {
+        self.lifecycles.add(device.lifecycle());
+        let Some(generation) = device.comes_with() else {
+            return;
+        };
+        let mut counts = self.generations.iter_mut();
+        match counts.find(|(known, _)| *known == generation) {
+            Some((_, count)) => *count += 1,
+            None => self.generations.push((generation, 1)),
+        }
+    }
+
+    fn remove(&mut self, device: &Device) {
+        self.lifecycles.remove(device.lifecycle());
+        let comes_with = device.comes_with();
+        for (generation, count) in &mut self.generations {
+            if comes_with == Some(*generation) {
+                *count = count.saturating_sub(1);
+            }
+        }
+        self.generations.retain(|(_, count)| *count > 0);
     }
 }
 
@@ -263,8 +309,8 @@ pub trait Registry: Send + Sync {
     /// How many devices are in each state.
     async fn census(&self) -> Result<Census, RegistryError>;
 
-    /// How many of a product's devices are in each state.
-    async fn product_census(&self, id: &ProductId) -> Result<Census, RegistryError>;
+    /// How many devices a product has.
+    async fn product_census(&self, id: &ProductId) -> Result<ProductCensus, RegistryError>;
 
     /// A feed's current values, in the order of their datastreams.
     async fn values(&self, feed: FeedId) -> Result<Vec<CurrentValue>, RegistryError>;

@@ -9,12 +9,14 @@ mod removal;
 
 use std::future::Future;
 
-use super::{Batch, Commit, Registrant, Registration, Registry, RegistryError, Write};
+use super::{
+    Batch, Commit, ProductCensus, Registrant, Registration, Registry, RegistryError, Write,
+};
 use crate::ban::{Ban, Network};
 use crate::clock::Timestamp;
 use crate::clones::OnClone;
 use crate::code::ActivationCode;
-use crate::device::{Device, Key, Lifecycle, Transition};
+use crate::device::{Changed, Device, Key, Lifecycle, Transition};
 use crate::entropy::counting::Counting;
 use crate::event::{EventKind, NewEvent, Subject};
 use crate::hardware::{Facts, HardwarePolicy};
@@ -39,6 +41,7 @@ pub(crate) async fn check<R: Registry, F: Future<Output = R>>(open: impl Fn() ->
     products_and_operators_are_versioned(&open().await).await;
     events_are_numbered_without_gaps(&open().await).await;
     the_census_counts(&open().await).await;
+    devices_are_counted_by_their_secret(&open().await).await;
     mailboxes::check(&open).await;
     feeds::check(&open).await;
     identity::check(&open).await;
@@ -97,6 +100,7 @@ pub(crate) async fn register(registry: &impl Registry, of: u8, serials: &[&str])
             serial,
             codes: vec![code],
             hardware: Facts::default(),
+            label: None,
         }
     };
     let batch = Batch {
@@ -338,6 +342,36 @@ async fn the_census_counts(registry: &impl Registry) {
     let counts = Lifecycle::ALL.map(|lifecycle| census.of(lifecycle));
     assert_eq!(counts, [1, 1, 0, 0, 0, 1]);
     assert_eq!(census.total(), 3);
+}
+
+async fn devices_are_counted_by_their_secret(registry: &impl Registry) {
+    let feeds = register(registry, 0, &["a", "b", "c"]).await;
+    let entropy = Counting::default();
+    let issue = async |feed, generation| {
+        let key = Key::Api(ApiKey::generate(&entropy).digest());
+        load(registry, feed).await.issue(key, generation, NOW)
+    };
+    let apply = async |feed, transition| {
+        let changed = load(registry, feed).await.apply(transition, NOW);
+        changed.expect("allowed")
+    };
+    let write = async |changed: Changed| {
+        let write = Write::Device(changed.device);
+        let written = registry.commit(write, changed.events).await;
+        assert_eq!(written, Ok(Commit::Done));
+        let census = registry.product_census(&product(0)).await;
+        let census = census.expect("readable");
+        [1, 2].map(|generation| census.come_with(generation))
+    };
+    assert_eq!(write(issue(feeds[0], 1).await).await, [1, 0]);
+    assert_eq!(write(issue(feeds[1], 1).await).await, [2, 0]);
+    assert_eq!(write(issue(feeds[1], 2).await).await, [1, 1]);
+    let revoke = apply(feeds[1], Transition::Revoke).await;
+    assert_eq!(write(revoke).await, [1, 0], "it comes no more");
+    let reset = apply(feeds[0], Transition::Reset).await;
+    assert_eq!(write(reset).await, [0, 0], "it has nothing to come with");
+    let other = registry.product_census(&product(1)).await;
+    assert_eq!(other, Ok(ProductCensus::default()));
 }
 
 async fn bans_come_and_go(registry: &impl Registry) {

@@ -4,9 +4,7 @@
 //! waiting into one batch and syncs it once; nothing is visible before it is
 //! on disk, because durability is asked for in the batch itself.
 
-mod layout;
-mod rows;
-mod staging;
+mod store;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -15,9 +13,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use tokio::sync::{oneshot, watch};
 
-use self::rows::{Rows, Table};
+use self::store::Store;
 use self::writer::{Request, Writer};
-use super::{Batch, Census, Commit, Registration, Registry, RegistryError, Write};
+use super::rows::{self, Table};
+use super::staging::Ground;
+use super::{Batch, Census, Commit, ProductCensus, Registration, Registry, RegistryError, Write};
 use crate::ban::Ban;
 use crate::clock::Timestamp;
 use crate::device::Device;
@@ -72,31 +72,31 @@ pub struct Embedded {
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
-    rows: RwLock<Option<Arc<Rows>>>,
+    store: RwLock<Option<Arc<Store>>>,
     newest: watch::Sender<u64>,
 }
 
 impl Shared {
-    fn rows(&self) -> Result<Arc<Rows>, RegistryError> {
-        self.rows
+    fn store(&self) -> Result<Arc<Store>, RegistryError> {
+        self.store
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
             .ok_or_else(|| RegistryError::Unavailable("it is being reopened".to_owned()))
     }
 
-    fn replace(&self, rows: Option<Arc<Rows>>) {
-        *self.rows.write().unwrap_or_else(PoisonError::into_inner) = rows;
+    fn replace(&self, store: Option<Arc<Store>>) {
+        *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
     }
 }
 
 impl Embedded {
     /// Opens the store in `path`, making it if it is not there.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let (rows, counters) = Rows::open(path)?;
+        let (store, counters) = Store::open(path)?;
         let shared = Arc::new(Shared {
             path: path.to_owned(),
-            rows: RwLock::new(Some(Arc::new(rows))),
+            store: RwLock::new(Some(Arc::new(store))),
             newest: watch::Sender::new(counters.newest_event),
         });
         let writer =
@@ -109,8 +109,8 @@ impl Embedded {
 
     /// The open store. While it is closed after an error, asking for it is what
     /// has it opened again.
-    fn rows(&self) -> Result<Arc<Rows>, RegistryError> {
-        self.shared.rows().inspect_err(|_| self.writer.nudge())
+    fn store(&self) -> Result<Arc<Store>, RegistryError> {
+        self.shared.store().inspect_err(|_| self.writer.nudge())
     }
 
     async fn ask<T>(
@@ -130,21 +130,21 @@ impl Embedded {
 #[async_trait]
 impl Registry for Embedded {
     async fn device(&self, feed: FeedId) -> Result<Option<Device>, RegistryError> {
-        self.rows()?.device(feed)
+        self.store()?.device(feed)
     }
 
     async fn by_serial(&self, serial: &Serial) -> Result<Vec<Device>, RegistryError> {
-        let rows = self.rows()?;
-        rows.devices_at(&rows::serial_key(serial))
+        let store = self.store()?;
+        store.devices_at(&rows::serial_key(serial))
     }
 
     async fn by_code(&self, code: &CodeDigest) -> Result<Vec<Device>, RegistryError> {
-        let rows = self.rows()?;
-        rows.devices_at(&rows::code_key(code))
+        let store = self.store()?;
+        store.devices_at(&rows::code_key(code))
     }
 
     async fn by_key(&self, key: &KeyDigest) -> Result<Option<Device>, RegistryError> {
-        let rows = self.rows()?;
+        let rows = self.store()?;
         Ok(rows.devices_at(&rows::api_key_key(key))?.pop())
     }
 
@@ -154,76 +154,76 @@ impl Registry for Embedded {
         after: Option<&Serial>,
         limit: usize,
     ) -> Result<Vec<Device>, RegistryError> {
-        self.rows()?.page(product, after, limit)
+        self.store()?.page(product, after, limit)
     }
 
     async fn product(&self, id: &ProductId) -> Result<Option<Product>, RegistryError> {
         self.shared
-            .rows()?
+            .store()?
             .read(Table::Meta, &rows::product_key(id))
     }
 
     async fn products(&self) -> Result<Vec<Product>, RegistryError> {
-        self.rows()?.all(rows::PRODUCTS)
+        self.store()?.all(rows::PRODUCTS)
     }
 
     async fn operator(&self, name: &OperatorName) -> Result<Option<Operator>, RegistryError> {
         self.shared
-            .rows()?
+            .store()?
             .read(Table::Meta, &rows::operator_key(name))
     }
 
     async fn operators(&self) -> Result<Vec<Operator>, RegistryError> {
-        self.rows()?.all(rows::OPERATORS)
+        self.store()?.all(rows::OPERATORS)
     }
 
     async fn bans(&self) -> Result<Vec<Ban>, RegistryError> {
-        self.rows()?.all(rows::BANS)
+        self.store()?.all(rows::BANS)
     }
 
     async fn datastreams(&self, feed: FeedId) -> Result<Vec<DatastreamId>, RegistryError> {
         let row = self
-            .rows()?
+            .store()?
             .read(Table::Index, &rows::datastreams_key(feed))?;
         Ok(row.unwrap_or_default())
     }
 
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, RegistryError> {
-        self.rows()?.events(after, limit)
+        self.store()?.events(after, limit)
     }
 
     async fn census(&self) -> Result<Census, RegistryError> {
-        Ok(self.rows()?.counters()?.census)
+        Ok(self.store()?.counters()?.census)
     }
 
-    async fn product_census(&self, id: &ProductId) -> Result<Census, RegistryError> {
+    async fn product_census(&self, id: &ProductId) -> Result<ProductCensus, RegistryError> {
         let key = rows::product_census_key(id);
-        Ok(self.rows()?.read(Table::Meta, &key)?.unwrap_or_default())
+        Ok(self.store()?.read(Table::Meta, &key)?.unwrap_or_default())
     }
 
     async fn values(&self, feed: FeedId) -> Result<Vec<CurrentValue>, RegistryError> {
-        let found = self.rows()?.under(Table::Mail, &rows::values_key(feed))?;
+        let found = self.store()?.under(Table::Mail, &rows::values_key(feed))?;
         found.into_values().map(|row| rows::decode(&row)).collect()
     }
 
     async fn token(&self, digest: &TokenDigest) -> Result<Option<Token>, RegistryError> {
-        self.rows()?.read(Table::Meta, &rows::token_key(digest))
+        self.store()?.read(Table::Meta, &rows::token_key(digest))
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, RegistryError> {
-        self.rows()?.all(rows::TOKENS)
+        self.store()?.all(rows::TOKENS)
     }
 
     async fn licence_key(&self) -> Result<Option<SealedSecret>, RegistryError> {
-        self.rows()?.read(Table::Meta, rows::LICENCE_KEY_KEY)
+        self.store()?.read(Table::Meta, rows::LICENCE_KEY_KEY)
     }
 
     async fn occasion(&self, id: &OccasionId) -> Result<Option<Occasion>, RegistryError> {
-        self.rows()?.read(Table::Meta, &rows::occasion_key(id))
+        self.store()?.read(Table::Meta, &rows::occasion_key(id))
     }
 
     async fn occasions(&self) -> Result<Vec<(OccasionId, Timestamp)>, RegistryError> {
-        let found = self.rows()?.under(Table::Meta, &[rows::OCCASIONS])?;
+        let found = self.store()?.under(Table::Meta, &[rows::OCCASIONS])?;
         let each = found.into_iter().map(|(key, row)| {
             let id = key.get(1..).and_then(|id| id.try_into().ok());
             let damaged = || RegistryError::Damaged("a request's name".to_owned());
@@ -247,7 +247,7 @@ impl Registry for Embedded {
     }
 
     async fn mailbox(&self, feed: FeedId) -> Result<Option<Mailbox>, RegistryError> {
-        self.rows()?.read(Table::Mail, &rows::mailbox_key(feed))
+        self.store()?.read(Table::Mail, &rows::mailbox_key(feed))
     }
 
     async fn mail(
@@ -256,12 +256,12 @@ impl Registry for Embedded {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Mail)>, RegistryError> {
-        self.rows()?.mail(feed, after, limit)
+        self.store()?.mail(feed, after, limit)
     }
 
     async fn configuration(&self, feed: FeedId) -> Result<Option<Mail>, RegistryError> {
         let key = rows::configuration_key(feed);
-        self.rows()?.read(Table::Mail, &key)
+        self.store()?.read(Table::Mail, &key)
     }
 
     async fn mailboxes(
@@ -269,7 +269,7 @@ impl Registry for Embedded {
         after: Option<FeedId>,
         limit: usize,
     ) -> Result<Vec<(FeedId, Mailbox)>, RegistryError> {
-        self.rows()?.mailboxes(after, limit)
+        self.store()?.mailboxes(after, limit)
     }
 
     async fn change_mailbox(&self, feed: FeedId, change: Change) -> Result<Outcome, RegistryError> {

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use self::rows::Rows;
-use super::{Batch, Census, Commit, Registration, Registry, RegistryError, Write};
+use super::{Batch, Census, Commit, ProductCensus, Registration, Registry, RegistryError, Write};
 use crate::ban::Ban;
 use crate::clock::Timestamp;
 use crate::device::Device;
@@ -194,11 +194,11 @@ impl Registry for Memory {
     }
 
     async fn census(&self) -> Result<Census, RegistryError> {
-        Ok(self.lock().live.census(None))
+        Ok(self.lock().live.census())
     }
 
-    async fn product_census(&self, id: &ProductId) -> Result<Census, RegistryError> {
-        Ok(self.lock().live.census(Some(id)))
+    async fn product_census(&self, id: &ProductId) -> Result<ProductCensus, RegistryError> {
+        Ok(self.lock().live.product_census(id))
     }
 
     async fn values(&self, feed: FeedId) -> Result<Vec<CurrentValue>, RegistryError> {

@@ -50,7 +50,7 @@ pub(crate) async fn carry_out(
         }
         Request::Census { product } => {
             known::product(&product, dispatch).await?;
-            Reply::Census(registry.product_census(&product).await?.into())
+            Reply::Census(registry.product_census(&product).await?.lifecycles.into())
         }
         Request::Product { product } => {
             let product = known::product(&product, dispatch).await?;
@@ -78,6 +78,7 @@ pub(crate) async fn carry_out(
             let devices = serials.into_iter().map(|wish| NewSerial {
                 serial: wish.serial,
                 hardware: wish.hardware,
+                label: None,
             });
             let devices = devices.collect();
             let outcome = provisioner.register(&product_id, devices, now).await?;

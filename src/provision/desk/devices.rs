@@ -3,7 +3,7 @@
 
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
-use crate::device::{Device, Transition, TransitionError};
+use crate::device::{Device, Label, Transition, TransitionError};
 use crate::hardware::{Fact, Facts};
 use crate::identity::{DeviceName, ProductId, Serial};
 use crate::provision::{ProductError, Provisioner};
@@ -20,6 +20,8 @@ pub struct NewSerial {
     pub serial: Serial,
     /// Facts in the clear: they are hashed before anything is kept.
     pub hardware: Vec<(Fact, String)>,
+    /// What people call it.
+    pub label: Option<Label>,
 }
 
 impl From<Serial> for NewSerial {
@@ -27,6 +29,7 @@ impl From<Serial> for NewSerial {
         Self {
             serial,
             hardware: Vec::new(),
+            label: None,
         }
     }
 }
@@ -80,8 +83,6 @@ impl Provisioner {
     /// Registers devices with a product, and says of each whether it is new.
     /// Each chunk of a thousand is written whole or not at all. One that is
     /// known already stays as it is.
-    /// Each chunk of a thousand is written whole or not at all. One that is
-    /// known already stays as it is.
     pub async fn register(
         &self,
         product: &ProductId,
@@ -106,6 +107,7 @@ impl Provisioner {
                 let facts = facts.map(|(fact, value)| (*fact, value.as_str()));
                 Registrant {
                     serial: device.serial.clone(),
+                    label: device.label.clone(),
                     codes: codes.collect(),
                     hardware: pepper
                         .as_ref()

@@ -60,7 +60,13 @@ impl Provisioner {
             return Err(ProductError::Unknown(product.clone()));
         }
         let known_total = match filter.takes_all() {
-            true => Some(self.registry.product_census(product).await?.total()),
+            true => Some(
+                self.registry
+                    .product_census(product)
+                    .await?
+                    .lifecycles
+                    .total(),
+            ),
             false => None,
         };
         let mut found = Found {

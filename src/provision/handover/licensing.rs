@@ -98,7 +98,7 @@ impl Provisioner {
         if product.licence.seats.is_none() {
             return Ok(Ok(()));
         }
-        let census = self.registry.product_census(&product.id).await?;
+        let census = self.registry.product_census(&product.id).await?.lifecycles;
         Ok(decide::seat(device, product, &census))
     }
 

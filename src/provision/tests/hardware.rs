@@ -195,6 +195,7 @@ async fn a_factory_may_know_the_board_first() {
     let known = NewSerial {
         serial: Serial::parse("F1").expect("valid"),
         hardware: vec![(crate::hardware::Fact::CpuSerial, " 00A1\n".to_owned())],
+        label: None,
     };
     let registered = world.door.register(&world.product, vec![known], NOW).await;
     registered.expect("registered");

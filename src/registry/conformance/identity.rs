@@ -94,6 +94,7 @@ async fn boards_are_kept(registry: &impl Registry) {
             serial: serial("a"),
             codes: Vec::new(),
             hardware: hardware.clone(),
+            label: None,
         }],
         at: Timestamp::from_millis(1),
     };

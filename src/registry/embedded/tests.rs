@@ -78,43 +78,42 @@ async fn a_closed_store_is_opened_by_whoever_reads() {
 }
 
 #[tokio::test]
-async fn a_store_that_did_not_count_by_product_is_counted() {
+async fn a_store_of_the_first_format_is_counted() {
     let home = tempfile::tempdir().expect("a directory");
     let first = Embedded::open(home.path()).expect("opens");
     conformance::register(&first, 0, &["a", "b"]).await;
     conformance::register(&first, 1, &["a"]).await;
     drop(first);
-    // As such a store was: neither counts nor the mark that there are any.
-    let (rows, _) = Rows::open(home.path()).expect("opens");
-    let mut batch = rows.batch();
-    rows.remove(&mut batch, Table::Meta, b"counted");
-    for of in [0, 1] {
-        let key = rows::product_census_key(&conformance::product(of));
-        rows.remove(&mut batch, Table::Meta, &key);
-    }
+    // As such a store was: counts that are not right, and its number.
+    let (store, _) = Store::open(home.path()).expect("opens");
+    let mut batch = store.batch();
+    let wrong = rows::encode(&ProductCensus::default());
+    let key = rows::product_census_key(&conformance::product(0));
+    store.insert(&mut batch, Table::Meta, &key, wrong);
+    store.insert(&mut batch, Table::Meta, b"format", rows::encode(&1u32));
     batch.commit().expect("written");
-    drop(rows);
+    drop(store);
     let again = Embedded::open(home.path()).expect("opens");
     for (of, count) in [(0, 2), (1, 1)] {
         let census = again.product_census(&conformance::product(of)).await;
-        assert_eq!(census.map(|census| census.total()), Ok(count));
+        assert_eq!(census.map(|census| census.lifecycles.total()), Ok(count));
     }
 }
 
 #[tokio::test]
 async fn a_newer_format_is_refused() {
     let home = tempfile::tempdir().expect("a directory");
-    let (rows, _) = Rows::open(home.path()).expect("opens");
-    let mut batch = rows.batch();
-    rows.insert(&mut batch, Table::Meta, b"format", rows::encode(&2u32));
+    let (store, _) = Store::open(home.path()).expect("opens");
+    let mut batch = store.batch();
+    store.insert(&mut batch, Table::Meta, b"format", rows::encode(&3u32));
     batch.commit().expect("written");
-    drop(rows);
+    drop(store);
     let refused = Embedded::open(home.path()).expect_err("a newer format");
     assert!(matches!(
         refused,
         OpenError::NewerFormat {
-            found: 2,
-            known: 1,
+            found: 3,
+            known: 2,
             ..
         }
     ));

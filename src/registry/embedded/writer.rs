@@ -11,10 +11,11 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::super::rows::Counters;
+use super::super::staging::Staging;
 use super::super::{Batch, Commit, Registration, RegistryError, Write};
 use super::Shared;
-use super::rows::{Counters, Rows};
-use super::staging::Staging;
+use super::store::Store;
 use crate::event::NewEvent;
 use crate::identity::FeedId;
 use crate::mailbox::{Change, Outcome};
@@ -96,38 +97,38 @@ impl Drop for Writer {
 fn run(shared: &Shared, mut counters: Counters, mut queue: mpsc::Receiver<Request>) {
     let mut group = Vec::with_capacity(GROUP);
     while queue.blocking_recv_many(&mut group, GROUP) > 0 {
-        match shared.rows().or_else(|_| reopen(shared, &mut counters)) {
-            Ok(rows) => counters = write_group(shared, &rows, counters, &mut group),
+        match shared.store().or_else(|_| reopen(shared, &mut counters)) {
+            Ok(store) => counters = write_group(shared, &store, counters, &mut group),
             Err(error) => group.drain(..).for_each(|request| request.refuse(&error)),
         }
     }
 }
 
 /// Opens the store again after an error; what it says is on disk is the truth.
-fn reopen(shared: &Shared, counters: &mut Counters) -> Result<Arc<Rows>, RegistryError> {
-    let (rows, found) =
-        Rows::open(&shared.path).map_err(|error| RegistryError::Unavailable(error.to_string()))?;
-    let rows = Arc::new(rows);
+fn reopen(shared: &Shared, counters: &mut Counters) -> Result<Arc<Store>, RegistryError> {
+    let (store, found) =
+        Store::open(&shared.path).map_err(|error| RegistryError::Unavailable(error.to_string()))?;
+    let store = Arc::new(store);
     *counters = found;
-    shared.replace(Some(Arc::clone(&rows)));
+    shared.replace(Some(Arc::clone(&store)));
     tracing::info!("the registry is open again");
-    Ok(rows)
+    Ok(store)
 }
 
 /// Stages the whole group, syncs once, then answers everybody. Returns the
 /// counters as they are on disk.
 fn write_group(
     shared: &Shared,
-    rows: &Rows,
+    store: &Store,
     before: Counters,
     group: &mut Vec<Request>,
 ) -> Counters {
-    let mut staging = Staging::new(rows, before);
+    let mut staging = Staging::new(store, before);
     let staged: Vec<Staged> = group
         .drain(..)
         .filter_map(|request| request.stage(&mut staging))
         .collect();
-    match staging.commit() {
+    match staging.finish().and_then(|changes| store.write(changes)) {
         Ok(after) => {
             if after.newest_event != before.newest_event {
                 shared.newest.send_replace(after.newest_event);
@@ -147,7 +148,7 @@ fn write_group(
 }
 
 impl Request {
-    fn stage(self, staging: &mut Staging<'_>) -> Option<Staged> {
+    fn stage(self, staging: &mut Staging<'_, Store>) -> Option<Staged> {
         Some(match self {
             Self::Commit {
                 write,

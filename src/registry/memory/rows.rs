@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Batch, Census, Commit, Registration, RegistryError, Write};
+use super::super::{Batch, Census, Commit, ProductCensus, Registration, RegistryError, Write};
 use crate::ban::{Ban, Network};
 use crate::device::{Device, Lifecycle};
 use crate::event::{Event, EventKind, NewEvent};
@@ -52,7 +52,13 @@ impl Rows {
             Write::Seated { device, seats } => {
                 let found = self.devices.get(&device.feed);
                 let seated = found.is_some_and(|it| it.lifecycle() != Lifecycle::Registered);
-                if !seated && self.census(Some(&device.product)).seats_taken() >= seats {
+                if !seated
+                    && self
+                        .product_census(&device.product)
+                        .lifecycles
+                        .seats_taken()
+                        >= seats
+                {
                     return Commit::Lost;
                 }
                 return self.replace_device(device);
@@ -221,13 +227,19 @@ impl Rows {
         Commit::Done
     }
 
-    /// Of a product, or of all.
-    pub(super) fn census(&self, product: Option<&ProductId>) -> Census {
+    pub(super) fn census(&self) -> Census {
         let mut census = Census::default();
         for device in self.devices.values() {
-            if product.is_none_or(|id| *id == device.product) {
-                census.add(device.lifecycle());
-            }
+            census.add(device.lifecycle());
+        }
+        census
+    }
+
+    pub(super) fn product_census(&self, product: &ProductId) -> ProductCensus {
+        let mut census = ProductCensus::default();
+        let devices = self.devices.values();
+        for device in devices.filter(|device| device.product == *product) {
+            census.add(device);
         }
         census
     }
@@ -285,6 +297,7 @@ impl Rows {
             let feed = feed.map_err(|_| RegistryError::FeedsExhausted)?;
             self.newest_feed = feed.as_u32();
             let device = Device {
+                label: registrant.label,
                 hardware: registrant.hardware,
                 ..Device::registered(batch.product.clone(), serial, feed, batch.at)
             };

@@ -26,7 +26,7 @@ pub(super) async fn view(
     dispatch: &Dispatch<'_>,
 ) -> Result<ProductView, Declined> {
     let registry = dispatch.provisioner.registry();
-    let census = registry.product_census(&product.id).await?;
+    let census = registry.product_census(&product.id).await?.lifecycles;
     Ok(ProductView::of(product, census.seats_taken()))
 }
 

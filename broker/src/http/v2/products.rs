@@ -178,7 +178,11 @@ pub(super) async fn show<'a>(
         true => Some(provisioner.secret_of(&product.id, asked.now).await?),
         false => None,
     };
-    let census = provisioner.registry().product_census(&product.id).await?;
+    let census = provisioner
+        .registry()
+        .product_census(&product.id)
+        .await?
+        .lifecycles;
     let total = census.total();
     let defaults = &product.profile.feed_defaults;
     let datastream = |one: &'a Datastream| ShownDatastream {

@@ -1,17 +1,17 @@
 //! One batch in the making: what its writes have changed so far, laid over
 //! what is on disk, so that a later write in the batch sees the earlier ones.
 //!
-//! Nothing here touches the store but to read; [`Staging::commit`] hands the
-//! whole batch over at once.
+//! What each write does to the rows is said here and nowhere else, for every
+//! store that keeps rows. Nothing here touches a store but to read from it;
+//! [`Staging::finish`] gives the whole batch to whoever writes it at once.
 
 mod devices;
 mod values;
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::super::{Batch, Census, Commit, Registration, RegistryError, Write};
-use super::layout::Row;
-use super::rows::{self, COUNTERS_KEY, Counters, Rows, Table};
+use super::rows::{self, COUNTERS_KEY, Counters, Row, Table};
+use super::{Batch, Commit, ProductCensus, Registration, RegistryError, Write};
 use crate::ban::{Ban, Network};
 use crate::event::NewEvent;
 use crate::identity::{FeedId, ProductId};
@@ -22,13 +22,34 @@ use crate::product::Product;
 use crate::sealing::SealedSecret;
 use crate::token::Token;
 
-/// A batch that has not been written.
-pub(super) struct Staging<'a> {
-    rows: &'a Rows,
+/// What a batch is laid over: a store, read as it was before the batch.
+pub(super) trait Ground {
+    /// One row.
+    fn row(&self, table: Table, key: &[u8]) -> Result<Option<impl AsRef<[u8]>>, RegistryError>;
+
+    /// All rows whose keys begin so, with their keys.
+    fn under(&self, table: Table, prefix: &[u8]) -> Result<Rows, RegistryError>;
+}
+
+/// Rows by their keys.
+pub(super) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// What a batch makes of the rows.
+#[derive(Debug)]
+pub(super) struct Changes {
+    /// `None` is a removal. Empty if nothing is to be written.
+    pub(super) rows: HashMap<(Table, Vec<u8>), Option<Vec<u8>>>,
+    /// As they are behind the batch; they are among the rows.
     pub(super) counters: Counters,
+}
+
+/// A batch that has not been written.
+pub(super) struct Staging<'a, G> {
+    ground: &'a G,
+    counters: Counters,
     /// Of products whose devices changed: a storm changes one of them with
     /// every write, so it becomes a row only once.
-    censuses: HashMap<ProductId, Census>,
+    censuses: HashMap<ProductId, ProductCensus>,
     /// `None` is a removal.
     changes: HashMap<(Table, Vec<u8>), Option<Vec<u8>>>,
     /// A row that could not be read while a write was half staged: the batch
@@ -36,10 +57,10 @@ pub(super) struct Staging<'a> {
     spoiled: Option<RegistryError>,
 }
 
-impl<'a> Staging<'a> {
-    pub(super) fn new(rows: &'a Rows, counters: Counters) -> Self {
+impl<'a, G: Ground> Staging<'a, G> {
+    pub(super) fn new(ground: &'a G, counters: Counters) -> Self {
         Self {
-            rows,
+            ground,
             counters,
             censuses: HashMap::new(),
             changes: HashMap::new(),
@@ -77,29 +98,22 @@ impl<'a> Staging<'a> {
         self.note_failure(staged)
     }
 
-    /// Hands the batch to the store; it is durable when this returns.
-    pub(super) fn commit(mut self) -> Result<Counters, RegistryError> {
+    /// What has to be written now, all of it or nothing.
+    pub(super) fn finish(mut self) -> Result<Changes, RegistryError> {
         if let Some(error) = self.spoiled {
             return Err(error);
         }
         for (product, census) in std::mem::take(&mut self.censuses) {
             self.put(Table::Meta, rows::product_census_key(&product), &census);
         }
-        if self.changes.is_empty() {
-            return Ok(self.counters);
+        let counters = self.counters;
+        if !self.changes.is_empty() {
+            self.put(Table::Meta, COUNTERS_KEY.to_vec(), &counters);
         }
-        let mut batch = self.rows.batch();
-        for ((table, key), change) in self.changes {
-            match change {
-                Some(value) => self.rows.insert(&mut batch, table, &key, value),
-                None => self.rows.remove(&mut batch, table, &key),
-            }
-        }
-        let counters = rows::encode(&self.counters);
-        self.rows
-            .insert(&mut batch, Table::Meta, COUNTERS_KEY, counters);
-        batch.commit().map_err(rows::unavailable)?;
-        Ok(self.counters)
+        Ok(Changes {
+            rows: self.changes,
+            counters,
+        })
     }
 
     fn note_failure<T>(&mut self, staged: Result<T, RegistryError>) -> Result<T, RegistryError> {
@@ -252,7 +266,7 @@ impl<'a> Staging<'a> {
         let key = rows::product_key(&product.id);
         let found: Option<Product> = self.read(Table::Meta, &key)?;
         let unchanged = found.is_some_and(|found| found.version == product.version);
-        if !unchanged || self.product_census(&product.id)?.total() > 0 {
+        if !unchanged || self.product_census(&product.id)?.lifecycles.total() > 0 {
             return Ok(Commit::Lost);
         }
         self.drop_row(Table::Meta, key);
@@ -302,12 +316,8 @@ impl<'a> Staging<'a> {
     }
 
     /// All rows whose keys begin so, this batch's changes included.
-    fn under(
-        &self,
-        table: Table,
-        prefix: &[u8],
-    ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, RegistryError> {
-        let mut found = self.rows.under(table, prefix)?;
+    fn under(&self, table: Table, prefix: &[u8]) -> Result<Rows, RegistryError> {
+        let mut found = self.ground.under(table, prefix)?;
         for ((changed, key), change) in &self.changes {
             if *changed == table && key.starts_with(prefix) {
                 match change {
@@ -323,7 +333,10 @@ impl<'a> Staging<'a> {
         match self.changes.get(&(table, key.to_vec())) {
             Some(Some(row)) => rows::decode(row).map(Some),
             Some(None) => Ok(None),
-            None => self.rows.read(table, key),
+            None => {
+                let row = self.ground.row(table, key)?;
+                row.map(|row| rows::decode(row.as_ref())).transpose()
+            }
         }
     }
 }

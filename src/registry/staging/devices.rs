@@ -1,8 +1,8 @@
 //! Devices: their rows, what finds them, and how many there are.
 
-use super::super::super::{Batch, Census, Commit, Registration, RegistryError};
 use super::super::rows::{self, Table};
-use super::Staging;
+use super::super::{Batch, Commit, ProductCensus, Registration, RegistryError};
+use super::{Ground, Staging};
 use crate::device::{Device, Lifecycle};
 use crate::event::EventKind;
 use crate::identity::{FeedId, ProductId, Serial};
@@ -10,7 +10,7 @@ use crate::mailbox::Mailbox;
 use crate::secret::{CodeDigest, KeyDigest};
 use crate::window::Window;
 
-impl Staging<'_> {
+impl<G: Ground> Staging<'_, G> {
     pub(super) fn stage_registrations(
         &mut self,
         batch: &Batch,
@@ -27,10 +27,11 @@ impl Staging<'_> {
                 .map_err(|_| RegistryError::FeedsExhausted)?;
             self.counters.newest_feed = feed.as_u32();
             let device = Device {
+                label: registrant.label.clone(),
                 hardware: registrant.hardware.clone(),
                 ..Device::registered(batch.product.clone(), serial.clone(), feed, batch.at)
             };
-            self.count(&device.product, None, Some(device.lifecycle()))?;
+            self.count(None, Some(&device))?;
             self.put(Table::Devices, rows::device_key(feed).to_vec(), &device);
             self.link(&device, &registrant.codes)?;
             self.append(&device.event(EventKind::DeviceRegistered, batch.at));
@@ -53,8 +54,7 @@ impl Staging<'_> {
         for digest in after.iter().filter(|digest| !before.contains(digest)) {
             self.put(Table::Index, rows::api_key_key(digest), &vec![next.feed]);
         }
-        let (before, after) = (found.lifecycle(), next.lifecycle());
-        self.count(&next.product, Some(before), Some(after))?;
+        self.count(Some(&found), Some(&next))?;
         if found.keeps_mailbox() && !next.keeps_mailbox() {
             self.remove_mailbox(next.feed)?;
         }
@@ -72,7 +72,7 @@ impl Staging<'_> {
         let key = rows::device_key(next.feed);
         let found: Option<Device> = self.read(Table::Devices, &key)?;
         let seated = found.is_some_and(|found| found.lifecycle() != Lifecycle::Registered);
-        if !seated && self.product_census(&next.product)?.seats_taken() >= seats {
+        if !seated && self.product_census(&next.product)?.lifecycles.seats_taken() >= seats {
             return Ok(Commit::Lost);
         }
         self.replace_device(next)
@@ -123,7 +123,7 @@ impl Staging<'_> {
         {
             self.drop_row(Table::Mail, key);
         }
-        self.count(&found.product, Some(found.lifecycle()), None)?;
+        self.count(Some(&found), None)?;
         Ok(Commit::Done)
     }
 
@@ -177,31 +177,37 @@ impl Staging<'_> {
     /// Counts a device that came, changed or went.
     fn count(
         &mut self,
-        product: &ProductId,
-        before: Option<Lifecycle>,
-        after: Option<Lifecycle>,
+        before: Option<&Device>,
+        after: Option<&Device>,
     ) -> Result<(), RegistryError> {
-        if before == after {
+        let place = |device: &Device| (device.lifecycle(), device.comes_with());
+        let Some(device) = before.or(after) else {
+            return Ok(());
+        };
+        if before.map(place) == after.map(place) {
             return Ok(());
         }
-        let mut of_product = self.product_census(product)?;
-        for census in [&mut self.counters.census, &mut of_product] {
-            before.inspect(|lifecycle| census.remove(*lifecycle));
-            after.inspect(|lifecycle| census.add(*lifecycle));
-        }
-        match self.censuses.get_mut(product) {
-            Some(known) => *known = of_product,
-            None => drop(self.censuses.insert(product.clone(), of_product)),
-        }
+        let of_product = self.product_census(&device.product)?;
+        before.inspect(|device| of_product.remove(device));
+        after.inspect(|device| of_product.add(device));
+        let of_all = &mut self.counters.census;
+        before.inspect(|device| of_all.remove(device.lifecycle()));
+        after.inspect(|device| of_all.add(device.lifecycle()));
         Ok(())
     }
 
-    pub(super) fn product_census(&self, product: &ProductId) -> Result<Census, RegistryError> {
-        if let Some(census) = self.censuses.get(product) {
-            return Ok(*census);
-        }
-        let census = self.read(Table::Meta, &rows::product_census_key(product))?;
-        Ok(census.unwrap_or_default())
+    pub(super) fn product_census(
+        &mut self,
+        product: &ProductId,
+    ) -> Result<&mut ProductCensus, RegistryError> {
+        let known = match self.censuses.remove(product) {
+            Some(known) => known,
+            None => {
+                let row = self.read(Table::Meta, &rows::product_census_key(product))?;
+                row.unwrap_or_default()
+            }
+        };
+        Ok(self.censuses.entry(product.clone()).or_insert(known))
     }
 
     /// Takes away a device's session and what waits in it.

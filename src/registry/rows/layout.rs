@@ -22,14 +22,15 @@ use crate::operator::Operator;
 use crate::product::{
     Block, Datastream, DatastreamId, Product, ProductSecretSlot, Profile, ProofPolicy, Reactivation,
 };
-use crate::registry::Census;
+use crate::registry::{Census, ProductCensus};
 use crate::sealing::SealedSecret;
 use crate::secret::KeyDigest;
+use crate::signed::LoginMark;
 use crate::token::Token;
 use crate::window::Window;
 
 /// What can lie in a row.
-pub(super) trait Row: Serialize + DeserializeOwned {
+pub(in crate::registry) trait Row: Serialize + DeserializeOwned {
     /// The layout that is written.
     const LAYOUT: u8 = 1;
 
@@ -55,13 +56,26 @@ impl Row for Token {}
 impl Row for SealedSecret {}
 impl Row for Window {}
 
+impl Row for ProductCensus {
+    const LAYOUT: u8 = 2;
+
+    fn read_earlier(layout: u8, body: &[u8]) -> Option<postcard::Result<Self>> {
+        let before = |lifecycles| Self {
+            lifecycles,
+            generations: Vec::new(),
+        };
+        (layout == 1).then(|| postcard::from_bytes(body).map(before))
+    }
+}
+
 impl Row for Device {
-    const LAYOUT: u8 = 3;
+    const LAYOUT: u8 = 4;
 
     fn read_earlier(layout: u8, body: &[u8]) -> Option<postcard::Result<Self>> {
         Some(match layout {
             1 => postcard::from_bytes::<Device1>(body).map(Into::into),
             2 => postcard::from_bytes::<Device2>(body).map(Into::into),
+            3 => postcard::from_bytes::<Device3>(body).map(Into::into),
             _ => return None,
         })
     }
@@ -162,7 +176,7 @@ impl From<Keys2> for Keys {
 
 impl From<Device2> for Device {
     fn from(row: Device2) -> Self {
-        Self {
+        Device3 {
             product: row.product,
             serial: row.serial,
             feed: row.feed,
@@ -179,6 +193,52 @@ impl From<Device2> for Device {
             last_login: None,
             hardware: Facts::default(),
             lease_until: None,
+        }
+        .into()
+    }
+}
+
+/// A device before it could have a label.
+#[derive(Deserialize)]
+struct Device3 {
+    product: ProductId,
+    serial: Serial,
+    feed: FeedId,
+    version: u64,
+    standing: Standing,
+    keys: Keys,
+    ended: Option<KeyDigest>,
+    generation: u32,
+    registered_at: Timestamp,
+    issued_at: Option<Timestamp>,
+    confirmed_at: Option<Timestamp>,
+    reactivation_until: Option<Timestamp>,
+    exceptions: Exceptions,
+    last_login: Option<LoginMark>,
+    hardware: Facts,
+    lease_until: Option<Timestamp>,
+}
+
+impl From<Device3> for Device {
+    fn from(row: Device3) -> Self {
+        Self {
+            product: row.product,
+            serial: row.serial,
+            feed: row.feed,
+            version: row.version,
+            standing: row.standing,
+            keys: row.keys,
+            ended: row.ended,
+            generation: row.generation,
+            registered_at: row.registered_at,
+            issued_at: row.issued_at,
+            confirmed_at: row.confirmed_at,
+            reactivation_until: row.reactivation_until,
+            exceptions: row.exceptions,
+            last_login: row.last_login,
+            hardware: row.hardware,
+            lease_until: row.lease_until,
+            label: None,
         }
     }
 }
@@ -291,7 +351,7 @@ impl From<Product3> for Product {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::{decode, encode};
+    use super::super::{decode, encode};
     use super::*;
 
     /// As the first layout wrote them.
@@ -327,7 +387,7 @@ mod tests {
 
         // And written anew in the newest.
         let row = encode(&device);
-        assert_eq!((row[0], decode(&row)), (3, Ok(device)));
+        assert_eq!((row[0], decode(&row)), (4, Ok(device)));
         let row = encode(&product);
         assert_eq!((row[0], decode(&row)), (4, Ok(product)));
     }

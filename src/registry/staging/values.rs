@@ -1,13 +1,13 @@
 //! A feed's current values, and the names that its device came up with.
 
-use super::super::super::{Commit, RegistryError};
 use super::super::rows::{self, Table};
-use super::Staging;
+use super::super::{Commit, RegistryError};
+use super::{Ground, Staging};
 use crate::feed::CurrentValue;
 use crate::identity::FeedId;
 use crate::product::DatastreamId;
 
-impl Staging<'_> {
+impl<G: Ground> Staging<'_, G> {
     /// Takes in values, each unless a newer one is there.
     pub(super) fn put_values(
         &mut self,
