@@ -8,13 +8,14 @@
 #[cfg(test)]
 mod conformance;
 mod embedded;
+mod hint;
 mod memory;
 mod rows;
 mod staging;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::ban::{Ban, Network};
 use crate::clock::Timestamp;
@@ -32,6 +33,7 @@ use crate::secret::{CodeDigest, KeyDigest, TokenDigest};
 use crate::token::Token;
 
 pub use embedded::{Embedded, OpenError};
+pub use hint::Hint;
 pub use memory::Memory;
 
 /// Why the registry could not answer. It never means "no".
@@ -367,4 +369,13 @@ pub trait Registry: Send + Sync {
 
     /// The number of the newest event, for whoever follows the log.
     fn newest(&self) -> watch::Receiver<u64>;
+
+    /// Passes a hint on to the other servers on this registry. It may be lost.
+    fn tell(&self, _hint: Hint) {}
+
+    /// What the other servers told; `None` if there can be none. Whoever lags
+    /// behind has missed some.
+    fn hints(&self) -> Option<broadcast::Receiver<Hint>> {
+        None
+    }
 }
