@@ -179,7 +179,7 @@ pub enum Change {
 }
 
 /// Whether a device wants what is left of an earlier session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Resume {
     /// It starts clean.
     No,

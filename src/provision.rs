@@ -74,6 +74,8 @@ pub enum StartError {
 pub struct Provisioner {
     registry: Arc<dyn Registry>,
     entropy: Arc<dyn Entropy>,
+    /// The newest event when everything below was loaded.
+    loaded: u64,
     catalogue: Catalogue,
     /// Unknown serials are checked against this: same work, never right.
     decoy: ProductSecret,
@@ -121,6 +123,8 @@ impl Provisioner {
         sealing: SealingKey,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StartError> {
+        // First: what another server writes meanwhile is followed later.
+        let loaded = *registry.newest().borrow();
         let challenger = Challenger::new(&sealing);
         let catalogue = Catalogue::load(&*registry, sealing).await?;
         let bans = Arc::new(Bans::default());
@@ -136,6 +140,7 @@ impl Provisioner {
             somebody: AtomicU32::new(FeedId::FIRST.as_u32()),
             registry,
             entropy,
+            loaded,
             catalogue,
             passwords: Passwords::default(),
             failures: Failures::new(None),
@@ -174,6 +179,12 @@ impl Provisioner {
     /// The registry that this provisioner decides over.
     pub fn registry(&self) -> &Arc<dyn Registry> {
         &self.registry
+    }
+
+    /// The event that the provisioner started behind: it has to
+    /// [`follow`](Self::follow) those that came later.
+    pub fn loaded_at(&self) -> u64 {
+        self.loaded
     }
 
     /// What has happened since the start.

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use firstwake::mailbox::Moment;
 use firstwake::topic::device::{Uplink, feed_of};
-use firstwake::{Counts, Pace, Proof, Provisioner, Refusal};
+use firstwake::{Counts, Entropy, Pace, Proof, Provisioner, Refusal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -46,15 +45,18 @@ pub(crate) struct Broker {
     pub(crate) stopping: CancellationToken,
 }
 
-/// Numbers for connections, which no other connection ever had: of no earlier
-/// run of the server either.
+/// Numbers for connections, which no other connection ever had: of no other
+/// server on the registry, and of no earlier run.
 #[derive(Debug)]
 pub(crate) struct Connections(AtomicU64);
 
 impl Connections {
-    /// Starts where no run before this moment can have come.
-    pub(crate) fn from(start: Moment) -> Self {
-        Self(AtomicU64::new(start.at.as_millis() << 20))
+    /// Starts anywhere among so many that no other server, and no earlier run,
+    /// comes near.
+    pub(crate) fn begin(entropy: &dyn Entropy) -> Self {
+        let mut start = [0; 8];
+        entropy.fill(&mut start);
+        Self(AtomicU64::new(u64::from_be_bytes(start)))
     }
 
     /// The next number.

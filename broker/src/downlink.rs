@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
-use firstwake::mailbox::{Capacity, Moment};
+use firstwake::mailbox::{Capacity, Mail, Moment};
+use firstwake::registry::Hint;
 use firstwake::topic::device::{Downlink, DownlinkKind};
-use firstwake::{Body, Counts, NotPosted, Posted, Provisioner};
+use firstwake::{Body, Counts, FeedId, NotPosted, Posted, Provisioner};
 
 use crate::bus::Message;
 use crate::sessions::Sessions;
@@ -59,17 +60,52 @@ impl Dispatch<'_> {
             .await?;
         let feed = downlink.feed();
         if posted == Posted::Waits {
-            self.sessions
-                .inspect(|sessions| sessions.tell_of_mail(feed));
+            self.tell_of_mail(feed);
             return Ok(Sent::Waits);
         }
-        let hand = |sessions: &Sessions| {
-            posted == Posted::ForWhoIsThere && sessions.hand(feed, Arc::new(message))
-        };
-        Ok(match (self.sessions.is_some_and(hand), downlink.kind()) {
+        let handed = posted == Posted::ForWhoIsThere && self.hand(feed, message);
+        Ok(match (handed, downlink.kind()) {
             (true, _) => Sent::Handed,
             (false, DownlinkKind::Configuration) => Sent::Kept,
             (false, DownlinkKind::Command) => Sent::NobodyThere,
         })
+    }
+
+    /// Wakes whoever reads a feed's values.
+    pub(crate) fn tell_of_values(&self, feed: FeedId) {
+        self.sessions
+            .inspect(|sessions| sessions.tell_of_values(feed));
+        self.provisioner.registry().tell(Hint::Values { feed });
+    }
+
+    fn tell_of_mail(&self, feed: FeedId) {
+        self.sessions
+            .inspect(|sessions| sessions.tell_of_mail(feed));
+        self.provisioner.registry().tell(Hint::Mail { feed });
+    }
+
+    /// Hands over what waits nowhere: to the device's session here, or to
+    /// whichever server has it.
+    fn hand(&self, feed: FeedId, message: Message) -> bool {
+        let registry = self.provisioner.registry();
+        let here = self
+            .sessions
+            .is_some_and(|sessions| sessions.has_device(feed));
+        if !here && registry.hints().is_some() {
+            let mail = Mail {
+                topic: message.topic.clone(),
+                expires_at: message.expires_at(),
+                retained: false,
+                content: message.to_content(),
+            };
+            let fits = mail.content.len() <= Hint::CONTENT;
+            if fits {
+                registry.tell(Hint::Message { feed, mail });
+            }
+            return fits;
+        }
+        let message = Arc::new(message);
+        self.sessions
+            .is_some_and(|sessions| sessions.hand(feed, message))
     }
 }

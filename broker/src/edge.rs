@@ -23,7 +23,8 @@ impl Entropy for OsEntropy {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     started: Instant,
-    started_at: Timestamp,
+    /// Sessions that were opened before, and never closed, were cut off.
+    alone_since: Timestamp,
 }
 
 /// Time since the server started, in tenths of a second: what deadlines are
@@ -60,7 +61,17 @@ impl Clock {
     pub(crate) fn start() -> Self {
         Self {
             started: Instant::now(),
-            started_at: wall_clock(),
+            alone_since: wall_clock(),
+        }
+    }
+
+    /// The clocks of one server among others on the same registry: a session
+    /// that it knows nothing of may go on at another.
+    #[must_use]
+    pub(crate) fn among_others(self) -> Self {
+        Self {
+            alone_since: Timestamp::from_millis(0),
+            ..self
         }
     }
 
@@ -73,7 +84,7 @@ impl Clock {
     pub(crate) fn moment(&self) -> Moment {
         Moment {
             at: wall_clock(),
-            running_since: self.started_at,
+            running_since: self.alone_since,
         }
     }
 

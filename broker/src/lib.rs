@@ -23,6 +23,7 @@ mod keep;
 mod limits;
 mod listen;
 mod mqtt;
+mod neighbours;
 mod origins;
 mod output;
 mod paces;

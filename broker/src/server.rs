@@ -17,7 +17,7 @@ use crate::bus::{Bus, Watch};
 use crate::certificate::{self, Certificate};
 use crate::config::Config;
 use crate::control::socket;
-use crate::edge::Clock;
+use crate::edge::{Clock, OsEntropy};
 use crate::gate::Gate;
 use crate::home::{FirstOperator, Home, Lock};
 use crate::keep::Seats;
@@ -28,7 +28,7 @@ use crate::sessions::Sessions;
 use crate::signals::Hangups;
 use crate::values::Values;
 use crate::wills::Wills;
-use crate::{systemd, watchers};
+use crate::{neighbours, systemd, watchers};
 
 /// How long sessions have to end once the server stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -69,6 +69,10 @@ impl Config {
         let open = |entrance| Door::open(entrance, &mut certificates, &limits);
         let doors = entrances.into_iter().map(open).collect::<Result<_>>()?;
         let (provisioner, first_operator) = lock.open(clock.now()).await?;
+        let clock = match provisioner.registry().hints() {
+            Some(_) => clock.among_others(),
+            None => clock,
+        };
         let failures = Rate::per_minute(limits.failures_per_minute, limits.failures_burst);
         let provisioner = provisioner.with_failures(failures);
         let bans = Arc::clone(provisioner.bans());
@@ -86,7 +90,7 @@ impl Config {
             gate,
             clock,
             limits,
-            connections: Connections::from(clock.moment()),
+            connections: Connections::begin(&OsEntropy),
             rates: Mutex::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -137,6 +141,7 @@ impl Server {
         services.spawn(watchers::sweep(Arc::clone(&broker)));
         services.spawn(watchers::expire(Arc::clone(&broker)));
         services.spawn(watchers::enforce(Arc::clone(&broker)));
+        services.spawn(neighbours::heed(Arc::clone(&broker)));
         services.spawn(watchers::renew_leases(Arc::clone(&broker)));
         services.spawn(watchers::drop_ended(Arc::clone(&broker)));
         services.spawn(watchers::report(Arc::clone(&broker)));

@@ -11,7 +11,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use dashmap::DashMap;
-use firstwake::{FeedId, Network, OperatorName, Refusal};
+use firstwake::{FeedId, Network, OperatorName, Refusal, Timestamp};
 
 use crate::bus::Message;
 use crate::control::view::Connected;
@@ -84,6 +84,17 @@ pub(crate) enum Owner {
     Device(FeedId),
     /// An operator, by name and client id.
     Operator(OperatorName, String),
+}
+
+/// What became of a session whose device has begun another elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Yielded {
+    /// There was none.
+    Nothing,
+    /// It ends; whose it was.
+    Place(Origin),
+    /// It began later: the other one has to end.
+    NotTo(Origin),
 }
 
 /// A session's place in the table, for as long as it lives.
@@ -196,6 +207,32 @@ impl Sessions {
         self.devices.0.contains_key(&feed)
     }
 
+    /// Has a device's session end for one that began elsewhere, and later.
+    pub(crate) fn yield_device(&self, feed: FeedId, began: Timestamp, start: Start) -> Yielded {
+        let Some(entry) = self.devices.0.get(&feed) else {
+            return Yielded::Nothing;
+        };
+        if entry.origin().began > began {
+            return Yielded::NotTo(entry.origin().clone());
+        }
+        // One that is ending anyway was not open any more.
+        if entry.ended().is_some() {
+            return Yielded::Nothing;
+        }
+        entry.end(match start {
+            Start::Clean => Farewell::Replaced,
+            Start::Resume => Farewell::TakenOver,
+        });
+        Yielded::Place(entry.origin().clone())
+    }
+
+    /// The devices that have a session now, and whose each is.
+    pub(crate) fn device_origins(&self) -> Vec<(FeedId, Origin)> {
+        let devices = self.devices.0.iter();
+        let each = devices.map(|entry| (*entry.key(), entry.origin().clone()));
+        each.collect()
+    }
+
     /// The devices that have a session now.
     pub(crate) fn connected_devices(&self) -> Vec<FeedId> {
         let devices = self.devices.0.iter();
@@ -283,14 +320,19 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
-    use firstwake::Timestamp;
     use firstwake::topic::{Limits, TopicName};
 
     use super::handle::{HANDED, HANDED_BYTES};
     use super::*;
 
+    /// A peer of this machine that connected at this second.
+    fn since(second: u64) -> Origin {
+        let began = Timestamp::from_millis(second * 1000);
+        Origin::new(std::net::Ipv4Addr::LOCALHOST.into(), "a client", began)
+    }
+
     fn here() -> Origin {
-        Origin::new(std::net::Ipv4Addr::LOCALHOST.into(), "a client")
+        since(0)
     }
 
     fn feed(n: u32) -> FeedId {
@@ -328,6 +370,22 @@ mod tests {
     }
 
     #[test]
+    fn a_session_yields_to_a_later_one_elsewhere() {
+        let sessions = Arc::new(Sessions::default());
+        let at = |second: u64| Timestamp::from_millis(second * 1000);
+        let yields = |second| sessions.yield_device(feed(1), at(second), Start::Resume);
+        assert_eq!(yields(1), Yielded::Nothing);
+        let place = sessions
+            .enter(Owner::Device(feed(1)), since(5), Start::Resume, Tick::NEVER)
+            .0;
+        assert_eq!(yields(4), Yielded::NotTo(since(5)));
+        assert_eq!(place.handle().ended(), None);
+        assert_eq!(yields(5), Yielded::Place(since(5)));
+        assert_eq!(place.handle().ended(), Some(Farewell::TakenOver));
+        assert_eq!(yields(6), Yielded::Nothing, "it is ending");
+    }
+
+    #[test]
     fn what_is_handed_to_a_session_is_bounded_by_number_and_bytes() {
         let sessions = Arc::new(Sessions::default());
         let place = sessions
@@ -350,7 +408,7 @@ mod tests {
     #[test]
     fn a_ban_ends_the_sessions_of_its_network() {
         let sessions = Arc::new(Sessions::default());
-        let there = Origin::new([192, 0, 2, 7].into(), "");
+        let there = Origin::new([192, 0, 2, 7].into(), "", Timestamp::from_millis(0));
         let banned = sessions
             .enter(Owner::Device(feed(1)), there, Start::Resume, Tick::NEVER)
             .0;

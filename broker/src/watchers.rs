@@ -140,7 +140,7 @@ pub(crate) async fn drop_ended(broker: Arc<Broker>) {
 pub(crate) async fn enforce(broker: Arc<Broker>) {
     let registry = broker.provisioner.registry();
     let mut newest = registry.newest();
-    let mut read = *newest.borrow_and_update();
+    let mut read = broker.provisioner.loaded_at();
     while newest.wait_for(|newest| *newest > read).await.is_ok() {
         let page = match registry.events(read, PAGE).await {
             Ok(page) => page,

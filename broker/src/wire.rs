@@ -253,7 +253,11 @@ mod tests {
         let feed = FeedId::new(1).expect("valid");
         let place = sessions.enter(
             Owner::Device(feed),
-            Origin::new(std::net::Ipv4Addr::LOCALHOST.into(), "peer"),
+            Origin::new(
+                std::net::Ipv4Addr::LOCALHOST.into(),
+                "peer",
+                firstwake::Timestamp::from_millis(0),
+            ),
             Start::Clean,
             Tick::NEVER,
         );

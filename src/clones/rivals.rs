@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
+use serde::{Deserialize, Serialize};
 
 use super::{CloneSignal, Evidence};
 use crate::clock::Timestamp;
@@ -27,7 +28,7 @@ const REPEATEDLY: usize = 2;
 const DISPLACED: usize = 4;
 
 /// One end of a connection with a device's identity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// Where it comes from.
     pub source: IpAddr,
@@ -36,7 +37,7 @@ pub struct Peer {
 }
 
 /// A session of a device that ended an older one that was still open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Takeover {
     /// The one whose session was ended.
     pub from: Peer,

@@ -7,10 +7,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::clones::{Peer, Takeover};
 use crate::identity::FeedId;
+use crate::mailbox::{Mail, Resume};
 
 /// Something that another server may want to know at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hint {
     /// A device's session began on another server.
     Session {
@@ -18,12 +20,41 @@ pub enum Hint {
         feed: FeedId,
         /// When it began, by that server's clock.
         began: Timestamp,
+        /// Whether it goes on with what an earlier one left.
+        resume: Resume,
+        /// Who holds it.
+        peer: Peer,
+    },
+    /// A device's session ended one that was still open.
+    Takeover {
+        /// The device's feed.
+        feed: FeedId,
+        /// Whose it was and whose it is.
+        takeover: Takeover,
     },
     /// Something waits in a device's mailbox.
     Mail {
         /// The device's feed.
         feed: FeedId,
     },
+    /// A feed has other values.
+    Values {
+        /// The feed.
+        feed: FeedId,
+    },
+    /// A message for a device that waits nowhere, for whoever holds its
+    /// session.
+    Message {
+        /// The device's feed.
+        feed: FeedId,
+        /// The message; its content has at most [`Hint::CONTENT`] bytes.
+        mail: Mail,
+    },
     /// Hints may have been missed: whoever relies on them looks for itself.
     Missed,
+}
+
+impl Hint {
+    /// Bytes of a message that can be passed on.
+    pub const CONTENT: usize = 2048;
 }

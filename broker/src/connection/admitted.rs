@@ -18,6 +18,7 @@ use crate::mqtt::connack::Rejection;
 use crate::mqtt::machine::{Machine, Session as SessionState, Terms, Welcome};
 use crate::mqtt::opening::Opening;
 use crate::mqtt::packet::{Connect, Version};
+use crate::neighbours;
 use crate::session::{
     ActivationSession, DeviceSession, OperatorSession, Resumption, Will, give_up, take_up,
 };
@@ -104,13 +105,18 @@ pub(super) async fn admit(
         give_up(&admission, client, broker).await;
         return Err(Rejection::Refused(Refusal::Banned));
     }
+    if let Admission::Device(login) = &admission {
+        neighbours::tell_of_session(broker, login.feed(), place.handle().origin(), connect.start);
+    }
     if let (Some(earlier), Admission::Device(login)) = (earlier, &admission) {
         if earlier.is_displaced() {
             let takeover = Takeover {
                 from: earlier.origin().into(),
                 to: place.handle().origin().into(),
             };
-            let noted = broker.provisioner.note_takeover(login, &takeover, now);
+            let noted = broker
+                .provisioner
+                .note_takeover(login.feed(), &takeover, now);
             noted.await.map_err(|not| rejection(&not, source, now))?;
         }
         // It may not be able to: its registry or router may be in trouble.
@@ -180,7 +186,7 @@ fn enter(
         }
     };
     let deadline = patience.deadline().unwrap_or(end);
-    let origin = Origin::new(source, client_id.name(connect));
+    let origin = Origin::new(source, client_id.name(connect), broker.clock.now());
     broker
         .sessions
         .enter(owner, origin, connect.start, deadline)

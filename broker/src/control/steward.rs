@@ -135,9 +135,7 @@ pub(crate) async fn carry_out(
             let values = values.into_iter().map(|wish| measured(wish, now));
             let values = values.collect::<Result<_, _>>()?;
             provisioner.keep_values(feed, values, now).await?;
-            dispatch
-                .sessions
-                .inspect(|sessions| sessions.tell_of_values(feed));
+            dispatch.tell_of_values(feed);
             Reply::Done
         }
         Request::Send { feed, note } => Reply::Sent(note::send(feed, note, dispatch).await?),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
-use firstwake::{Peer, Refusal};
+use firstwake::{Peer, Refusal, Timestamp};
 use tokio::sync::Notify;
 
 use crate::bus::Message;
@@ -37,10 +37,11 @@ pub(crate) struct Handle {
     origin: Origin,
 }
 
-/// Where a session's peer connected from, and what it called itself.
+/// Where and when a session's peer connected, and what it called itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) source: IpAddr,
+    pub(crate) began: Timestamp,
     /// The beginning of its client id: enough to tell two apart, and to be
     /// shown to an operator.
     pub(crate) client_id: Box<str>,
@@ -59,10 +60,11 @@ impl Origin {
     /// Bytes that are kept of a client id. There are thousands of them.
     const CLIENT_ID: usize = 64;
 
-    pub(crate) fn new(source: IpAddr, client_id: &str) -> Self {
+    pub(crate) fn new(source: IpAddr, client_id: &str, began: Timestamp) -> Self {
         let kept = client_id.floor_char_boundary(Self::CLIENT_ID);
         Self {
             source,
+            began,
             client_id: client_id[..kept].into(),
         }
     }
@@ -85,7 +87,8 @@ impl Handle {
 
     #[cfg(test)]
     pub(crate) fn unplaced() -> Arc<Self> {
-        let origin = Origin::new(std::net::Ipv4Addr::LOCALHOST.into(), "");
+        let long_ago = Timestamp::from_millis(0);
+        let origin = Origin::new(std::net::Ipv4Addr::LOCALHOST.into(), "", long_ago);
         Arc::new(Self::new(origin, Tick::NEVER))
     }
 
@@ -210,7 +213,8 @@ mod tests {
     #[test]
     fn a_long_client_id_is_kept_in_part() {
         let source = std::net::Ipv4Addr::LOCALHOST.into();
-        let kept = |client: &str| Origin::new(source, client).client_id.len();
+        let long_ago = Timestamp::from_millis(0);
+        let kept = |client: &str| Origin::new(source, client, long_ago).client_id.len();
         assert_eq!(kept("LAMP-1"), 6);
         assert_eq!(kept(&"x".repeat(5000)), 64);
         assert_eq!(kept(&"\u{20ac}".repeat(30)), 63, "whole characters");

@@ -10,9 +10,10 @@ use crate::clones::{CloneSignal, Evidence, OnClone, Takeover};
 use crate::device::{Changed, Device, Standing};
 use crate::event::EventKind;
 use crate::hardware::{Compared, Facts};
-use crate::provision::{DeviceLogin, NotAdmitted, OpenProduct, Provisioner};
+use crate::identity::FeedId;
+use crate::provision::{NotAdmitted, OpenProduct, Provisioner};
 use crate::refusal::Refusal;
-use crate::registry::{Commit, RegistryError, Write};
+use crate::registry::{Commit, Hint, RegistryError, Write};
 
 impl Provisioner {
     /// Takes in that a new session of a device ended an older one that was
@@ -20,17 +21,27 @@ impl Provisioner {
     /// other.
     pub async fn note_takeover(
         &self,
-        login: &DeviceLogin,
+        feed: FeedId,
         takeover: &Takeover,
         now: Timestamp,
     ) -> Result<(), NotAdmitted> {
-        let Some((signal, evidence)) = self.rivals.judge(login.feed, takeover, now) else {
+        self.registry.tell(Hint::Takeover {
+            feed,
+            takeover: takeover.clone(),
+        });
+        let Some((signal, evidence)) = self.rivals.judge(feed, takeover, now) else {
             return Ok(());
         };
-        let (device, product) = self.load(login.feed).await?;
+        let (device, product) = self.load(feed).await?;
         self.suspect(&device, &product, signal, evidence, now)
             .await?;
         Ok(())
+    }
+
+    /// Takes in a takeover that another server has judged: the next one may
+    /// happen here.
+    pub fn learn_of_takeover(&self, feed: FeedId, takeover: &Takeover, now: Timestamp) {
+        self.rivals.judge(feed, takeover, now);
     }
 
     /// Writes down a sign, one a minute for each device and kind; where the

@@ -259,7 +259,7 @@ async fn those_who_take_an_identity_from_each_other_are_put_aside() {
             from: peer(from),
             to: peer(to),
         };
-        let noted = world.door.note_takeover(&login, &takeover, NOW).await;
+        let noted = world.door.note_takeover(login.feed(), &takeover, NOW).await;
         noted.expect("noted");
     }
     assert_eq!(world.lifecycle().await, Lifecycle::Quarantined);

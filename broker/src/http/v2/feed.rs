@@ -93,6 +93,6 @@ pub(super) async fn keep(
     };
     let published = broker.bus.publish(message).await;
     published.map_err(|_| Denied::unavailable())?;
-    broker.sessions.tell_of_values(feed);
+    broker.downlink().tell_of_values(feed);
     Ok(())
 }
