@@ -10,6 +10,8 @@ mod conformance;
 mod embedded;
 mod hint;
 mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod rows;
 mod staging;
 
@@ -35,6 +37,8 @@ use crate::token::Token;
 pub use embedded::{Embedded, OpenError};
 pub use hint::Hint;
 pub use memory::Memory;
+#[cfg(feature = "postgres")]
+pub use postgres::Postgres;
 
 /// Why the registry could not answer. It never means "no".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -21,6 +21,7 @@ pub(crate) use file::File;
 use file::{Https, Mqtts};
 
 use crate::certificate::Files;
+use crate::database::Database;
 use crate::limits::Limits;
 use crate::origins::Origins;
 use crate::systemd::Sockets;
@@ -43,6 +44,8 @@ const fn at(ip: Ipv4Addr, port: u16) -> Where {
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
+    /// Where the registry lies, if that is said.
+    pub(crate) database: Option<Database>,
     pub(crate) entrances: Vec<Entrance>,
     pub(crate) limits: Limits,
 }
@@ -134,6 +137,10 @@ pub(crate) struct Options {
     /// The certificate's private key, PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
+    /// Keep the registry in this PostgreSQL database, which other servers may
+    /// share, and not in the data directory; without a password in it
+    #[arg(long, value_name = "URL")]
+    pub(crate) postgres: Option<String>,
     /// Speak with devices without TLS on an address that is not loopback:
     /// whoever listens in reads codes and keys
     #[arg(long)]
@@ -157,6 +164,7 @@ impl Config {
             http,
             https,
             xively,
+            registry,
             limits,
         } = file;
         let plaintext = |dangerous| match options.dangerous_plaintext || dangerous {
@@ -238,10 +246,20 @@ impl Config {
         }
         Ok(Self {
             data_dir,
+            database: named_database(options.postgres, registry)?,
             entrances,
             limits,
         })
     }
+}
+
+/// An option that names another database leaves nothing of the file's.
+fn named_database(option: Option<String>, section: Option<Database>) -> Result<Option<Database>> {
+    let database = option.map(Database::at).or(section);
+    if let Some(database) = &database {
+        database.check()?;
+    }
+    Ok(database)
 }
 
 fn listener_sockets(handed: Vec<TcpListener>, place: Option<Where>) -> Vec<Socket> {

@@ -3,7 +3,8 @@
 //! ```text
 //! DIR/              mode 0700
 //!   lock            held by whoever has the registry open; names its process
-//!   registry/       the embedded store
+//!   registry/       the embedded store, or
+//!   registry.json   where the database is that the registry lies in
 //!   sealing.key     mode 0600; opens the product secrets; backups leave it out
 //!   control.sock    how commands reach a running server
 //!   first-operator  mode 0600; the credentials made on the first run
@@ -16,11 +17,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use firstwake::registry::Embedded;
+use firstwake::registry::{Embedded, Registry};
 use firstwake::{NewOperator, OperatorName, ProductId, Provisioner, Role, SealingKey, Timestamp};
 use zeroize::Zeroizing;
 
+use crate::database::Database;
 use crate::edge::OsEntropy;
+
+/// The file that says where the database is.
+const DATABASE: &str = "registry.json";
 
 /// A data directory that exists.
 #[derive(Clone, Debug)]
@@ -38,6 +43,13 @@ pub(crate) struct Lock {
 pub(crate) struct InUse {
     /// What the lock file says: a process id.
     pub(crate) by: String,
+}
+
+/// Whether a registry was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Found,
+    Made,
 }
 
 /// What the first run made.
@@ -125,6 +137,36 @@ impl Home {
         }
     }
 
+    /// Sees to it that the registry lies where it is said to, from now on.
+    pub(crate) fn settle(&self, database: &Database) -> Result<()> {
+        let told = self.0.display();
+        if self.registry().exists() {
+            bail!(
+                "the data directory {told} holds a registry of its own: name another --data-dir to \
+                 use the database, or no database to use this one"
+            );
+        }
+        if self.database()?.as_ref() == Some(database) {
+            return Ok(());
+        }
+        let (path, fresh) = (self.0.join(DATABASE), self.0.join("registry.json.new"));
+        drop(fs::remove_file(&fresh));
+        write_private(&fresh, &serde_json::to_string_pretty(database)?)?;
+        fs::rename(&fresh, &path).with_context(|| format!("{} cannot be made", path.display()))
+    }
+
+    /// The database that the registry lies in, unless it lies here.
+    fn database(&self) -> Result<Option<Database>> {
+        let path = self.0.join(DATABASE);
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .with_context(|| format!("{} is not understood", path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(anyhow!(error).context(format!("{} cannot be read", path.display()))),
+        }
+    }
+
     fn registry(&self) -> PathBuf {
         self.0.join("registry")
     }
@@ -149,9 +191,8 @@ impl Lock {
         &self,
         now: Timestamp,
     ) -> Result<(Provisioner, Option<FirstOperator>)> {
-        let fresh = !self.home.registry().exists();
-        let sealing = self.sealing_key(fresh)?;
-        let registry = Arc::new(Embedded::open(&self.home.registry())?);
+        let (registry, origin) = self.open_registry().await?;
+        let sealing = self.sealing_key(origin == Origin::Made)?;
         let entropy = Arc::new(OsEntropy);
         let provisioner = Provisioner::start(registry, sealing, entropy).await?;
         let none = provisioner.registry().operators().await?.is_empty();
@@ -161,6 +202,27 @@ impl Lock {
             None
         };
         Ok((provisioner, first))
+    }
+
+    /// Opens the registry, wherever it lies.
+    async fn open_registry(&self) -> Result<(Arc<dyn Registry>, Origin)> {
+        if let Some(database) = self.home.database()? {
+            let told = database.told();
+            let opened = database.open().await;
+            let opened = opened.with_context(|| format!("the registry at {told}"))?;
+            // The first server made an operator before it made anything else.
+            let origin = match opened.operators().await?.is_empty() {
+                true => Origin::Made,
+                false => Origin::Found,
+            };
+            return Ok((Arc::new(opened), origin));
+        }
+        let path = self.home.registry();
+        let origin = match path.exists() {
+            true => Origin::Found,
+            false => Origin::Made,
+        };
+        Ok((Arc::new(Embedded::open(&path)?), origin))
     }
 
     /// A key is made only together with the registry: one that is missing

@@ -10,6 +10,7 @@ mod cli;
 mod config;
 mod connection;
 mod control;
+mod database;
 mod demo;
 mod downlink;
 mod edge;

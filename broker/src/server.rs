@@ -49,6 +49,7 @@ impl Config {
     pub(crate) async fn build(self) -> Result<Server> {
         let Self {
             data_dir,
+            database,
             entrances,
             limits,
         } = self;
@@ -66,6 +67,9 @@ impl Config {
                 in_use.by
             ),
         };
+        if let Some(database) = &database {
+            home.settle(database)?;
+        }
         let open = |entrance| Door::open(entrance, &mut certificates, &limits);
         let doors = entrances.into_iter().map(open).collect::<Result<_>>()?;
         let (provisioner, first_operator) = lock.open(clock.now()).await?;

@@ -127,6 +127,12 @@ pub(super) fn product_census_key(product: &ProductId) -> Vec<u8> {
     tagged(PRODUCT_CENSUS, product.as_str().as_bytes())
 }
 
+/// Whether a row of the meta table counts a product's devices.
+#[cfg(feature = "postgres")]
+pub(super) fn is_product_census(key: &[u8]) -> bool {
+    key.first() == Some(&PRODUCT_CENSUS)
+}
+
 /// Where a feed's values begin.
 pub(super) fn values_key(feed: FeedId) -> Vec<u8> {
     tagged(b'v', &device_key(feed))

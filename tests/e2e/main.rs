@@ -38,6 +38,7 @@ mod isolation;
 mod limits;
 mod mailbox;
 mod many;
+mod nodes;
 mod passwords;
 mod policies;
 mod publishing;

@@ -86,8 +86,9 @@ fn end_at_second_signal() -> Result<()> {
 /// Logs to standard error: `FIRSTWAKE_LOG` chooses what, such as
 /// `firstwake_broker=debug`.
 fn start_log() {
-    // The router logs topics and client ids for every batch; the store, its files.
-    let quiet = "info,rumqttd=warn,fjall=warn,lsm_tree=warn";
+    // The router logs topics and client ids for every batch; the store, its
+    // files; the pool, each connection that a database in trouble has ended.
+    let quiet = "info,rumqttd=warn,fjall=warn,lsm_tree=warn,deadpool=error,deadpool_postgres=error";
     let filter = match std::env::var("FIRSTWAKE_LOG") {
         Err(_) => EnvFilter::new(quiet),
         Ok(wish) => EnvFilter::try_new(&wish).unwrap_or_else(|error| {

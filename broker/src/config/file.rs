@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::Where;
 use crate::certificate::Files;
+use crate::database::Database;
 use crate::limits::Limits;
 use crate::origins::Origins;
 
@@ -25,6 +26,7 @@ pub(crate) struct File {
     pub(super) http: Option<Http>,
     pub(super) https: Option<Https>,
     pub(super) xively: Option<Xively>,
+    pub(super) registry: Option<Database>,
     pub(super) limits: Limits,
 }
 
@@ -158,10 +160,12 @@ impl File {
         let mqtts = self.mqtts.as_mut();
         let websockets = self.websockets.as_mut();
         let https = self.https.as_mut();
+        let database = self.registry.as_mut();
         let pairs = [
             mqtts.map(|it| [&mut it.certificate, &mut it.key]),
             websockets.map(|it| [&mut it.certificate, &mut it.key]),
             https.map(|it| [&mut it.certificate, &mut it.key]),
+            database.map(|it| [&mut it.password_file, &mut it.certificate_authority]),
         ];
         pairs.into_iter().flatten().flatten().flatten()
     }

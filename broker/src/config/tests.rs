@@ -40,6 +40,10 @@ fn sample() -> String {
     keys.fold(String::new(), |text, line| text + line + "\n")
 }
 
+/// What the sample shows as an example.
+const DATABASE: &str = "[registry]\npostgres = \"postgres://firstwake@db.example/firstwake\"\n\
+     password_file = \"database.password\"\ncertificate_authority = \"database-ca.pem\"";
+
 #[test]
 fn the_sample_shows_the_defaults() {
     let sample = File::parse(&sample()).expect("the sample is right");
@@ -51,8 +55,9 @@ fn the_sample_shows_the_defaults() {
         Sockets::default(),
     );
     let files = "certificate='server.pem'\nkey='server.key'\n";
-    let bare =
-        format!("[mqtts]\n{files}[websocket]\n[websockets]\n{files}[https]\n{files}[xively]");
+    let bare = format!(
+        "[mqtts]\n{files}[websocket]\n[websockets]\n{files}[https]\n{files}[xively]\n{DATABASE}"
+    );
     let shown = format!("{:?}", shown.expect("the sample is right"));
     assert_eq!(shown, format!("{:?}", config(&bare, &[]).expect("right")));
     // As it lies there, it says nothing.

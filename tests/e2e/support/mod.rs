@@ -6,6 +6,7 @@ mod command;
 mod everywhere;
 mod fleet;
 pub(crate) mod http;
+pub(crate) mod nodes;
 mod operator;
 mod peer;
 pub(crate) mod signing;

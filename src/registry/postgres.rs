@@ -1,0 +1,511 @@
+//! The store for several servers: a PostgreSQL database that all of them share.
+//!
+//! It keeps the very rows that the store in a directory keeps, under the very
+//! keys, and what a write does to them is said once for both (`staging`). So
+//! there is one set of rules and one of layouts, and a property test can hold
+//! one store against another. The database gives what a directory cannot: one
+//! truth for several servers, replicas, and its own backups.
+//!
+//! Each server gathers its writes into batches, one transaction each; how
+//! several write at once is told in `batch`. Nothing is answered before its
+//! commit has returned, on disk whatever the database's settings are. Servers
+//! hear of each other's events by notifications, with a poll behind them; each
+//! holds an advisory lock while it is open, so that one that needs the registry
+//! for itself can tell.
+//!
+//! Nothing here makes a connection: the pool and the [`Dial`] are handed in.
+//! Nothing here knows what time it is, either; how long to wait is all that is
+//! said.
+
+mod batch;
+mod dial;
+mod hints;
+mod known;
+mod lease;
+mod line;
+mod migrations;
+mod reading;
+mod request;
+mod tables;
+mod writer;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use deadpool_postgres::Pool;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
+
+pub use self::dial::{Dial, Line};
+use self::hints::Teller;
+use self::lease::{Lease, said, within};
+use self::request::Request;
+use self::tables::{Pair, Select};
+use super::rows::{self, MAILBOXES, Row, Table};
+use super::{
+    Batch, Census, Commit, Hint, ProductCensus, Registration, Registry, RegistryError, Write,
+};
+use crate::ban::Ban;
+use crate::clock::Timestamp;
+use crate::device::Device;
+use crate::event::{Event, NewEvent};
+use crate::feed::CurrentValue;
+use crate::identity::{FeedId, ProductId, Serial};
+use crate::mailbox::{Change, Mail, Mailbox, Outcome};
+use crate::once::{Occasion, OccasionId};
+use crate::operator::{Operator, OperatorName};
+use crate::product::{DatastreamId, Product};
+use crate::sealing::SealedSecret;
+use crate::secret::{CodeDigest, KeyDigest, TokenDigest};
+use crate::token::Token;
+
+/// The advisory lock that every open server shares, and that whoever needs the
+/// registry for itself takes alone. Advisory locks are a database's own, so
+/// one database holds one registry.
+const OPEN_LOCK: i64 = i64::from_be_bytes(*b"fw open\0");
+/// The advisory lock of whoever brings the tables up to date.
+const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"fw migr\0");
+/// Where the number of the newest event is told.
+const NEWEST_CHANNEL: &str = "firstwake_newest";
+/// Where servers tell each other hints.
+const HINTS_CHANNEL: &str = "firstwake_hints";
+/// How many hints are kept for whoever reads them slowly.
+const HINTS_KEPT: usize = 8192;
+
+/// Why a database cannot be opened as a registry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Its tables were made by a newer program.
+    #[error(
+        "the database has tables of version {found}, this program knows version {known}: use the newer program"
+    )]
+    NewerTables {
+        /// What is noted there.
+        found: usize,
+        /// What this program makes.
+        known: usize,
+    },
+    /// Its rows were written by another program.
+    #[error(
+        "the database was written in format {found}, this program knows format {known}: use the program that wrote it"
+    )]
+    OtherFormat {
+        /// What is noted there.
+        found: u32,
+        /// What this program reads.
+        known: u32,
+    },
+    /// Its tables have to be changed, and servers have it open.
+    #[error(
+        "the database has to be brought to this version and servers of an earlier one are running: stop them first"
+    )]
+    InUse,
+    /// Somebody has it for itself.
+    #[error("another command has the registry for itself: try again when it has ended")]
+    Taken,
+    /// It was to be opened alone, and others have it open.
+    #[error("other servers or commands have the registry open: stop them first")]
+    NotAlone,
+    /// Anything else.
+    #[error("{0}")]
+    Database(String),
+}
+
+impl From<RegistryError> for OpenError {
+    fn from(error: RegistryError) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
+/// The registry in a database, which other servers may have open, too.
+#[derive(Debug)]
+pub struct Postgres {
+    shared: Arc<Shared>,
+    requests: mpsc::Sender<Request>,
+    teller: Teller,
+    tasks: [AbortHandle; 2],
+}
+
+/// Who else may have the registry open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    /// Anybody.
+    AmongOthers,
+    /// Nobody.
+    Alone,
+}
+
+/// What the tasks of one server share.
+struct Shared {
+    pool: Pool,
+    presence: Presence,
+    /// By which this server knows its own hints.
+    id: Arc<str>,
+    newest: watch::Sender<u64>,
+    hints: broadcast::Sender<Hint>,
+    /// Whether the others can tell that this server is there.
+    present: AtomicBool,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared(…)")
+    }
+}
+
+impl Shared {
+    /// Events up to this number can be read. What comes late is old news.
+    fn advance(&self, newest: u64) {
+        self.newest.send_if_modified(|known| {
+            let is_newer = newest > *known;
+            *known = newest.max(*known);
+            is_newer
+        });
+    }
+
+    fn enter(&self) {
+        self.present.store(true, Ordering::Release);
+    }
+
+    /// Says whether it was present.
+    fn leave(&self) -> bool {
+        self.present.swap(false, Ordering::AcqRel)
+    }
+
+    fn is_present(&self) -> bool {
+        self.present.load(Ordering::Acquire)
+    }
+}
+
+impl Postgres {
+    /// Opens the registry beside others, making its tables if there are none.
+    /// Pool and dial lead to the same database, as a role that may create a
+    /// schema in it or owns the schema `firstwake`.
+    pub async fn open(pool: Pool, dial: Arc<dyn Dial>) -> Result<Self, OpenError> {
+        Self::open_as(Presence::AmongOthers, pool, dial).await
+    }
+
+    /// Opens the registry if nobody else has it open, and keeps others out.
+    pub async fn open_alone(pool: Pool, dial: Arc<dyn Dial>) -> Result<Self, OpenError> {
+        Self::open_as(Presence::Alone, pool, dial).await
+    }
+
+    async fn open_as(
+        presence: Presence,
+        pool: Pool,
+        dial: Arc<dyn Dial>,
+    ) -> Result<Self, OpenError> {
+        let counters = migrations::apply(&pool).await?;
+        let shared = Arc::new(Shared {
+            id: draw_id(&pool).await?,
+            pool,
+            presence,
+            newest: watch::Sender::new(counters.newest_event),
+            hints: broadcast::Sender::new(HINTS_KEPT),
+            present: AtomicBool::new(false),
+        });
+        let (first, opened) = oneshot::channel();
+        let line = tokio::spawn(line::run(dial, Arc::clone(&shared), first));
+        let ended = |_| OpenError::Database("the connection has ended".to_owned());
+        opened.await.map_err(ended)??;
+        let poll = tokio::spawn(line::poll(Arc::clone(&shared)));
+        Ok(Self {
+            requests: writer::spawn(Arc::clone(&shared), counters),
+            teller: Teller::spawn(shared.pool.clone(), Arc::clone(&shared.id)),
+            tasks: [line.abort_handle(), poll.abort_handle()],
+            shared,
+        })
+    }
+
+    async fn read<T: Row>(&self, table: Table, key: &[u8]) -> Result<Option<T>, RegistryError> {
+        reading::row(&self.shared.pool, table, key).await
+    }
+
+    async fn select(&self, select: Select) -> Result<Vec<Pair>, RegistryError> {
+        reading::all(&self.shared.pool, &select).await
+    }
+
+    /// All rows of one kind in the meta table.
+    async fn all<T: Row>(&self, kind: u8) -> Result<Vec<T>, RegistryError> {
+        let found = self.select(Select::under(Table::Meta, &[kind])).await?;
+        found.iter().map(|(_, row)| rows::decode(row)).collect()
+    }
+
+    /// The devices that an index row names, in its order.
+    async fn devices_at(&self, key: Vec<u8>) -> Result<Vec<Device>, RegistryError> {
+        let index = Select::Row(Table::Index, key);
+        let then = |found: Vec<Pair>| {
+            let feeds: Vec<FeedId> = match found.first() {
+                Some((_, row)) => rows::decode(row)?,
+                None => Vec::new(),
+            };
+            Ok(devices_of(feeds))
+        };
+        let found = reading::all_then(&self.shared.pool, &index, then).await?;
+        found.iter().map(|(_, row)| rows::decode(row)).collect()
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, RegistryError>>) -> Request,
+    ) -> Result<T, RegistryError> {
+        let (answer, asked) = oneshot::channel();
+        let gone = || RegistryError::Unavailable("its writer has ended".to_owned());
+        let sent = self.requests.send(request(answer)).await;
+        sent.map_err(|_| gone())?;
+        asked.await.map_err(|_| gone())?
+    }
+}
+
+impl Drop for Postgres {
+    /// What was accepted is still written: the writer ends behind it.
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// A name that no other server has. The database draws it, which all of them
+/// ask.
+async fn draw_id(pool: &Pool) -> Result<Arc<str>, OpenError> {
+    let lease = Lease::take(pool).await?;
+    let drawn = within(lease.query_one("SELECT gen_random_uuid()::text", &[])).await?;
+    let drawn = drawn.map_err(|error| OpenError::Database(said(&error)))?;
+    lease.give_back();
+    Ok(drawn.get::<_, &str>(0).into())
+}
+
+fn devices_of(feeds: Vec<FeedId>) -> Select {
+    let keys = feeds.into_iter();
+    let keys = keys.map(|feed| rows::device_key(feed).to_vec());
+    Select::Rows(Table::Devices, keys.collect())
+}
+
+fn damaged(what: &str) -> RegistryError {
+    RegistryError::Damaged(what.to_owned())
+}
+
+#[async_trait]
+impl Registry for Postgres {
+    async fn device(&self, feed: FeedId) -> Result<Option<Device>, RegistryError> {
+        self.read(Table::Devices, &rows::device_key(feed)).await
+    }
+
+    async fn by_serial(&self, serial: &Serial) -> Result<Vec<Device>, RegistryError> {
+        self.devices_at(rows::serial_key(serial)).await
+    }
+
+    async fn by_code(&self, code: &CodeDigest) -> Result<Vec<Device>, RegistryError> {
+        self.devices_at(rows::code_key(code)).await
+    }
+
+    async fn by_key(&self, key: &KeyDigest) -> Result<Option<Device>, RegistryError> {
+        Ok(self.devices_at(rows::api_key_key(key)).await?.pop())
+    }
+
+    async fn devices(
+        &self,
+        product: &ProductId,
+        after: Option<&Serial>,
+        limit: usize,
+    ) -> Result<Vec<Device>, RegistryError> {
+        let prefix = rows::member_key(product, "");
+        let members = Select::Range {
+            table: Table::Index,
+            until: tables::behind(&prefix),
+            from: match after {
+                // The smallest key behind this one: no serial holds a NUL.
+                Some(serial) => [&*rows::member_key(product, serial.as_str()), &[0]].concat(),
+                None => prefix,
+            },
+            limit,
+        };
+        let then = |found: Vec<Pair>| {
+            let feeds = found.iter().map(|(_, row)| rows::decode(row));
+            Ok(devices_of(feeds.collect::<Result<_, _>>()?))
+        };
+        let found = reading::all_then(&self.shared.pool, &members, then).await?;
+        let devices = found.iter().map(|(_, row)| rows::decode(row));
+        let mut devices: Vec<Device> = devices.collect::<Result<_, _>>()?;
+        // They came in the order of their feeds.
+        devices.sort_by(|one, two| one.serial.cmp(&two.serial));
+        Ok(devices)
+    }
+
+    async fn product(&self, id: &ProductId) -> Result<Option<Product>, RegistryError> {
+        self.read(Table::Meta, &rows::product_key(id)).await
+    }
+
+    async fn products(&self) -> Result<Vec<Product>, RegistryError> {
+        self.all(rows::PRODUCTS).await
+    }
+
+    async fn operator(&self, name: &OperatorName) -> Result<Option<Operator>, RegistryError> {
+        self.read(Table::Meta, &rows::operator_key(name)).await
+    }
+
+    async fn operators(&self) -> Result<Vec<Operator>, RegistryError> {
+        self.all(rows::OPERATORS).await
+    }
+
+    async fn bans(&self) -> Result<Vec<Ban>, RegistryError> {
+        self.all(rows::BANS).await
+    }
+
+    async fn datastreams(&self, feed: FeedId) -> Result<Vec<DatastreamId>, RegistryError> {
+        let row = self.read(Table::Index, &rows::datastreams_key(feed)).await;
+        Ok(row?.unwrap_or_default())
+    }
+
+    async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, RegistryError> {
+        let later = Select::Range {
+            table: Table::Events,
+            from: rows::event_key(after.saturating_add(1)).to_vec(),
+            until: vec![u8::MAX; 9],
+            limit,
+        };
+        let found = self.select(later).await?;
+        let events = found.into_iter().map(|(key, row)| {
+            let number = <[u8; 8]>::try_from(key.as_slice());
+            let number = number.map_err(|_| damaged("an event's number"))?;
+            Ok(Event {
+                seq: u64::from_be_bytes(number),
+                body: rows::decode::<NewEvent>(&row)?,
+            })
+        });
+        events.collect()
+    }
+
+    async fn census(&self) -> Result<Census, RegistryError> {
+        Ok(migrations::counters(&self.shared.pool).await?.census)
+    }
+
+    async fn product_census(&self, id: &ProductId) -> Result<ProductCensus, RegistryError> {
+        let row = self.read(Table::Meta, &rows::product_census_key(id)).await;
+        Ok(row?.unwrap_or_default())
+    }
+
+    async fn values(&self, feed: FeedId) -> Result<Vec<CurrentValue>, RegistryError> {
+        let values = Select::under(Table::Mail, &rows::values_key(feed));
+        let found = self.select(values).await?;
+        found.iter().map(|(_, row)| rows::decode(row)).collect()
+    }
+
+    async fn token(&self, digest: &TokenDigest) -> Result<Option<Token>, RegistryError> {
+        self.read(Table::Meta, &rows::token_key(digest)).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<Token>, RegistryError> {
+        self.all(rows::TOKENS).await
+    }
+
+    async fn licence_key(&self) -> Result<Option<SealedSecret>, RegistryError> {
+        self.read(Table::Meta, rows::LICENCE_KEY_KEY).await
+    }
+
+    async fn occasion(&self, id: &OccasionId) -> Result<Option<Occasion>, RegistryError> {
+        self.read(Table::Meta, &rows::occasion_key(id)).await
+    }
+
+    async fn occasions(&self) -> Result<Vec<(OccasionId, Timestamp)>, RegistryError> {
+        let all = Select::under(Table::Meta, &[rows::OCCASIONS]);
+        let each = self.select(all).await?.into_iter().map(|(key, row)| {
+            let id = key.get(1..).and_then(|id| id.try_into().ok());
+            let id = OccasionId::from_bytes(id.ok_or_else(|| damaged("a request's name"))?);
+            Ok((id, rows::decode::<Occasion>(&row)?.at))
+        });
+        each.collect()
+    }
+
+    async fn commit(&self, write: Write, events: Vec<NewEvent>) -> Result<Commit, RegistryError> {
+        self.ask(|answer| Request::Commit {
+            write: Box::new(write),
+            events,
+            answer,
+        })
+        .await
+    }
+
+    async fn register(&self, batch: Batch) -> Result<Vec<Registration>, RegistryError> {
+        self.ask(|answer| Request::Register { batch, answer }).await
+    }
+
+    async fn mailbox(&self, feed: FeedId) -> Result<Option<Mailbox>, RegistryError> {
+        self.read(Table::Mail, &rows::mailbox_key(feed)).await
+    }
+
+    async fn mail(
+        &self,
+        feed: FeedId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Mail)>, RegistryError> {
+        // Mail goes when its mailbox says so, so what lies there waits.
+        let behind = Select::Range {
+            table: Table::Mail,
+            from: rows::mail_key(feed, after.saturating_add(1)),
+            until: [rows::mail_key(feed, u64::MAX), vec![0]].concat(),
+            limit,
+        };
+        let each = self.select(behind).await?.into_iter().map(|(key, row)| {
+            let number = key.get(5..).and_then(|number| number.try_into().ok());
+            let number = number.ok_or_else(|| damaged("a message's number"))?;
+            Ok((u64::from_be_bytes(number), rows::decode(&row)?))
+        });
+        each.collect()
+    }
+
+    async fn configuration(&self, feed: FeedId) -> Result<Option<Mail>, RegistryError> {
+        let key = rows::configuration_key(feed);
+        self.read(Table::Mail, &key).await
+    }
+
+    async fn mailboxes(
+        &self,
+        after: Option<FeedId>,
+        limit: usize,
+    ) -> Result<Vec<(FeedId, Mailbox)>, RegistryError> {
+        let behind = Select::Range {
+            table: Table::Mail,
+            from: match after {
+                Some(feed) => [rows::mailbox_key(feed).as_slice(), &[0]].concat(),
+                None => vec![MAILBOXES],
+            },
+            until: tables::behind(&[MAILBOXES]),
+            limit,
+        };
+        let each = self.select(behind).await?.into_iter().map(|(key, row)| {
+            let number = key.get(1..).and_then(|number| number.try_into().ok());
+            let feed = number.map(u32::from_be_bytes);
+            let feed = feed.and_then(|number| FeedId::new(number).ok());
+            let feed = feed.ok_or_else(|| damaged("a mailbox's feed"))?;
+            Ok((feed, rows::decode(&row)?))
+        });
+        each.collect()
+    }
+
+    async fn change_mailbox(&self, feed: FeedId, change: Change) -> Result<Outcome, RegistryError> {
+        self.ask(|answer| Request::Mailbox {
+            feed,
+            change,
+            answer,
+        })
+        .await
+    }
+
+    fn newest(&self) -> watch::Receiver<u64> {
+        self.shared.newest.subscribe()
+    }
+
+    fn tell(&self, hint: Hint) {
+        self.teller.tell(hint);
+    }
+
+    fn hints(&self) -> Option<broadcast::Receiver<Hint>> {
+        Some(self.shared.hints.subscribe())
+    }
+}
+
+#[cfg(test)]
+mod tests;

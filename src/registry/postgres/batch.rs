@@ -1,0 +1,233 @@
+//! One batch in one transaction.
+//!
+//! Rows are locked as the batch asks for them, in the order of tables and keys,
+//! and last of all the counts and the counters, which every other server waits
+//! for: until then several may work beside each other, and from then on it is
+//! one round trip to the commit. So events are numbered without gaps and in the
+//! order of their commits. A row that was not there cannot be locked; if
+//! another server has written it meanwhile, the insert fails, nothing has
+//! happened, and the batch is staged anew.
+
+use std::collections::BTreeSet;
+
+use deadpool_postgres::Pool;
+use futures_util::future;
+use tokio_postgres::Error;
+
+use super::super::RegistryError;
+use super::super::rows::{self, COUNTERS_KEY, Counters, Table};
+use super::super::staging::{Changes, Staging};
+use super::known::{Known, Wanted};
+use super::lease::{Failure, Lease, said, unavailable, within};
+use super::request::{Request, Staged};
+use super::tables::{self, TABLES, TableChanges};
+use super::{NEWEST_CHANNEL, Presence};
+
+/// What a batch came to. It is committed.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// As they are behind it, if it looked.
+    pub(super) counters: Option<Counters>,
+    /// What became of each request.
+    pub(super) outcomes: Vec<Staged>,
+}
+
+/// Writes a group of requests, all that they change or nothing. `guess` are
+/// the counters as they were last seen.
+pub(super) async fn write(
+    pool: &Pool,
+    presence: Presence,
+    guess: Counters,
+    group: &[Request],
+) -> Result<Written, Failure> {
+    let lease = Lease::take(pool).await?;
+    begin(&lease, presence).await?;
+    let mut known = Known::default();
+    let (staged, hot) = settle(&lease, &mut known, guess, group).await?;
+    let is_still = staged.changes.rows.is_empty() || staged.changes.counters == guess;
+    if hot.is_empty() && is_still {
+        // Nobody's numbers move: nobody has to wait for this batch.
+        return commit(lease, staged.sort(&known, None)).await;
+    }
+    let counters = lock_last(&lease, &mut known, hot).await?;
+    // What the last rows say can only be that less is to be done, unless a
+    // number that was given out is one that a request names: then it asks for
+    // more, even now.
+    let (staged, _) = settle(&lease, &mut known, counters, group).await?;
+    commit(lease, staged.sort(&known, Some(counters))).await
+}
+
+/// A batch as it would be written over the rows that are known.
+struct Stage {
+    outcomes: Vec<Staged>,
+    changes: Changes,
+}
+
+/// A batch as it is written.
+struct Sorted {
+    outcomes: Vec<Staged>,
+    tables: [TableChanges; 5],
+    /// As they are behind it, if they were locked.
+    counters: Option<Counters>,
+    /// The number of its newest event, if it has any.
+    newest_event: Option<u64>,
+}
+
+impl Stage {
+    /// `before` are the counters, if they were locked.
+    fn sort(mut self, known: &Known, before: Option<Counters>) -> Sorted {
+        let after = self.changes.counters;
+        if before.is_none_or(|before| before == after) {
+            let unchanged = (Table::Meta, COUNTERS_KEY.to_vec());
+            self.changes.rows.remove(&unchanged);
+        }
+        let is_newer = before.is_some_and(|before| before.newest_event < after.newest_event);
+        Sorted {
+            outcomes: self.outcomes,
+            tables: known.sort(self.changes),
+            counters: before.map(|_| after),
+            newest_event: is_newer.then_some(after.newest_event),
+        }
+    }
+}
+
+/// Durable means on disk, whatever the database's own setting is; it may
+/// promise more. Whoever has the registry for itself keeps the others out here.
+async fn begin(lease: &Lease, presence: Presence) -> Result<(), Failure> {
+    let among_others = match presence {
+        Presence::AmongOthers => {
+            format!("SELECT pg_advisory_xact_lock_shared({});", super::OPEN_LOCK)
+        }
+        Presence::Alone => String::new(),
+    };
+    let sql = format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+         SELECT set_config('synchronous_commit', 'on', true)
+             WHERE current_setting('synchronous_commit') <> 'remote_apply';
+         {among_others}"
+    );
+    ask(lease.batch_execute(&sql)).await
+}
+
+/// Stages the group until everything that it asks for is known, but for the
+/// counts, which it tells the keys of.
+async fn settle(
+    lease: &Lease,
+    known: &mut Known,
+    counters: Counters,
+    group: &[Request],
+) -> Result<(Stage, BTreeSet<Vec<u8>>), Failure> {
+    loop {
+        let (outcomes, changes) = stage(known, counters, group);
+        if let Ok(changes) = &changes {
+            known.want_changed(counters, changes);
+        }
+        let wanted = known.take_wanted();
+        if wanted.is_settled() {
+            let changes = changes?;
+            return Ok((Stage { outcomes, changes }, wanted.hot));
+        }
+        fetch(lease, known, wanted).await?;
+    }
+}
+
+fn stage(
+    known: &Known,
+    counters: Counters,
+    group: &[Request],
+) -> (Vec<Staged>, Result<Changes, RegistryError>) {
+    let mut staging = Staging::new(known, counters);
+    let outcomes = group.iter().map(|request| request.stage(&mut staging));
+    let outcomes = outcomes.collect();
+    (outcomes, staging.finish())
+}
+
+/// Reads and locks what is wanted, one request behind the other without waiting
+/// between them.
+async fn fetch(lease: &Lease, known: &mut Known, wanted: Wanted) -> Result<(), Failure> {
+    let Wanted { keys, prefixes, .. } = wanted;
+    let rows = TABLES.iter().map(|table| {
+        let keys: Vec<&[u8]> = keys[*table as usize].iter().map(Vec::as_slice).collect();
+        async move {
+            match keys.is_empty() {
+                true => Ok(Vec::new()),
+                false => tables::lock(lease, *table, &keys).await,
+            }
+        }
+    });
+    let under = TABLES.iter().flat_map(|table| {
+        let prefixes = prefixes[*table as usize].iter();
+        prefixes.map(move |prefix| async move {
+            let found = tables::lock_under(lease, *table, prefix).await?;
+            Ok((*table, prefix.clone(), found))
+        })
+    });
+    let both = future::try_join(future::try_join_all(rows), future::try_join_all(under));
+    let (rows, under) = ask(both).await?;
+    for (table, found) in TABLES.into_iter().zip(rows) {
+        known.note_rows(table, keys[table as usize].iter(), found);
+    }
+    for (table, prefix, found) in under {
+        known.note_under(table, prefix, found);
+    }
+    Ok(())
+}
+
+/// Locks the counts and, last, the counters.
+async fn lock_last(
+    lease: &Lease,
+    known: &mut Known,
+    hot: BTreeSet<Vec<u8>>,
+) -> Result<Counters, Failure> {
+    let mut keys = hot;
+    keys.insert(COUNTERS_KEY.to_vec());
+    let slices: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+    let found = ask(tables::lock(lease, Table::Meta, &slices)).await?;
+    let counters = found.iter().find(|(key, _)| key == COUNTERS_KEY);
+    let missing = || RegistryError::Damaged("there are no counters".to_owned());
+    let counters = rows::decode(&counters.ok_or_else(missing)?.1)?;
+    known.note_rows(Table::Meta, keys.iter(), found);
+    Ok(counters)
+}
+
+/// Writes all of it and commits, without waiting in between.
+async fn commit(lease: Lease, batch: Sorted) -> Result<Written, Failure> {
+    let mut ready = Vec::new();
+    for (table, changes) in TABLES.into_iter().zip(&batch.tables) {
+        ready.extend(ask(changes.prepare(&lease, table)).await?);
+    }
+    let end = match batch.newest_event {
+        Some(newest) => format!("NOTIFY {NEWEST_CHANNEL}, '{newest}'; COMMIT"),
+        None => "COMMIT".to_owned(),
+    };
+    let written = tables::run_all(&lease, &ready);
+    let sent = within(future::join(written, lease.batch_execute(&end))).await;
+    let (written, committed) = sent.map_err(|_| unknown("the database does not answer"))?;
+    if let Some(error) = written.into_iter().find_map(Result::err) {
+        return Err(match error.as_db_error() {
+            // The server said so in place of writing: the commit behind it
+            // rolled back.
+            Some(_) => Failure::of(&error),
+            None => unknown(&said(&error)),
+        });
+    }
+    committed.map_err(|error| unknown(&said(&error)))?;
+    drop(ready);
+    lease.give_back();
+    Ok(Written {
+        counters: batch.counters,
+        outcomes: batch.outcomes,
+    })
+}
+
+/// The commit was sent and nothing was heard of it: to write again might be to
+/// write twice.
+fn unknown(reason: &str) -> Failure {
+    let reason = format!("it is not known whether this was written: {reason}");
+    Failure::Refused(unavailable(&reason))
+}
+
+/// Waits for an answer to something that commits nothing.
+async fn ask<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+    within(answer).await?.map_err(|error| Failure::of(&error))
+}

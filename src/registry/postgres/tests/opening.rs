@@ -1,0 +1,131 @@
+//! Opening a database, and refusing to.
+
+use tokio_postgres::Client;
+
+use super::super::{OpenError, Registry};
+use super::database;
+use super::server::Database;
+use crate::registry::conformance::{an_event, register};
+use crate::registry::{Commit, RegistryError, Write, rows};
+
+/// All that a database holds, as text.
+async fn everything(admin: &Client) -> String {
+    let mut all = String::new();
+    for table in ["migrations", "meta", "devices", "index", "events", "mail"] {
+        let sql = format!(
+            "SELECT string_agg(it::text, ';' ORDER BY it::text) FROM firstwake.{table} AS it"
+        );
+        let row = admin.query_one(&sql, &[]).await.expect("readable");
+        let text: Option<String> = row.get(0);
+        all.push_str(&text.unwrap_or_default());
+        all.push('\n');
+    }
+    all
+}
+
+/// Opens once, changes something past the store, and says how opening goes.
+async fn refusal(database: &Database, sql: &str, row: Option<Vec<u8>>) -> OpenError {
+    let first = database.open().await;
+    register(&first, 0, &["a"]).await;
+    drop(first);
+    let admin = database.connect().await;
+    let changed = match row {
+        Some(row) => admin.execute(sql, &[&row]).await,
+        None => admin.execute(sql, &[]).await,
+    };
+    assert_eq!(changed.expect("changed"), 1);
+    let before = everything(&admin).await;
+    let refused = database.try_open().await.expect_err("refused");
+    assert_eq!(everything(&admin).await, before, "nothing is changed");
+    refused
+}
+
+#[tokio::test]
+async fn everything_is_there_for_whoever_opens_it_next() {
+    let database = database!();
+    let first = database.open().await;
+    let feeds = register(&first, 0, &["a", "b"]).await;
+    let events = first.events(0, 10).await;
+    drop(first);
+    let second = database.open().await;
+    assert_eq!(*second.newest().borrow(), 2);
+    assert_eq!(second.events(0, 10).await, events);
+    let more = register(&second, 0, &["b", "c"]).await;
+    assert_eq!(more[0], feeds[1]);
+    assert!(!feeds.contains(&more[1]), "feeds are never given out twice");
+}
+
+#[tokio::test]
+async fn many_may_open_an_empty_database_at_once() {
+    let database = database!();
+    let (one, two) = tokio::join!(database.open(), database.open());
+    register(&one, 0, &["a"]).await;
+    assert_eq!(two.census().await.map(|census| census.total()), Ok(1));
+}
+
+#[tokio::test]
+async fn newer_tables_are_refused() {
+    let database = database!();
+    let sql = "INSERT INTO firstwake.migrations (number) VALUES (2)";
+    let refused = refusal(&database, sql, None).await;
+    assert_eq!(refused, OpenError::NewerTables { found: 2, known: 1 });
+    assert!(refused.to_string().contains("use the newer program"));
+}
+
+#[tokio::test]
+async fn a_newer_format_is_refused() {
+    let database = database!();
+    let found = rows::FORMAT + 1;
+    let sql = "UPDATE firstwake.meta SET row = $1 WHERE key = 'format'";
+    let refused = refusal(&database, sql, Some(rows::encode(&found))).await;
+    let known = rows::FORMAT;
+    assert_eq!(refused, OpenError::OtherFormat { found, known });
+}
+
+#[tokio::test]
+async fn one_that_is_alone_keeps_others_out() {
+    let database = database!();
+    let server = database.open().await;
+    let refused = database.try_open_alone().await.expect_err("not alone");
+    assert_eq!(refused, OpenError::NotAlone);
+    let admin = database.connect().await;
+    drop(server);
+    // Its lock goes with its connection, which the database ends a moment later.
+    let alone = loop {
+        match database.try_open_alone().await {
+            Ok(alone) => break alone,
+            Err(error) => assert_eq!(error, OpenError::NotAlone),
+        }
+    };
+    assert_eq!(database.try_open().await.err(), Some(OpenError::Taken));
+    let another = database.try_open_alone().await;
+    assert_eq!(another.err(), Some(OpenError::NotAlone));
+    let note = || alone.commit(Write::Note, vec![an_event()]);
+    assert_eq!(note().await, Ok(Commit::Done));
+
+    // What it holds the others out with is cut: it may be alone no more.
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks
+               WHERE locktype = 'advisory' AND granted
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    admin.query_one(cut, &[]).await.expect("cut");
+    while alone.shared.is_present() {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(note().await, Err(RegistryError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn somebody_elses_schema_is_left_alone() {
+    let database = database!();
+    let admin = database.connect().await;
+    admin
+        .batch_execute("CREATE SCHEMA firstwake; CREATE TABLE firstwake.meta (key text)")
+        .await
+        .expect("somebody else's");
+    let refused = database.try_open().await.expect_err("not ours");
+    let said = refused.to_string();
+    assert!(said.contains("already exists"), "{said}");
+    let count = "SELECT count(*) FROM pg_tables WHERE schemaname = 'firstwake'";
+    let row = admin.query_one(count, &[]).await.expect("readable");
+    assert_eq!(row.get::<_, i64>(0), 1, "nothing was made");
+}

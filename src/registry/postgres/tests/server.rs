@@ -1,0 +1,118 @@
+//! A PostgreSQL server for these tests, and a database of its own for each.
+//!
+//! It is the one that `scripts/with-postgres` says, or, without it, one that
+//! the same script starts for this process. Where there is no PostgreSQL the
+//! tests say so and end: CI runs them under the script, which fails then.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use tokio_postgres::{Client, Config, Error, NoTls};
+
+use super::super::{Dial, Line, OpenError, Postgres};
+
+/// An empty database, whose name nobody else has.
+#[derive(Clone)]
+pub(crate) struct Database {
+    config: Config,
+}
+
+impl Database {
+    /// Makes one, if there is a server.
+    pub(crate) async fn create() -> Option<Self> {
+        let mut config = Config::from_str(&server()?).expect("an address");
+        let admin = connect(&config).await;
+        let drawn = "SELECT 't' || replace(gen_random_uuid()::text, '-', '')";
+        let name: String = admin.query_one(drawn, &[]).await.expect("a name").get(0);
+        let sql = format!("CREATE DATABASE {name}");
+        admin.batch_execute(&sql).await.expect("a database");
+        config.dbname(&name);
+        Some(Self { config })
+    }
+
+    /// A connection past the store.
+    pub(crate) async fn connect(&self) -> Client {
+        connect(&self.config).await
+    }
+
+    pub(crate) async fn open(&self) -> Postgres {
+        let opened = Postgres::open(self.pool(), self.dial()).await;
+        opened.expect("opens")
+    }
+
+    pub(crate) async fn try_open(&self) -> Result<Postgres, OpenError> {
+        Postgres::open(self.pool(), self.dial()).await
+    }
+
+    pub(crate) async fn try_open_alone(&self) -> Result<Postgres, OpenError> {
+        Postgres::open_alone(self.pool(), self.dial()).await
+    }
+
+    pub(crate) fn pool(&self) -> Pool {
+        let fast = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = Manager::from_config(self.config.clone(), NoTls, fast);
+        Pool::builder(manager).max_size(8).build().expect("a pool")
+    }
+
+    pub(crate) fn dial(&self) -> Arc<dyn Dial> {
+        Arc::new(Plain(self.config.clone()))
+    }
+}
+
+struct Plain(Config);
+
+#[async_trait]
+impl Dial for Plain {
+    async fn dial(&self) -> Result<Line, Error> {
+        let (client, connection) = self.0.connect(NoTls).await?;
+        Ok(Line::new(client, connection))
+    }
+}
+
+async fn connect(config: &Config) -> Client {
+    let (client, connection) = config.connect(NoTls).await.expect("a server");
+    tokio::spawn(connection);
+    client
+}
+
+/// Where the server is.
+fn server() -> Option<String> {
+    static ADDRESS: OnceLock<Option<String>> = OnceLock::new();
+    let address = ADDRESS.get_or_init(|| {
+        let given = std::env::var("FIRSTWAKE_TEST_POSTGRES").ok();
+        let address = given.or_else(start);
+        if address.is_none() {
+            // Past the test runner, which keeps what passing tests print.
+            let said = "no PostgreSQL on this machine: its tests did not run\n";
+            io::stderr().write_all(said.as_bytes()).expect("said");
+        }
+        address
+    });
+    address.clone()
+}
+
+/// Starts one that ends when this process does: its input ends then.
+fn start() -> Option<String> {
+    static RUNNING: OnceLock<Child> = OnceLock::new();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/with-postgres");
+    let tell_and_wait = "echo \"$FIRSTWAKE_TEST_POSTGRES\"; cat";
+    let mut child = Command::new(script)
+        .args(["--installed", "sh", "-c", tell_and_wait])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let mut address = String::new();
+    let told = BufReader::new(child.stdout.take()?).read_line(&mut address);
+    RUNNING.get_or_init(|| child);
+    told.ok()
+        .filter(|bytes| *bytes > 0)
+        .map(|_| address.trim().to_owned())
+}

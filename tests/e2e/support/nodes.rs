@@ -1,0 +1,140 @@
+//! Two servers on one PostgreSQL database.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::TestBroker;
+
+/// A database of its own for one story.
+pub(crate) struct Database {
+    server: &'static str,
+    name: String,
+}
+
+/// Two servers on one database. The second comes to a registry that is there.
+pub(crate) struct Nodes {
+    pub(crate) database: Database,
+    pub(crate) one: TestBroker,
+    pub(crate) two: TestBroker,
+}
+
+impl Database {
+    /// An empty one; `None`, and said so, where there is no PostgreSQL.
+    pub(crate) fn empty() -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let Some(server) = server() else {
+            println!("not run: there is no PostgreSQL on this machine");
+            return None;
+        };
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("story_{}_{count}", std::process::id());
+        ask(server, &format!("CREATE DATABASE {name}"));
+        Some(Self { server, name })
+    }
+
+    /// As `--postgres` takes it.
+    pub(crate) fn url(&self) -> String {
+        let server = self.server.strip_suffix("/postgres");
+        format!("{}/{}", server.expect("its first database"), self.name)
+    }
+
+    /// Lets nobody in any more, and ends who is.
+    pub(crate) fn close(&self) {
+        let name = &self.name;
+        ask(
+            self.server,
+            &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"),
+        );
+        self.end_connections();
+    }
+
+    /// Lets everybody in again.
+    pub(crate) fn reopen(&self) {
+        let name = &self.name;
+        let sql = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true");
+        ask(self.server, &sql);
+    }
+
+    /// Ends every connection, as a failing server does.
+    pub(crate) fn end_connections(&self) {
+        let name = &self.name;
+        let sql = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+        );
+        ask(self.server, &sql);
+    }
+}
+
+impl Nodes {
+    /// Starts both; `None` where there is no PostgreSQL.
+    pub(crate) fn start() -> Option<Self> {
+        let database = Database::empty()?;
+        let one = serve(&database, None);
+        let two = serve(&database, Some(one.data_dir()));
+        Some(Self { database, one, two })
+    }
+}
+
+/// A server on the database, with the sealing key that another one has.
+fn serve(database: &Database, like: Option<&Path>) -> TestBroker {
+    let directory = tempfile::tempdir().expect("a directory");
+    if let Some(other) = like {
+        let data = directory.path().join("data");
+        fs::create_dir(&data).expect("made");
+        fs::copy(other.join("sealing.key"), data.join("sealing.key")).expect("copied");
+        // Nobody else reads it, nor what is beside it.
+        let closed = Command::new("chmod").arg("0700").arg(&data).status();
+        assert!(closed.expect("chmod").success());
+    }
+    let url = database.url();
+    let arguments = ["--mqtt", "127.0.0.1:0", "--postgres", &url];
+    TestBroker::launch(directory, "data", &["mqtt"], &arguments)
+}
+
+/// The private server of this run: it ends when its input does, and that is
+/// when this process ends.
+fn server() -> Option<&'static str> {
+    static SERVER: OnceLock<Option<(String, Child)>> = OnceLock::new();
+    let begin = || {
+        if let Ok(url) = std::env::var("FIRSTWAKE_TEST_POSTGRES") {
+            let nothing = Command::new("true").spawn().expect("a process");
+            return Some((url, nothing));
+        }
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/with-postgres");
+        let mut child = Command::new(script)
+            .args(["--installed", "sh", "-c"])
+            .arg("echo \"$FIRSTWAKE_TEST_POSTGRES\"; exec cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("bash");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("piped");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        match line.trim_end() {
+            "" => None,
+            url => Some((url.to_owned(), child)),
+        }
+    };
+    let server = SERVER.get_or_init(begin).as_ref();
+    server.map(|(url, _)| url.as_str())
+}
+
+fn ask(url: &str, sql: &str) -> String {
+    let done = Command::new("psql")
+        .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
+        .args(["--command", sql, url])
+        .output()
+        .expect("psql");
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{sql}: {told}");
+    String::from_utf8(done.stdout)
+        .expect("UTF-8")
+        .trim()
+        .to_owned()
+}
