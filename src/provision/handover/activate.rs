@@ -129,12 +129,17 @@ impl Provisioner {
     ) -> Result<Activation, NotAdmitted> {
         let digest = code.digest();
         let mut proved = None;
+        let mut refusal = Refusal::UnknownDevice;
         for device in self.registry.by_code(&digest).await? {
             let product = self.product_of(&device).await?;
             let verdict =
                 decide::code_against(code, &device.serial, Some(&product), &self.decoy, now);
             if let (CodeVerdict::Right(generation), None) = (verdict, &proved) {
                 proved = Some(Activation::of(&device, generation));
+            }
+            if verdict == CodeVerdict::Ended {
+                refusal = Refusal::SecretEnded;
+                self.attempts.keep(device.feed, source, refusal, now);
             }
         }
         if let Some(activation) = proved {
@@ -148,7 +153,7 @@ impl Provisioner {
             self.load(other.feed).await?;
         }
         self.attempts.keep_code(digest, source, now);
-        Err(Refusal::UnknownDevice.into())
+        Err(refusal.into())
     }
 
     async fn name_device(
