@@ -5,9 +5,12 @@
 //!   lock            held by whoever has the registry open; names its process
 //!   registry/       the embedded store
 //!   sealing.key     mode 0600; opens the product secrets; backups leave it out
+//!   sealing.key.next  the one that is to replace it, while that is done
 //!   control.sock    how commands reach a running server
 //!   first-operator  mode 0600; the credentials made on the first run
 //! ```
+
+mod sealing;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -17,7 +20,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use firstwake::registry::Embedded;
-use firstwake::{NewOperator, OperatorName, ProductId, Provisioner, Role, SealingKey, Timestamp};
+use firstwake::{NewOperator, OperatorName, ProductId, Provisioner, Role, Timestamp};
 use zeroize::Zeroizing;
 
 use crate::edge::OsEntropy;
@@ -129,10 +132,6 @@ impl Home {
         self.0.join("registry")
     }
 
-    fn sealing_key(&self) -> PathBuf {
-        self.0.join("sealing.key")
-    }
-
     fn first_operator(&self) -> PathBuf {
         self.0.join("first-operator")
     }
@@ -152,8 +151,7 @@ impl Lock {
         let fresh = !self.home.registry().exists();
         let sealing = self.sealing_key(fresh)?;
         let registry = Arc::new(Embedded::open(&self.home.registry())?);
-        let entropy = Arc::new(OsEntropy);
-        let provisioner = Provisioner::start(registry, sealing, entropy).await?;
+        let provisioner = self.start(registry, sealing).await?;
         let none = provisioner.registry().operators().await?.is_empty();
         let first = if none {
             Some(self.add_first_operator(&provisioner, now).await?)
@@ -161,26 +159,6 @@ impl Lock {
             None
         };
         Ok((provisioner, first))
-    }
-
-    /// A key is made only together with the registry: one that is missing
-    /// later is lost, not to be replaced by another.
-    fn sealing_key(&self, fresh: bool) -> Result<SealingKey> {
-        let path = self.home.sealing_key();
-        match fs::read_to_string(&path) {
-            Ok(text) => SealingKey::parse(text.trim())
-                .with_context(|| format!("{} does not hold 64 hex characters", path.display())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && fresh => {
-                let key = SealingKey::generate(&OsEntropy);
-                write_private(&path, &key.expose_hex())?;
-                Ok(key)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
-                "{} is missing: put the file back that was made with this registry",
-                path.display()
-            ),
-            Err(error) => Err(anyhow!(error).context(format!("{} cannot be read", path.display()))),
-        }
     }
 
     async fn add_first_operator(

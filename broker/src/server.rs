@@ -139,6 +139,7 @@ impl Server {
         services.spawn(watchers::enforce(Arc::clone(&broker)));
         services.spawn(watchers::renew_leases(Arc::clone(&broker)));
         services.spawn(watchers::drop_ended(Arc::clone(&broker)));
+        services.spawn(watchers::index_codes(Arc::clone(&broker)));
         services.spawn(watchers::report(Arc::clone(&broker)));
         services.spawn(certificate::watch(certificates, hangups));
         services.spawn(systemd::watchdog());

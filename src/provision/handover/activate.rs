@@ -130,12 +130,13 @@ impl Provisioner {
         let digest = code.digest();
         let mut proved = None;
         let mut refusal = Refusal::UnknownDevice;
-        for device in self.registry.by_code(&digest).await? {
-            let product = self.product_of(&device).await?;
+        let found = self.registry.by_code(&digest).await?;
+        for device in &found {
+            let product = self.product_of(device).await?;
             let verdict =
                 decide::code_against(code, &device.serial, Some(&product), &self.decoy, now);
             if let (CodeVerdict::Right(generation), None) = (verdict, &proved) {
-                proved = Some(Activation::of(&device, generation));
+                proved = Some(Activation::of(device, generation));
             }
             if verdict == CodeVerdict::Ended {
                 refusal = Refusal::SecretEnded;
@@ -145,8 +146,10 @@ impl Provisioner {
         if let Some(activation) = proved {
             return Ok(activation);
         }
-        // The work of a device that is there: it, its product, both secrets.
-        if let Some(other) = self.registry.device(self.somebody()).await? {
+        // The work of a device that is there: it, its product, its secrets.
+        if let Some(device) = found.first() {
+            self.load(device.feed).await?;
+        } else if let Some(other) = self.registry.device(self.somebody()).await? {
             self.product_of(&other).await?;
             decide::code_against(code, &other.serial, None, &self.decoy, now);
             // Whoever issues to a right code, or refuses, loads the device again.
