@@ -69,6 +69,12 @@ impl SealingKey {
         Ok(ProductSecret::from_bytes(bytes))
     }
 
+    /// Tells this key from others, and nothing of it: for whoever has to know
+    /// whose a registry is before opening it.
+    pub fn mark(&self) -> String {
+        hex::encode(self.derive(b"firstwake sealing mark v1"))
+    }
+
     /// What a registry knows this key again by. It holds no secret.
     pub(crate) fn proof(&self, entropy: &dyn Entropy) -> SealedSecret {
         self.seal_bytes(&[], PROOF_BINDING, entropy)

@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/              mode 0700
 //!   lock            held by whoever has the registry open; names its process
-//!   registry/       the embedded store
+//!   registry/       the embedded store; `sealed-by` in it tells its key
 //!   sealing.key     mode 0600; opens the product secrets; backups leave it out
 //!   sealing.key.next  the one that is to replace it, while that is done
 //!   control.sock    how commands reach a running server
@@ -149,9 +149,9 @@ impl Lock {
         now: Timestamp,
     ) -> Result<(Provisioner, Option<FirstOperator>)> {
         let fresh = !self.home.registry().exists();
-        let sealing = self.sealing_key(fresh)?;
+        let keys = self.keys(fresh)?;
         let registry = Arc::new(Embedded::open(&self.home.registry())?);
-        let provisioner = self.start(registry, sealing).await?;
+        let provisioner = self.start(registry, keys).await?;
         let none = provisioner.registry().operators().await?.is_empty();
         let first = if none {
             Some(self.add_first_operator(&provisioner, now).await?)

@@ -18,7 +18,7 @@ fn contents(directory: &Path) -> BTreeMap<String, Vec<u8>> {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             all.extend(contents(&path));
-        } else if !path.ends_with("lock") {
+        } else if path.is_file() && !path.ends_with("lock") {
             let name = path.to_str().expect("UTF-8").to_owned();
             all.insert(name, fs::read(&path).expect("readable"));
         }
@@ -117,12 +117,19 @@ fn a_reseal_may_be_cut_off_anywhere() {
         assert_eq!(fs::read(&key).expect("readable"), old);
     }
     // The registry sealed anew, and the key not yet in its place.
+    let old_mark = fs::read(broker.data_dir().join("registry/sealed-by")).expect("readable");
     broker.cli(&RESEAL).ok();
     let new = fs::read(&key).expect("readable");
-    fs::write(&next, &new).expect("written");
-    fs::write(&key, &old).expect("written");
-    is_whole("before the key's file");
-    assert_eq!(fs::read(&key).expect("readable"), new, "it is finished");
+    let mark = broker.data_dir().join("registry/sealed-by");
+    let new_mark = fs::read(&mark).expect("readable");
+    for (case, mark_then) in [("before the mark", &old_mark), ("behind it", &new_mark)] {
+        fs::write(&next, &new).expect("written");
+        fs::write(&key, &old).expect("written");
+        fs::write(&mark, mark_then).expect("written");
+        is_whole(case);
+        assert_eq!(fs::read(&key).expect("readable"), new, "it is finished");
+        assert_eq!(fs::read(&mark).expect("readable"), new_mark);
+    }
     // Begun twice: the second begins where the first was cut off.
     fs::write(&next, "cd".repeat(32)).expect("written");
     broker.cli(&RESEAL).ok();
@@ -205,7 +212,12 @@ fn the_wrong_key_is_refused_and_changes_nothing() {
             .map(|(name, _)| name)
             .collect();
         assert_eq!((changed, after.len()), (Vec::new(), files.len()));
+        // Without the mark it is the registry that does not know the key.
+        fs::remove_file(directory.join("registry/sealed-by")).expect("removed");
+        firstwake(directory, &["operator", "list"], "").failed(3);
         fs::write(&key, right).expect("put back");
         firstwake(directory, &["operator", "list"], "").ok();
+        let marked = directory.join("registry/sealed-by");
+        assert!(marked.exists(), "it is marked again");
     }
 }
