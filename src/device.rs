@@ -121,6 +121,14 @@ impl Key {
         }
     }
 
+    /// Which of its product's secrets it comes from, if it does.
+    pub(crate) const fn generation(&self) -> Option<u32> {
+        match self {
+            Self::Derived(generation) => Some(*generation),
+            Self::Api(_) | Self::Public(_) => None,
+        }
+    }
+
     fn digest(&self) -> Option<KeyDigest> {
         match self {
             Self::Api(digest) => Some(*digest),
@@ -241,6 +249,15 @@ impl Device {
     pub fn comes_with(&self) -> Option<u32> {
         let comes = self.keys != Keys::None && self.standing != Standing::Revoked;
         (comes && self.generation > 0).then_some(self.generation)
+    }
+
+    /// Which of its product's secrets the keys that it signs with come from: one
+    /// for each such key.
+    pub(crate) fn signs_with(&self) -> impl Iterator<Item = u32> {
+        let keys = [self.keys.current(), self.keys.pending()];
+        keys.into_iter()
+            .flatten()
+            .filter_map(|key| key.generation())
     }
 
     /// What to call it.

@@ -38,6 +38,8 @@ pub enum EventKind {
     SecretRotated {
         /// Of the new secret.
         generation: u32,
+        /// The one before is accepted until then.
+        until: Timestamp,
     },
     /// No device of the product gets in any more, but for exceptions.
     ProductBlocked {
@@ -168,6 +170,17 @@ pub enum EventKind {
     },
     /// An operator lets a device whose lease has run out in again.
     LeaseReopened,
+    /// An operator ended a secret of a product before its time.
+    SecretEnded {
+        /// Of that secret.
+        generation: u32,
+    },
+    /// A device has signed for the first time with the key that comes from a
+    /// secret of its product.
+    DeviceKeyUsed {
+        /// Of that secret.
+        generation: u32,
+    },
 }
 
 /// Which of a device's two key slots.
@@ -220,6 +233,8 @@ impl EventKind {
             Self::PublicKeyEnrolled => "public_key_enrolled",
             Self::LicenceIssued { .. } => "licence_issued",
             Self::LeaseReopened => "lease_reopened",
+            Self::SecretEnded { .. } => "secret_ended",
+            Self::DeviceKeyUsed { .. } => "device_key_used",
         }
     }
 
@@ -227,7 +242,13 @@ impl EventKind {
     fn detail(&self) -> Vec<(&'static str, Value)> {
         match self {
             Self::ProductCreated { name } => vec![("name", json!(name))],
-            Self::SecretRotated { generation } | Self::ActivationIssued { generation } => {
+            Self::SecretRotated { generation, until } => vec![
+                ("secret_generation", json!(generation)),
+                ("until", json!(until)),
+            ],
+            Self::ActivationIssued { generation }
+            | Self::SecretEnded { generation }
+            | Self::DeviceKeyUsed { generation } => {
                 vec![("secret_generation", json!(generation))]
             }
             Self::ImportFinished {

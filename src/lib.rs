@@ -57,16 +57,16 @@ pub use identity::{DeviceName, FeedId, InvalidName, ProductId, Serial};
 pub use keypair::{InvalidPublicKey, PrivateKey, PublicKey};
 pub use operator::{InvalidOperator, Operator, OperatorName, PasswordHash, Role};
 pub use product::{
-    Block, Datastream, DatastreamId, FeedDefaults, InvalidDatastream, Product, ProductSecretSlot,
-    Profile, ProofPolicy, Reactivation, Stage, Unit, Visibility,
+    Block, Datastream, DatastreamId, FeedDefaults, Indexed, InvalidDatastream, Product,
+    ProductSecretSlot, Profile, Progress, ProofPolicy, Reactivation, Stage, Unit, Visibility,
 };
 pub use provision::{
     Activation, Admission, Answer, AnswerFormat, Ask, Attempt, BanError, Begun, Body, Claimed,
     Counts, Declined, Detail, DeviceError, DeviceFilter, DeviceLogin, Enrolment, Explanation,
-    Found, InvalidRequest, Named, NewOperator, NewProduct, NewSerial, NoDatastream, NotAdmitted,
-    NotIssued, NotKept, NotPosted, Once, OpenProduct, OperatorError, OperatorLogin, Posted,
-    ProductChange, ProductError, ProvisionRequest, Provisioner, RefusedAttempt, StartError, Tally,
-    TallyEntry, Voucher,
+    Found, Indexing, InvalidRequest, Named, NewOperator, NewProduct, NewSerial, NoDatastream,
+    NotAdmitted, NotIssued, NotKept, NotPosted, Once, OpenProduct, OperatorError, OperatorLogin,
+    Posted, ProductChange, ProductError, ProvisionRequest, Provisioner, RefusedAttempt, Resealed,
+    Rotated, SecretError, StartError, Tally, TallyEntry, Voucher,
 };
 pub use qos::Qos;
 pub use refusal::{Proof, Refusal};

@@ -1,6 +1,7 @@
 //! A kind of device: its secrets, its datastreams, its policies.
 
 mod proof;
+mod secrets;
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +17,7 @@ use crate::licence::Licence;
 use crate::sealing::SealedSecret;
 
 pub use self::proof::ProofPolicy;
+pub use self::secrets::{Indexed, ProductSecretSlot, Progress};
 
 /// A kind of device, as the registry keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +28,8 @@ pub struct Product {
     pub version: u64,
     /// The name that people use.
     pub name: String,
-    /// One or two live secrets, newest first.
+    /// One or two live secrets, and those that have ended and that devices may
+    /// still sign with; newest first.
     pub secrets: Vec<ProductSecretSlot>,
     /// What a device of this product is told it may send.
     pub datastreams: Vec<Datastream>,
@@ -96,24 +99,6 @@ pub struct Block {
     pub newest: u32,
     /// The block that holds now.
     pub current: Option<u32>,
-}
-
-/// One of a product's secrets, sealed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProductSecretSlot {
-    /// Counts a product's secrets from 1; never reused.
-    pub generation: u32,
-    /// The secret under the registry's sealing key.
-    pub sealed: SealedSecret,
-    /// From then on the secret is no longer accepted.
-    pub expires_at: Option<Timestamp>,
-}
-
-impl ProductSecretSlot {
-    /// Whether codes made with this secret are still accepted.
-    pub fn is_live(&self, now: Timestamp) -> bool {
-        self.expires_at.is_none_or(|end| now < end)
-    }
 }
 
 /// What people are told about a product, and about its devices' feeds.

@@ -26,6 +26,8 @@ pub use self::desk::once::{Begun, Once};
 pub use self::desk::operators::{NewOperator, OperatorError};
 pub use self::desk::products::{NewProduct, ProductChange, ProductError};
 pub use self::desk::reading::{DeviceFilter, Found};
+pub use self::desk::reseal::Resealed;
+pub use self::desk::secrets::{Indexing, Rotated, SecretError};
 pub use self::door::admission::{Activation, Admission, DeviceLogin, NotAdmitted, OperatorLogin};
 pub use self::door::admit::Attempt;
 pub use self::door::attempts::RefusedAttempt;
@@ -117,7 +119,7 @@ pub struct Counts {
 
 impl Provisioner {
     /// Opens every product's secrets, and refuses to start if the sealing key
-    /// does not fit.
+    /// does not fit: nothing has been written then.
     pub async fn start(
         registry: Arc<dyn Registry>,
         sealing: SealingKey,
@@ -126,7 +128,15 @@ impl Provisioner {
         // First: what another server writes meanwhile is followed later.
         let loaded = *registry.newest().borrow();
         let challenger = Challenger::new(&sealing);
+        let proof = registry.sealing_proof().await?;
+        proof
+            .as_ref()
+            .map(|proof| sealing.check(proof))
+            .transpose()?;
         let catalogue = Catalogue::load(&*registry, sealing).await?;
+        if proof.is_none() {
+            catalogue.prove(&*registry, &*entropy).await?;
+        }
         let bans = Arc::new(Bans::default());
         for ban in registry.bans().await? {
             bans.put(ban.network, ban.until);

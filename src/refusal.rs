@@ -166,6 +166,10 @@ refusals! {
     RequestAltered = "request_altered", Proved,
         "the token was signed for another request",
         "check that method, path with query and body are hashed as they are sent; if they are, somebody altered the request";
+    /// A code of a secret that has ended: that proves nothing any more.
+    SecretEnded = "secret_ended", Unproved,
+        "the activation code was made with a secret of the product that has ended",
+        "give the device the code of the newest secret (`device code`), or find out who still uses the one that has ended";
 }
 
 impl fmt::Display for Refusal {
@@ -184,13 +188,13 @@ mod tests {
             let json = serde_json::to_string(refusal).expect("a string");
             assert_eq!(json, format!("\"{refusal}\""));
         }
-        assert_eq!(Refusal::ALL.len(), 26);
+        assert_eq!(Refusal::ALL.len(), 27);
     }
 
     #[test]
     fn strangers_learn_nothing() {
-        use Refusal::{UnknownDevice, WrongCode, WrongKey};
-        for refusal in [UnknownDevice, WrongCode, WrongKey] {
+        use Refusal::{SecretEnded, UnknownDevice, WrongCode, WrongKey};
+        for refusal in [UnknownDevice, WrongCode, WrongKey, SecretEnded] {
             assert_eq!(refusal.proof(), Proof::Unproved);
         }
     }

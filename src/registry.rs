@@ -78,6 +78,11 @@ pub enum Write {
     },
     /// Keeps the key that licences are signed with; lost if there is one.
     LicenceKey(SealedSecret),
+    /// Keeps what the sealing key is known again by; lost if there is something.
+    SealingProof(SealedSecret),
+    /// Puts all that is sealed under another key in the place of what was; lost
+    /// if any of it has changed.
+    Reseal(Box<Reseal>),
     /// Adds a product (version 0) or replaces it; its `version` is the one
     /// that was read.
     Product(Box<Product>),
@@ -114,21 +119,34 @@ pub enum Write {
         /// So many of such names it may have.
         most: u32,
     },
+    /// Replaces a product whose `version` is the one that was read, and brings
+    /// the index of codes on by some of its devices.
+    Codes {
+        /// The product, with how far the index is now.
+        product: Box<Product>,
+        /// Devices; one that is gone, or called otherwise, is left alone.
+        members: Vec<Recoded>,
+    },
     /// Removes a device whose `version` is the one that was read, and all that
-    /// was its own.
+    /// was its own; lost, too, if its product has got a newer secret.
     RemoveDevice {
         /// The device.
         device: Device,
+        /// The newest secret that is known of its product.
+        generation: u32,
         /// Codes that found it.
         codes: Vec<CodeDigest>,
     },
     /// Gives a device whose `version` is the one that was read another serial;
-    /// lost, too, if its product has a device of that serial.
+    /// lost, too, if its product has a device of that serial or has got a newer
+    /// secret.
     RenameDevice {
         /// The device, as it is.
         device: Device,
         /// What it is called from now on.
         serial: Serial,
+        /// The newest secret that is known of its product.
+        generation: u32,
         /// Codes that found it.
         ended: Vec<CodeDigest>,
         /// Codes that find it.
@@ -160,11 +178,42 @@ pub enum Commit {
     Lost,
 }
 
+/// A device whose codes go into the index, or out of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recoded {
+    /// What it was called when its codes were computed.
+    pub serial: Serial,
+    /// Its feed.
+    pub feed: FeedId,
+    /// Codes that find it from now on.
+    pub added: Vec<CodeDigest>,
+    /// Codes that find it no more.
+    pub removed: Vec<CodeDigest>,
+}
+
+/// All that a registry holds sealed, under another key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reseal {
+    /// What the key was known again by.
+    pub before: SealedSecret,
+    /// What the next one is.
+    pub proof: SealedSecret,
+    /// Every product there is; each `version` is the one that was read.
+    pub products: Vec<Product>,
+    /// The key that licences are signed with, if there is one.
+    pub licence_key: Option<SealedSecret>,
+    /// Every request that is remembered and has been answered.
+    pub occasions: Vec<(OccasionId, Occasion)>,
+}
+
 /// Devices to be registered, all of one product.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// The product, which exists.
     pub product: ProductId,
+    /// The newest secret that is known of it. If it has got a newer one, the
+    /// index of codes takes these devices in later.
+    pub generation: u32,
     /// The devices.
     pub devices: Vec<Registrant>,
     /// When they were registered.
@@ -233,38 +282,66 @@ pub struct ProductCensus {
     /// By the secret that their codes or keys were last made with, in no
     /// order. Those that were never activated are in none, nor are the revoked.
     pub generations: Vec<(u32, u64)>,
+    /// Keys that devices sign with and that come from a secret, by that secret,
+    /// in no order.
+    pub signing: Vec<(u32, u64)>,
 }
 
 impl ProductCensus {
     /// How many devices last came with the secret of this generation.
     pub fn come_with(&self, generation: u32) -> u64 {
-        let mut counts = self.generations.iter();
-        let found = counts.find(|(known, _)| *known == generation);
-        found.map_or(0, |(_, count)| *count)
+        count_of(&self.generations, generation)
+    }
+
+    /// How many keys that devices sign with come from the secret of this
+    /// generation.
+    pub fn sign_with(&self, generation: u32) -> u64 {
+        count_of(&self.signing, generation)
     }
 
     fn add(&mut self, device: &Device) {
         self.lifecycles.add(device.lifecycle());
-        let Some(generation) = device.comes_with() else {
-            return;
-        };
-        let mut counts = self.generations.iter_mut();
-        match counts.find(|(known, _)| *known == generation) {
-            Some((_, count)) => *count += 1,
-            None => self.generations.push((generation, 1)),
-        }
+        device
+            .comes_with()
+            .into_iter()
+            .for_each(|generation| count_up(&mut self.generations, generation));
+        device
+            .signs_with()
+            .for_each(|generation| count_up(&mut self.signing, generation));
     }
 
     fn remove(&mut self, device: &Device) {
         self.lifecycles.remove(device.lifecycle());
-        let comes_with = device.comes_with();
-        for (generation, count) in &mut self.generations {
-            if comes_with == Some(*generation) {
-                *count = count.saturating_sub(1);
-            }
-        }
-        self.generations.retain(|(_, count)| *count > 0);
+        device
+            .comes_with()
+            .into_iter()
+            .for_each(|generation| count_down(&mut self.generations, generation));
+        device
+            .signs_with()
+            .for_each(|generation| count_down(&mut self.signing, generation));
     }
+}
+
+fn count_of(counts: &[(u32, u64)], generation: u32) -> u64 {
+    let mut counts = counts.iter();
+    let found = counts.find(|(known, _)| *known == generation);
+    found.map_or(0, |(_, count)| *count)
+}
+
+fn count_up(counts: &mut Vec<(u32, u64)>, generation: u32) {
+    match counts.iter_mut().find(|(known, _)| *known == generation) {
+        Some((_, count)) => *count += 1,
+        None => counts.push((generation, 1)),
+    }
+}
+
+fn count_down(counts: &mut Vec<(u32, u64)>, generation: u32) {
+    for (known, count) in counts.iter_mut() {
+        if *known == generation {
+            *count = count.saturating_sub(1);
+        }
+    }
+    counts.retain(|(_, count)| *count > 0);
 }
 
 /// A store of products, devices, operators and events.
@@ -329,6 +406,9 @@ pub trait Registry: Send + Sync {
 
     /// The key that licences are signed with, once there is one.
     async fn licence_key(&self) -> Result<Option<SealedSecret>, RegistryError>;
+
+    /// What the sealing key is known again by, once there is something.
+    async fn sealing_proof(&self) -> Result<Option<SealedSecret>, RegistryError>;
 
     /// What is known of a request that is carried out once.
     async fn occasion(&self, id: &OccasionId) -> Result<Option<Occasion>, RegistryError>;

@@ -52,7 +52,7 @@ impl SealingKey {
     ) -> SealedSecret {
         self.seal_bytes(
             secret.expose_bytes(),
-            &binding(product, generation),
+            &secret_binding(product, generation),
             entropy,
         )
     }
@@ -64,9 +64,37 @@ impl SealingKey {
         product: &ProductId,
         generation: u32,
     ) -> Result<ProductSecret, UnsealError> {
-        let bytes = self.unseal_bytes(sealed, &binding(product, generation))?;
+        let bytes = self.unseal_bytes(sealed, &secret_binding(product, generation))?;
         let bytes: [u8; 20] = bytes.as_slice().try_into().map_err(|_| UnsealError)?;
         Ok(ProductSecret::from_bytes(bytes))
+    }
+
+    /// Tells this key from others, and nothing of it: for whoever has to know
+    /// whose a registry is before opening it.
+    pub fn mark(&self) -> String {
+        hex::encode(self.derive(b"firstwake sealing mark v1"))
+    }
+
+    /// What a registry knows this key again by. It holds no secret.
+    pub(crate) fn proof(&self, entropy: &dyn Entropy) -> SealedSecret {
+        self.seal_bytes(&[], PROOF_BINDING, entropy)
+    }
+
+    /// Whether the proof was made with this key.
+    pub(crate) fn check(&self, proof: &SealedSecret) -> Result<(), UnsealError> {
+        self.unseal_bytes(proof, PROOF_BINDING).map(drop)
+    }
+
+    /// Seals for another key what this one has sealed with these words.
+    pub(crate) fn hand_on(
+        &self,
+        next: &Self,
+        sealed: &SealedSecret,
+        bound_to: &[u8],
+        entropy: &dyn Entropy,
+    ) -> Result<SealedSecret, UnsealError> {
+        let bytes = self.unseal_bytes(sealed, bound_to)?;
+        Ok(next.seal_bytes(&bytes, bound_to, entropy))
     }
 
     /// Seals bytes for whoever asks with the same words again.
@@ -139,7 +167,7 @@ pub struct SealedSecret {
 /// The sealing key does not open what the registry holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the sealing key does not open this registry's product secrets: use the key file that was made with it"
+    "the sealing key is not this registry's: put the key file back that belongs to it; nothing was changed"
 )]
 pub struct UnsealError;
 
@@ -151,8 +179,11 @@ pub(crate) fn pepper_binding(product: &ProductId) -> Vec<u8> {
 /// What the registry's licence key is bound to.
 pub(crate) const LICENCE_KEY_BINDING: &[u8] = b"firstwake licence key v1\0";
 
+/// What the proof of a key is bound to.
+const PROOF_BINDING: &[u8] = b"firstwake sealing proof v1\0";
+
 /// What a product's secret of one generation is bound to.
-fn binding(product: &ProductId, generation: u32) -> Vec<u8> {
+pub(crate) fn secret_binding(product: &ProductId, generation: u32) -> Vec<u8> {
     let mut bytes = b"firstwake product secret v1\0".to_vec();
     bytes.extend_from_slice(product.as_str().as_bytes());
     bytes.extend_from_slice(&generation.to_be_bytes());
@@ -180,6 +211,27 @@ mod tests {
         let mut torn = sealed.clone();
         torn.ciphertext[3] ^= 1;
         assert_eq!(key.unseal(&torn, &here, 1), Err(UnsealError));
+    }
+
+    #[test]
+    fn a_key_is_known_again_and_hands_on() {
+        let entropy = Counting::default();
+        let keys = [(); 2].map(|()| SealingKey::generate(&entropy));
+        let proof = keys[0].proof(&entropy);
+        assert_eq!(keys[0].check(&proof), Ok(()));
+        assert_eq!(keys[1].check(&proof), Err(UnsealError));
+        let sealed = keys[0].seal_bytes(b"s", b"here", &entropy);
+        assert_eq!(keys[0].check(&sealed), Err(UnsealError), "not a proof");
+        let handed = keys[0].hand_on(&keys[1], &sealed, b"here", &entropy);
+        let handed = handed.expect("its own");
+        let opened = keys[1].unseal_bytes(&handed, b"here").expect("resealed");
+        assert_eq!(opened.as_slice(), b"s");
+        assert!(keys[0].unseal_bytes(&handed, b"here").is_err());
+        assert!(
+            keys[1]
+                .hand_on(&keys[0], &sealed, b"here", &entropy)
+                .is_err()
+        );
     }
 
     #[test]

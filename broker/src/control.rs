@@ -14,8 +14,9 @@ pub(crate) use self::client::{Absent, Address, Control, NoToken, Unreachable};
 pub(crate) use self::declined::{Because, Declined};
 pub(crate) use self::request::{Act, Note, Outcome, Registered, Reply, Request, Wanted};
 pub(crate) use self::view::{
-    CensusView, DeviceView, ExplanationView, OperatorView, ProductView, TokenView, ValueView,
+    CensusView, DeviceView, ExplanationView, OperatorView, ProductView, SecretView, TokenView,
+    ValueView,
 };
 pub(crate) use self::wish::{
-    BanWish, DeviceWish, DevicesWish, ProductPatch, ProductWish, TokenWish, ValueWish,
+    BanWish, DeviceWish, DevicesWish, ProductPatch, ProductWish, SecretWish, TokenWish, ValueWish,
 };

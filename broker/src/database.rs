@@ -31,6 +31,14 @@ const CONNECTIONS: usize = 16;
 /// How long the database may take to answer a connection.
 const CONNECTING: Duration = Duration::from_secs(5);
 
+/// Who may use the registry at the same time. The one in a data directory is
+/// its owner's alone in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Company {
+    Others,
+    Nobody,
+}
+
 /// Where a database is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -92,7 +100,7 @@ impl Database {
     }
 
     /// Opens the registry in it.
-    pub(crate) async fn open(&self) -> Result<Postgres> {
+    pub(crate) async fn open(&self, company: Company) -> Result<Postgres> {
         let mut config = self.parse()?;
         config
             .application_name("firstwake")
@@ -105,9 +113,9 @@ impl Database {
         if over_tls && !self.dangerous_plaintext {
             config.ssl_mode(SslMode::Require);
             let tls = MakeRustlsConnect::new(self.client_tls()?);
-            open(config, tls).await
+            open(config, tls, company).await
         } else {
-            open(config, NoTls).await
+            open(config, NoTls, company).await
         }
     }
 
@@ -154,7 +162,7 @@ fn password(path: &Path) -> Result<Zeroizing<String>> {
     ))
 }
 
-async fn open<T>(config: tokio_postgres::Config, tls: T) -> Result<Postgres>
+async fn open<T>(config: tokio_postgres::Config, tls: T, company: Company) -> Result<Postgres>
 where
     T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
     T::Stream: Send + Sync,
@@ -166,7 +174,12 @@ where
     };
     let manager = Manager::from_config(config.clone(), tls.clone(), recycling);
     let pool = Pool::builder(manager).max_size(CONNECTIONS).build()?;
-    Ok(Postgres::open(pool, Arc::new(Dialler { config, tls })).await?)
+    let dialler = Arc::new(Dialler { config, tls });
+    let opened = match company {
+        Company::Others => Postgres::open(pool, dialler).await,
+        Company::Nobody => Postgres::open_alone(pool, dialler).await,
+    };
+    Ok(opened?)
 }
 
 /// Makes connections beside those of the pool.

@@ -3,12 +3,15 @@
 //! ```text
 //! DIR/              mode 0700
 //!   lock            held by whoever has the registry open; names its process
-//!   registry/       the embedded store, or
+//!   registry/       the embedded store (`sealed-by` in it tells its key), or
 //!   registry.json   where the database is that the registry lies in
 //!   sealing.key     mode 0600; opens the product secrets; backups leave it out
+//!   sealing.key.next  the one that is to replace it, while that is done
 //!   control.sock    how commands reach a running server
 //!   first-operator  mode 0600; the credentials made on the first run
 //! ```
+
+mod sealing;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -18,10 +21,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use firstwake::registry::{Embedded, Registry};
-use firstwake::{NewOperator, OperatorName, ProductId, Provisioner, Role, SealingKey, Timestamp};
+use firstwake::{NewOperator, OperatorName, ProductId, Provisioner, Role, Timestamp};
 use zeroize::Zeroizing;
 
-use crate::database::Database;
+use self::sealing::Keys;
+use crate::database::{Company, Database};
 use crate::edge::OsEntropy;
 
 /// The file that says where the database is.
@@ -43,13 +47,6 @@ pub(crate) struct Lock {
 pub(crate) struct InUse {
     /// What the lock file says: a process id.
     pub(crate) by: String,
-}
-
-/// Whether a registry was there before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
-    Found,
-    Made,
 }
 
 /// What the first run made.
@@ -171,10 +168,6 @@ impl Home {
         self.0.join("registry")
     }
 
-    fn sealing_key(&self) -> PathBuf {
-        self.0.join("sealing.key")
-    }
-
     fn first_operator(&self) -> PathBuf {
         self.0.join("first-operator")
     }
@@ -189,12 +182,11 @@ impl Lock {
     /// operator with full rights and tells its password.
     pub(crate) async fn open(
         &self,
+        company: Company,
         now: Timestamp,
     ) -> Result<(Provisioner, Option<FirstOperator>)> {
-        let (registry, origin) = self.open_registry().await?;
-        let sealing = self.sealing_key(origin == Origin::Made)?;
-        let entropy = Arc::new(OsEntropy);
-        let provisioner = Provisioner::start(registry, sealing, entropy).await?;
+        let (registry, keys) = self.open_registry(company).await?;
+        let provisioner = self.start(registry, keys).await?;
         let none = provisioner.registry().operators().await?.is_empty();
         let first = if none {
             Some(self.add_first_operator(&provisioner, now).await?)
@@ -204,45 +196,19 @@ impl Lock {
         Ok((provisioner, first))
     }
 
-    /// Opens the registry, wherever it lies.
-    async fn open_registry(&self) -> Result<(Arc<dyn Registry>, Origin)> {
+    /// Opens the registry, wherever it lies, with the keys for it: a store's
+    /// files are not touched with wrong ones.
+    async fn open_registry(&self, company: Company) -> Result<(Arc<dyn Registry>, Keys)> {
         if let Some(database) = self.home.database()? {
-            let told = database.told();
-            let opened = database.open().await;
-            let opened = opened.with_context(|| format!("the registry at {told}"))?;
-            // The first server made an operator before it made anything else.
-            let origin = match opened.operators().await?.is_empty() {
-                true => Origin::Made,
-                false => Origin::Found,
-            };
-            return Ok((Arc::new(opened), origin));
+            let opened = database.open(company).await;
+            let told = || format!("the registry at {}", database.told());
+            let registry = opened.with_context(told)?;
+            let fresh = registry.sealing_proof().await?.is_none();
+            return Ok((Arc::new(registry), self.keys(fresh)?));
         }
         let path = self.home.registry();
-        let origin = match path.exists() {
-            true => Origin::Found,
-            false => Origin::Made,
-        };
-        Ok((Arc::new(Embedded::open(&path)?), origin))
-    }
-
-    /// A key is made only together with the registry: one that is missing
-    /// later is lost, not to be replaced by another.
-    fn sealing_key(&self, fresh: bool) -> Result<SealingKey> {
-        let path = self.home.sealing_key();
-        match fs::read_to_string(&path) {
-            Ok(text) => SealingKey::parse(text.trim())
-                .with_context(|| format!("{} does not hold 64 hex characters", path.display())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && fresh => {
-                let key = SealingKey::generate(&OsEntropy);
-                write_private(&path, &key.expose_hex())?;
-                Ok(key)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
-                "{} is missing: put the file back that was made with this registry",
-                path.display()
-            ),
-            Err(error) => Err(anyhow!(error).context(format!("{} cannot be read", path.display()))),
-        }
+        let keys = self.keys(!path.exists())?;
+        Ok((Arc::new(Embedded::open(&path)?), keys))
     }
 
     async fn add_first_operator(

@@ -17,6 +17,7 @@ use crate::bus::{Bus, Watch};
 use crate::certificate::{self, Certificate};
 use crate::config::Config;
 use crate::control::socket;
+use crate::database::Company;
 use crate::edge::{Clock, OsEntropy};
 use crate::gate::Gate;
 use crate::home::{FirstOperator, Home, Lock};
@@ -72,7 +73,7 @@ impl Config {
         }
         let open = |entrance| Door::open(entrance, &mut certificates, &limits);
         let doors = entrances.into_iter().map(open).collect::<Result<_>>()?;
-        let (provisioner, first_operator) = lock.open(clock.now()).await?;
+        let (provisioner, first_operator) = lock.open(Company::Others, clock.now()).await?;
         let clock = match provisioner.registry().hints() {
             Some(_) => clock.among_others(),
             None => clock,
@@ -148,6 +149,7 @@ impl Server {
         services.spawn(neighbours::heed(Arc::clone(&broker)));
         services.spawn(watchers::renew_leases(Arc::clone(&broker)));
         services.spawn(watchers::drop_ended(Arc::clone(&broker)));
+        services.spawn(watchers::index_codes(Arc::clone(&broker)));
         services.spawn(watchers::report(Arc::clone(&broker)));
         services.spawn(certificate::watch(certificates, hangups));
         services.spawn(systemd::watchdog());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use firstwake::mailbox::Change;
 use firstwake::topic::{Limits, TopicName};
-use firstwake::{Counts, EventKind, Lifecycle, NotAdmitted, Qos, RegistryError, Subject};
+use firstwake::{Counts, EventKind, Indexing, Lifecycle, NotAdmitted, Qos, RegistryError, Subject};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -112,6 +112,23 @@ pub(crate) async fn renew_leases(broker: Arc<Broker>) {
                 }
             }
         }
+    }
+}
+
+/// Brings the index of codes up to products' secrets, a step at a time: what
+/// activates meanwhile waits behind one step at most.
+pub(crate) async fn index_codes(broker: Arc<Broker>) {
+    let mut second = interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        match broker.provisioner.index_codes(broker.clock.now()).await {
+            Ok(Indexing::Goes) => continue,
+            Ok(Indexing::Done) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the index of codes could not be brought on; trying again");
+            }
+        }
+        second.tick().await;
     }
 }
 

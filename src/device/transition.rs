@@ -130,7 +130,7 @@ impl Device {
         }
         let (current, pending) = (self.keys.current(), self.keys.pending());
         let other = pending.filter(|pending| *pending != key);
-        if let Key::Derived(generation) = key {
+        if let Some(generation) = key.generation() {
             self.generation = generation;
         }
         self.keys = Keys::Confirmed {
@@ -145,7 +145,11 @@ impl Device {
         let kinds = ended(other, KeySlot::Pending)
             .into_iter()
             .chain(ended(current, KeySlot::Confirmed))
-            .chain([EventKind::ActivationConfirmed]);
+            .chain([EventKind::ActivationConfirmed])
+            .chain(
+                key.generation()
+                    .map(|generation| EventKind::DeviceKeyUsed { generation }),
+            );
         Changed::new(self, kinds, now)
     }
 

@@ -9,4 +9,6 @@ pub(super) mod operators;
 pub(super) mod products;
 pub(super) mod reading;
 pub(super) mod removal;
+pub(super) mod reseal;
+pub(super) mod secrets;
 pub(super) mod tokens;

@@ -6,6 +6,7 @@ mod hardware;
 mod licensing;
 mod one_step;
 mod requests;
+mod secrets;
 mod signing;
 
 use std::net::IpAddr;

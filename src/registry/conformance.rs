@@ -6,6 +6,7 @@ mod feeds;
 mod identity;
 mod mailboxes;
 mod removal;
+mod secrets;
 
 use std::future::Future;
 
@@ -46,6 +47,7 @@ pub(crate) async fn check<R: Registry, F: Future<Output = R>>(open: impl Fn() ->
     feeds::check(&open).await;
     identity::check(&open).await;
     removal::check(&open).await;
+    secrets::check(&open).await;
     bans_come_and_go(&open().await).await;
     new_datastreams_are_bounded(&open().await).await;
 }
@@ -105,6 +107,7 @@ pub(crate) async fn register(registry: &impl Registry, of: u8, serials: &[&str])
     };
     let batch = Batch {
         product: product(of),
+        generation: 1,
         devices: serials.iter().map(registrant).collect(),
         at: NOW,
     };

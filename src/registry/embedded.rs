@@ -218,6 +218,10 @@ impl Registry for Embedded {
         self.store()?.read(Table::Meta, rows::LICENCE_KEY_KEY)
     }
 
+    async fn sealing_proof(&self) -> Result<Option<SealedSecret>, RegistryError> {
+        self.store()?.read(Table::Meta, rows::SEALING_PROOF_KEY)
+    }
+
     async fn occasion(&self, id: &OccasionId) -> Result<Option<Occasion>, RegistryError> {
         self.store()?.read(Table::Meta, &rows::occasion_key(id))
     }

@@ -222,6 +222,10 @@ impl Registry for Memory {
         Ok(self.lock().live.licence_key.clone())
     }
 
+    async fn sealing_proof(&self) -> Result<Option<SealedSecret>, RegistryError> {
+        Ok(self.lock().live.sealing_proof.clone())
+    }
+
     async fn occasion(&self, id: &OccasionId) -> Result<Option<Occasion>, RegistryError> {
         Ok(self.lock().live.occasions.get(id).cloned())
     }

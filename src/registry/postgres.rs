@@ -404,6 +404,10 @@ impl Registry for Postgres {
         self.read(Table::Meta, rows::LICENCE_KEY_KEY).await
     }
 
+    async fn sealing_proof(&self) -> Result<Option<SealedSecret>, RegistryError> {
+        self.read(Table::Meta, rows::SEALING_PROOF_KEY).await
+    }
+
     async fn occasion(&self, id: &OccasionId) -> Result<Option<Occasion>, RegistryError> {
         self.read(Table::Meta, &rows::occasion_key(id)).await
     }

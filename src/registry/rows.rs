@@ -33,6 +33,7 @@ pub(super) const TOKENS: u8 = b'T';
 pub(super) const OCCASIONS: u8 = b'I';
 const PRODUCT_CENSUS: u8 = b'N';
 pub(super) const LICENCE_KEY_KEY: &[u8] = b"licence key";
+pub(super) const SEALING_PROOF_KEY: &[u8] = b"sealing proof";
 
 /// A keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,7 +5,9 @@
 //! store that keeps rows. Nothing here touches a store but to read from it;
 //! [`Staging::finish`] gives the whole batch to whoever writes it at once.
 
+mod codes;
 mod devices;
+mod sealed;
 mod values;
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,7 +21,6 @@ use crate::mailbox::{self, Change, Mailbox, Outcome};
 use crate::once::Occasion;
 use crate::operator::{Operator, OperatorName};
 use crate::product::Product;
-use crate::sealing::SealedSecret;
 use crate::token::Token;
 
 /// What a batch is laid over: a store, read as it was before the batch.
@@ -128,16 +129,9 @@ impl<'a, G: Ground> Staging<'a, G> {
             Write::Device(next) => self.replace_device(next)?,
             Write::Seated { device, seats } => self.seat_device(device, seats)?,
             Write::Counted { feed, counter } => self.count_request(feed, counter)?,
-            Write::LicenceKey(sealed) => {
-                let key = rows::LICENCE_KEY_KEY;
-                match self.read::<SealedSecret>(Table::Meta, key)? {
-                    Some(_) => Commit::Lost,
-                    None => {
-                        self.put(Table::Meta, key.to_vec(), &sealed);
-                        Commit::Done
-                    }
-                }
-            }
+            Write::LicenceKey(sealed) => self.keep_sealed(rows::LICENCE_KEY_KEY, &sealed)?,
+            Write::SealingProof(sealed) => self.keep_sealed(rows::SEALING_PROOF_KEY, &sealed)?,
+            Write::Reseal(reseal) => self.reseal(*reseal)?,
             Write::Product(next) => self.replace_product(*next)?,
             Write::Operator(next) => self.replace_operator(next)?,
             Write::RemoveOperator(name) => self.remove_operator(&name)?,
@@ -158,13 +152,25 @@ impl<'a, G: Ground> Staging<'a, G> {
                 names,
                 most,
             } => self.put_values(feed, &values, names, most)?,
-            Write::RemoveDevice { device, codes } => self.remove_device(&device, &codes)?,
+            Write::Codes { product, members } => self.recode(*product, &members)?,
+            Write::RemoveDevice {
+                device,
+                generation,
+                codes,
+            } => match self.knows_secrets(&device.product, generation)? {
+                true => self.remove_device(&device, &codes)?,
+                false => Commit::Lost,
+            },
             Write::RenameDevice {
                 device,
                 serial,
+                generation,
                 ended,
                 codes,
-            } => self.rename_device(&device, serial, &ended, &codes)?,
+            } => match self.knows_secrets(&device.product, generation)? {
+                true => self.rename_device(&device, serial, &ended, &codes)?,
+                false => Commit::Lost,
+            },
             Write::RemoveProduct(product) => self.remove_product(&product)?,
             Write::Token(token) => {
                 self.put(Table::Meta, rows::token_key(&token.digest), &token);

@@ -45,6 +45,8 @@ mod publishing;
 mod refusals;
 mod remote;
 mod repeats;
+mod sealing;
+mod secrets;
 mod services;
 mod sessions;
 mod shared;

@@ -337,6 +337,7 @@ fn known(device: &DeviceView) -> Vec<(&'static str, String)> {
         ("issued", or_dash(device.issued_at)),
         ("confirmed", or_dash(device.confirmed_at)),
         ("proof", or_dash(device.proof.as_ref())),
+        ("secret", or_dash(device.secret_generation)),
         ("signed", or_dash(device.signed_at)),
         ("hardware", joined(&device.hardware, ",")),
         (

@@ -1,6 +1,7 @@
 //! `firstwake product`.
 
 mod policies;
+mod secrets;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use self::policies::Policies;
+use self::secrets::Rotation;
 use super::form::{Form, Row, fields, joined, or_dash};
 use super::{many, secret};
 use crate::control::{Absent, Control, ProductPatch, ProductView, ProductWish, Reply, Request};
@@ -108,6 +110,18 @@ pub(super) enum Command {
         /// The product
         #[arg(value_name = "PRODUCT_ID")]
         product: ProductId,
+    },
+    /// Give it another secret; devices with a code of the one before get in for
+    /// a while. The new one is shown now
+    RotateSecret(Rotation),
+    /// End a secret now that another one has replaced
+    EndSecret {
+        /// The product
+        #[arg(value_name = "PRODUCT_ID")]
+        product: ProductId,
+        /// Which, as `product show` numbers them
+        #[arg(value_name = "GENERATION")]
+        generation: u32,
     },
     /// What its devices hash the facts of their boards under, 64 hex characters:
     /// for a factory that computes the hashes itself
@@ -219,6 +233,18 @@ impl Command {
                 }
                 _ => anyhow::bail!("the server gave an answer to another question"),
             },
+            Self::RotateSecret(rotation) => rotation.run(control, form).await,
+            Self::EndSecret {
+                product,
+                generation,
+            } => {
+                let request = Request::EndSecret {
+                    product,
+                    generation,
+                };
+                let product = ask(control, request).await?;
+                form.tell(&product, &known(&product))
+            }
             Self::Pepper { product } => match control.ask(Request::Pepper { product }).await? {
                 Reply::Shown(pepper) => {
                     let pepper = Zeroizing::new(pepper);
@@ -293,6 +319,9 @@ fn known(product: &ProductView) -> String {
         ("reactivation", product.reactivation.to_string()),
     ];
     words.extend(policies::told(product));
+    let secrets = secrets::told(product);
+    let secrets = secrets.iter();
+    words.extend(secrets.map(|(name, value)| (name.as_str(), value.clone())));
     words.extend([
         ("blocked", yes_or_no(product.blocked)),
         ("created", product.created_at.to_string()),

@@ -3,7 +3,7 @@
 
 use firstwake::{
     BanError, DeviceError, InvalidSecret, NotKept, NotPosted, OperatorError, ProductError,
-    RegistryError,
+    RegistryError, SecretError,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -60,6 +60,20 @@ impl From<ProductError> for Declined {
             ProductError::Unknown(_) => Because::NotFound,
             ProductError::Name | ProductError::TooLong => Because::Invalid,
             ProductError::Registry(_) => Because::Busy,
+        };
+        because.told(error)
+    }
+}
+
+impl From<SecretError> for Declined {
+    fn from(error: SecretError) -> Self {
+        let because = match error {
+            SecretError::Unknown(_) | SecretError::Absent(_) => Because::NotFound,
+            SecretError::TwoLive { .. }
+            | SecretError::Known(_)
+            | SecretError::TooMany
+            | SecretError::Newest(_) => Because::Conflict,
+            SecretError::Registry(_) => Because::Busy,
         };
         because.told(error)
     }

@@ -4,8 +4,8 @@
 //! passwords, and some replies carry a secret.
 
 use firstwake::{
-    Ban, DeviceName, FeedId, Network, OperatorName, ProductId, Qos, Role, Serial, TokenId,
-    topic::TopicFilter,
+    Ban, DeviceName, FeedId, Network, OperatorName, ProductId, Qos, Role, Serial, Timestamp,
+    TokenId, topic::TopicFilter,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,7 +16,9 @@ use super::view::{
     CensusView, DeviceView, ExplanationView, FeedView, FleetView, LicenceKeyView, OperatorView,
     ProductView, TokenView, VersionView,
 };
-use super::wish::{BanWish, DevicesWish, ProductPatch, ProductWish, TokenWish, ValueWish};
+use super::wish::{
+    BanWish, DevicesWish, ProductPatch, ProductWish, SecretWish, TokenWish, ValueWish,
+};
 
 /// What a command asks.
 #[derive(Serialize, Deserialize)]
@@ -35,6 +37,16 @@ pub(crate) enum Request {
     /// Its newest secret.
     Secret {
         product: ProductId,
+    },
+    /// Another secret; the one before is accepted for a while.
+    RotateSecret {
+        product: ProductId,
+        wish: SecretWish,
+    },
+    /// The end of a secret that another one has replaced.
+    EndSecret {
+        product: ProductId,
+        generation: u32,
     },
     /// What its devices' facts are hashed under.
     Pepper {
@@ -197,6 +209,13 @@ pub(crate) enum Wanted {
 pub(crate) enum Reply {
     ProductCreated {
         product: ProductView,
+        /// Shown this once.
+        secret: String,
+    },
+    SecretRotated {
+        generation: u32,
+        /// The one before is accepted until then.
+        until: Timestamp,
         /// Shown this once.
         secret: String,
     },

@@ -44,6 +44,16 @@ pub(crate) async fn carry_out(
             let secret = provisioner.secret_of(&product, now).await?;
             Reply::Shown(secret.expose_hex().to_string())
         }
+        Request::RotateSecret { product, wish } => {
+            products::rotate_secret(&product, wish, dispatch).await?
+        }
+        Request::EndSecret {
+            product,
+            generation,
+        } => {
+            let product = provisioner.end_secret(&product, generation, now).await?;
+            Reply::Product(products::view(product, dispatch).await?)
+        }
         Request::Pepper { product } => {
             let pepper = provisioner.pepper(&product, now).await?;
             Reply::Shown(pepper.expose_hex().to_string())

@@ -2,6 +2,7 @@
 //! password. The same over the control socket and over HTTP.
 
 mod product;
+mod secret;
 
 use firstwake::feed::{CurrentValue, Value};
 use firstwake::hardware::Fact;
@@ -18,6 +19,7 @@ use utoipa::ToSchema;
 use super::schema;
 
 pub(crate) use self::product::{DatastreamView, FeedDefaultsView, ProductView};
+pub(crate) use self::secret::SecretView;
 
 /// A device, without its keys.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -52,6 +54,8 @@ pub(crate) struct DeviceView {
     /// When its lease ends, unless it logs in before.
     #[schema(schema_with = schema::time_or_null)]
     pub(crate) lease_until: Option<Timestamp>,
+    /// Which of its product's secrets it came with last.
+    pub(crate) secret_generation: Option<u32>,
 }
 
 /// The public key that licences are checked with, as a JWK (RFC 8037).
@@ -211,6 +215,7 @@ impl From<Device> for DeviceView {
     fn from(device: Device) -> Self {
         Self {
             lifecycle: device.lifecycle(),
+            secret_generation: device.comes_with(),
             proof: device
                 .keys
                 .current()

@@ -3,6 +3,8 @@
 
 mod device;
 
+use std::time::Duration;
+
 use firstwake::feed::Value;
 use firstwake::hardware::{FactSet, HardwareMode};
 use firstwake::topic::TopicFilter;
@@ -109,6 +111,33 @@ pub(crate) struct ProductPatch {
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = schema::seconds_or_null)]
     pub(crate) lease_seconds: Option<Option<u64>>,
+}
+
+/// A secret to be given to a product.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = NewSecret)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SecretWish {
+    /// 40 hex characters; drawn if it is not given.
+    pub(crate) secret: Option<String>,
+    /// How long the one before is accepted; nothing ends it at once.
+    #[schema(default = 7_776_000)]
+    pub(crate) grace_seconds: u64,
+}
+
+impl SecretWish {
+    /// 90 days: time for a factory to change what it burns in, and for what
+    /// lies on shelves to be sold.
+    pub(crate) const GRACE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+}
+
+impl Default for SecretWish {
+    fn default() -> Self {
+        Self {
+            secret: None,
+            grace_seconds: Self::GRACE.as_secs(),
+        }
+    }
 }
 
 /// Serials to be made known to a product.

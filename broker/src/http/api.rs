@@ -15,6 +15,7 @@ mod operators;
 mod page;
 mod products;
 mod provision;
+mod secrets;
 mod time;
 mod tokens;
 mod verify;
@@ -64,6 +65,8 @@ fn most() -> OpenApiRouter<Arc<Broker>> {
         .routes(routes!(products::list, products::create))
         .routes(routes!(products::show, products::change, products::remove))
         .routes(routes!(products::secret))
+        .routes(routes!(secrets::rotate))
+        .routes(routes!(secrets::end))
         .routes(routes!(products::pepper))
         .routes(routes!(products::census))
         .routes(routes!(devices::list, devices::register))

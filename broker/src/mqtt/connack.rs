@@ -208,6 +208,7 @@ mod tests {
                 Refusal::CodeFromTextSecret,
                 Refusal::WrongKey,
                 Refusal::KeyEnded,
+                Refusal::SecretEnded,
                 Refusal::Malformed,
                 Refusal::NoCredentials,
                 Refusal::WrongOperator,

@@ -116,6 +116,7 @@ impl Provisioner {
             };
             let batch = Batch {
                 product: product.clone(),
+                generation: open.record.newest_secret(),
                 devices: chunk.iter().map(registrant).collect(),
                 at: now,
             };

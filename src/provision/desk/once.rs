@@ -107,6 +107,6 @@ impl Provisioner {
 }
 
 /// What a sealed answer is bound to.
-fn bound(id: &OccasionId) -> Vec<u8> {
+pub(super) fn bound(id: &OccasionId) -> Vec<u8> {
     [b"firstwake answer v1\0".as_slice(), id.as_bytes()].concat()
 }

@@ -9,7 +9,7 @@ use crate::hardware::{FactSet, HardwareMode, HardwarePolicy, Pepper};
 use crate::identity::ProductId;
 use crate::licence::Licence;
 use crate::product::{
-    Block, Datastream, FeedDefaults, Product, ProductSecretSlot, Profile, ProofPolicy,
+    Block, Datastream, FeedDefaults, Indexed, Product, ProductSecretSlot, Profile, ProofPolicy,
     Reactivation, Stage,
 };
 use crate::provision::{NotAdmitted, Provisioner};
@@ -163,6 +163,8 @@ impl Provisioner {
                     generation,
                     sealed,
                     expires_at: None,
+                    since: now,
+                    indexed: Indexed::Whole,
                 }],
                 datastreams: new.datastreams.clone(),
                 reactivation: new.reactivation,

@@ -1,13 +1,11 @@
 //! Removing and renaming: what cannot be taken back.
 
 use crate::clock::Timestamp;
-use crate::code::ActivationCode;
 use crate::device::Device;
 use crate::event::{EventKind, NewEvent, Subject};
 use crate::identity::{DeviceName, ProductId, Serial};
 use crate::provision::{DeviceError, ProductError, Provisioner};
 use crate::registry::{Commit, RegistryError, Write};
-use crate::secret::CodeDigest;
 
 /// Devices of a product that are removed together.
 const CHUNK: usize = 256;
@@ -26,6 +24,8 @@ impl Provisioner {
             if self.registry.commit(write, vec![event]).await? == Commit::Done {
                 return Ok(device);
             }
+            // Its product may have got a secret that is not known here yet.
+            self.reload_product(&device.product).await?;
         }
     }
 
@@ -57,9 +57,11 @@ impl Provisioner {
             let kind = EventKind::DeviceRenamed {
                 from: device.serial.clone(),
             };
+            let product = self.product_of(&device).await?;
             let write = Write::RenameDevice {
-                ended: self.codes_of(&device).await?,
-                codes: self.codes_of(&renamed).await?,
+                generation: product.record.newest_secret(),
+                ended: product.codes_known(&device.serial),
+                codes: product.codes_wanted(&serial, now),
                 serial: serial.clone(),
                 device,
             };
@@ -67,6 +69,8 @@ impl Provisioner {
             if self.registry.commit(write, vec![event]).await? == Commit::Done {
                 return Ok(renamed);
             }
+            // Its product may have got a secret that is not known here yet.
+            self.reload_product(&renamed.product).await?;
         }
     }
 
@@ -82,6 +86,7 @@ impl Provisioner {
         loop {
             let found = self.registry.product(id).await?;
             let product = found.ok_or_else(|| ProductError::Unknown(id.clone()))?;
+            self.reload_product(id).await?;
             removed += self.remove_members(id, now).await?;
             let event = NewEvent {
                 at: now,
@@ -127,18 +132,12 @@ impl Provisioner {
         device: &Device,
         now: Timestamp,
     ) -> Result<(Write, NewEvent), RegistryError> {
+        let product = self.product_of(device).await?;
         let write = Write::RemoveDevice {
-            codes: self.codes_of(device).await?,
+            generation: product.record.newest_secret(),
+            codes: product.codes_known(&device.serial),
             device: device.clone(),
         };
         Ok((write, device.event(EventKind::DeviceRemoved, now)))
-    }
-
-    /// What a device may be found by, with every secret its product has.
-    async fn codes_of(&self, device: &Device) -> Result<Vec<CodeDigest>, RegistryError> {
-        let product = self.product_of(device).await?;
-        let codes = product.secrets().iter();
-        let codes = codes.map(|secret| ActivationCode::compute(secret, &device.serial).digest());
-        Ok(codes.collect())
     }
 }

@@ -149,6 +149,7 @@ impl Provisioner {
         for (device, product) in &candidates {
             match decide::code_against(code, &name.serial, Some(product), &self.decoy, now) {
                 CodeVerdict::Right(generation) => proved = Some((device, product, generation)),
+                CodeVerdict::Ended => refusal = Refusal::SecretEnded,
                 CodeVerdict::SecretAsText => refusal = Refusal::CodeFromTextSecret,
                 CodeVerdict::Wrong => {}
             }

@@ -14,22 +14,29 @@ use crate::secret::ProductSecret;
 
 use crate::provision::catalogue::OpenProduct;
 
-/// How many secrets of a product a code is held against, always: a product
-/// that has fewer is padded, so that the work tells nothing.
-pub(in crate::provision) const SECRETS_TRIED: usize = 2;
+/// How many secrets of a product are accepted at once.
+pub(in crate::provision) const LIVE_SECRETS: usize = 2;
+
+/// How many a code is held against, always: those that are accepted and the
+/// last that was. A product that has fewer is padded, so that the work tells
+/// nothing.
+pub(in crate::provision) const SECRETS_TRIED: usize = LIVE_SECRETS + 1;
 
 /// What holding a code against one device's product showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::provision) enum CodeVerdict {
     /// Proved, with the secret of this generation.
     Right(u32),
+    /// Made with a secret that is accepted no more: proves nothing, but an
+    /// operator may know.
+    Ended,
     /// The near miss.
     SecretAsText,
     /// Nothing.
     Wrong,
 }
 
-/// Holds a code against a product's live secrets, doing the same work whatever
+/// Holds a code against a product's secrets, doing the same work whatever
 /// comes out. `None` stands for a device that does not exist.
 pub(in crate::provision) fn code_against(
     code: &ActivationCode,
@@ -39,14 +46,19 @@ pub(in crate::provision) fn code_against(
     now: Timestamp,
 ) -> CodeVerdict {
     let live = product.into_iter().flat_map(|product| product.live(now));
+    let live = live.map(|(generation, secret)| (CodeVerdict::Right(generation), secret));
+    let ended = product.and_then(|product| product.last_ended(now));
+    let ended = ended.map(|secret| (CodeVerdict::Ended, secret));
     let padded = live
-        .map(|(generation, secret)| (Some(generation), secret))
-        .chain(std::iter::repeat((None, decoy)));
+        .take(LIVE_SECRETS)
+        .chain(ended)
+        .chain(std::iter::repeat((CodeVerdict::Wrong, decoy)));
     let mut verdict = CodeVerdict::Wrong;
-    for (generation, secret) in padded.take(SECRETS_TRIED) {
-        match (code.matches(secret, serial), generation) {
-            (CodeMatch::Right, Some(generation)) => verdict = CodeVerdict::Right(generation),
-            (CodeMatch::SecretAsText, Some(_)) if verdict == CodeVerdict::Wrong => {
+    for (if_right, secret) in padded.take(SECRETS_TRIED) {
+        match (code.matches(secret, serial), if_right) {
+            (CodeMatch::Right, right) if verdict == CodeVerdict::Wrong => verdict = right,
+            (CodeMatch::Right, right @ CodeVerdict::Right(_)) => verdict = right,
+            (CodeMatch::SecretAsText, CodeVerdict::Right(_)) if verdict == CodeVerdict::Wrong => {
                 verdict = CodeVerdict::SecretAsText;
             }
             _ => {}

@@ -129,26 +129,34 @@ impl Provisioner {
     ) -> Result<Activation, NotAdmitted> {
         let digest = code.digest();
         let mut proved = None;
-        for device in self.registry.by_code(&digest).await? {
-            let product = self.product_of(&device).await?;
+        let mut refusal = Refusal::UnknownDevice;
+        let found = self.registry.by_code(&digest).await?;
+        for device in &found {
+            let product = self.product_of(device).await?;
             let verdict =
                 decide::code_against(code, &device.serial, Some(&product), &self.decoy, now);
             if let (CodeVerdict::Right(generation), None) = (verdict, &proved) {
-                proved = Some(Activation::of(&device, generation));
+                proved = Some(Activation::of(device, generation));
+            }
+            if verdict == CodeVerdict::Ended {
+                refusal = Refusal::SecretEnded;
+                self.attempts.keep(device.feed, source, refusal, now);
             }
         }
         if let Some(activation) = proved {
             return Ok(activation);
         }
-        // The work of a device that is there: it, its product, both secrets.
-        if let Some(other) = self.registry.device(self.somebody()).await? {
+        // The work of a device that is there: it, its product, its secrets.
+        if let Some(device) = found.first() {
+            self.load(device.feed).await?;
+        } else if let Some(other) = self.registry.device(self.somebody()).await? {
             self.product_of(&other).await?;
             decide::code_against(code, &other.serial, None, &self.decoy, now);
             // Whoever issues to a right code, or refuses, loads the device again.
             self.load(other.feed).await?;
         }
         self.attempts.keep_code(digest, source, now);
-        Err(Refusal::UnknownDevice.into())
+        Err(refusal.into())
     }
 
     async fn name_device(

@@ -4,7 +4,6 @@
 use super::*;
 use crate::code::DeviceKey;
 use crate::hardware::{Fact, Facts, Pepper};
-use crate::product::ProductSecretSlot;
 use crate::signed::{LoginClaims, Signer};
 
 pub(super) const SERIAL: &str = "0123456789";
@@ -113,8 +112,8 @@ async fn the_first_signed_login_confirms_and_there_is_no_way_back() {
     assert_eq!(world.lifecycle().await, Lifecycle::Active);
     let names = world.event_names().await;
     assert_eq!(
-        names[names.len() - 2..],
-        ["key_ended", "activation_confirmed"]
+        names[names.len() - 3..],
+        ["key_ended", "activation_confirmed", "device_key_used"]
     );
 
     // Neither its key nor its code, although its product always takes codes.
@@ -273,23 +272,11 @@ async fn a_device_signs_on_when_its_products_secret_has_ended() {
         .await
         .expect("signed");
 
-    let entropy = Counting::default();
     let newer = ProductSecret::parse(NEWER).expect("valid");
-    let sealing = world.door.catalogue.sealing();
-    let sealed = sealing.seal(&newer, &world.product, 2, &entropy);
-    world
+    let rotated = world
         .door
-        .rewrite_product(&world.product, None, NOW, |product| {
-            product.secrets[0].expires_at = Some(NOW);
-            let slot = ProductSecretSlot {
-                generation: 2,
-                sealed: sealed.clone(),
-                expires_at: None,
-            };
-            product.secrets.insert(0, slot);
-        })
-        .await
-        .expect("rotated");
+        .rotate_secret(&world.product, Some(newer), Duration::ZERO, NOW);
+    assert_eq!(rotated.await.expect("rotated").generation, 2);
 
     world
         .sign_in(&device.login(after(1), "1"), after(1))

@@ -90,6 +90,7 @@ async fn boards_are_kept(registry: &impl Registry) {
     let hardware = Facts::of(&pepper, [(Fact::Mac, "b8:27:eb:01:02:03")]);
     let batch = |hardware: &Facts| Batch {
         product: product(0),
+        generation: 1,
         devices: vec![Registrant {
             serial: serial("a"),
             codes: Vec::new(),

@@ -57,6 +57,7 @@ async fn a_removed_device_leaves_nothing(registry: &impl Registry) {
     let device = load(registry, feeds[1]).await;
     let remove = || Write::RemoveDevice {
         device: device.clone(),
+        generation: 1,
         codes: vec![code("b")],
     };
     let removed = registry.commit(remove(), vec![an_event()]).await;
@@ -92,6 +93,7 @@ async fn a_renamed_device_keeps_what_is_its_own(registry: &impl Registry) {
         let write = Write::RenameDevice {
             device: device.clone(),
             serial: serial(to),
+            generation: 1,
             ended: vec![code("a")],
             codes: vec![code(to)],
         };
@@ -139,6 +141,7 @@ async fn devices_are_counted_by_product(registry: &impl Registry) {
     assert_eq!((count(0).await, count(1).await), ((1, 1), (1, 0)));
     let remove = Write::RemoveDevice {
         device: load(registry, feeds[0]).await,
+        generation: 1,
         codes: Vec::new(),
     };
     assert_eq!(registry.commit(remove, Vec::new()).await, Ok(Commit::Done));
@@ -159,7 +162,11 @@ async fn a_product_with_devices_stays(registry: &impl Registry) {
     assert_eq!(remove(read.clone()).await, Ok(Commit::Lost));
     let device = load(registry, feed).await;
     let codes = Vec::new();
-    let write = Write::RemoveDevice { device, codes };
+    let write = Write::RemoveDevice {
+        device,
+        generation: 1,
+        codes,
+    };
     assert_eq!(registry.commit(write, Vec::new()).await, Ok(Commit::Done));
     assert_eq!(remove(new).await, Ok(Commit::Lost), "an old version");
     assert_eq!(remove(read.clone()).await, Ok(Commit::Done));

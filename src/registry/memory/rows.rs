@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Batch, Census, Commit, ProductCensus, Registration, RegistryError, Write};
+use super::super::{
+    Batch, Census, Commit, ProductCensus, Recoded, Registration, RegistryError, Reseal, Write,
+};
 use crate::ban::{Ban, Network};
+use crate::clock::Timestamp;
 use crate::device::{Device, Lifecycle};
 use crate::event::{Event, EventKind, NewEvent};
 use crate::feed::CurrentValue;
@@ -35,6 +38,7 @@ pub(super) struct Rows {
     pub(super) occasions: BTreeMap<OccasionId, Occasion>,
     pub(super) windows: BTreeMap<FeedId, Window>,
     pub(super) licence_key: Option<SealedSecret>,
+    pub(super) sealing_proof: Option<SealedSecret>,
     pub(super) newest_feed: u32,
 }
 
@@ -76,6 +80,14 @@ impl Rows {
                 }
                 self.licence_key = Some(key);
             }
+            Write::SealingProof(proof) => {
+                if self.sealing_proof.is_some() {
+                    return Commit::Lost;
+                }
+                self.sealing_proof = Some(proof);
+            }
+            Write::Reseal(reseal) => return self.reseal(*reseal),
+            Write::Codes { product, members } => return self.recode(*product, members),
             Write::Product(mut next) => {
                 if self.products.get(&next.id).map_or(0, |found| found.version) != next.version {
                     return Commit::Lost;
@@ -133,8 +145,15 @@ impl Rows {
                     }
                 }
             }
-            Write::RemoveDevice { device, codes: _ } => {
+            Write::RemoveDevice {
+                device,
+                generation,
+                codes: _,
+            } => {
                 let feed = device.feed;
+                if self.newest_secret(&device.product) > generation {
+                    return Commit::Lost;
+                }
                 match self.devices.get(&feed) {
                     Some(found) if found.version == device.version => {}
                     _ => return Commit::Lost,
@@ -153,10 +172,14 @@ impl Rows {
             Write::RenameDevice {
                 device,
                 serial,
+                generation,
                 ended: _,
                 codes,
             } => {
                 let feed = device.feed;
+                if self.newest_secret(&device.product) > generation {
+                    return Commit::Lost;
+                }
                 let mut others = self.devices.values();
                 if others.any(|it| it.product == device.product && it.serial == serial) {
                     return Commit::Lost;
@@ -227,6 +250,65 @@ impl Rows {
         Commit::Done
     }
 
+    fn newest_secret(&self, product: &ProductId) -> u32 {
+        let found = self.products.get(product);
+        found.map_or(0, Product::newest_secret)
+    }
+
+    fn recode(&mut self, mut product: Product, members: Vec<Recoded>) -> Commit {
+        let id = product.id.clone();
+        if self.products.get(&id).map(|found| found.version) != Some(product.version) {
+            return Commit::Lost;
+        }
+        product.version += 1;
+        self.products.insert(id.clone(), product);
+        for member in members {
+            let feed = member.feed;
+            let device = self.devices.get(&feed);
+            if device.is_none_or(|it| it.product != id || it.serial != member.serial) {
+                continue;
+            }
+            for code in member.removed {
+                let feeds = self.codes.entry(code).or_default();
+                feeds.retain(|it| *it != feed);
+            }
+            for code in member.added {
+                let feeds = self.codes.entry(code).or_default();
+                feeds.retain(|it| *it != feed);
+                feeds.push(feed);
+            }
+        }
+        Commit::Done
+    }
+
+    fn reseal(&mut self, reseal: Reseal) -> Commit {
+        let versions = |products: &[Product]| -> BTreeMap<ProductId, u64> {
+            let each = products.iter();
+            each.map(|it| (it.id.clone(), it.version)).collect()
+        };
+        let products: Vec<Product> = self.products.values().cloned().collect();
+        let answered = self.occasions.iter();
+        let answered = answered.filter(|(_, it)| it.response.is_some());
+        let answered: BTreeMap<OccasionId, Timestamp> =
+            answered.map(|(id, it)| (*id, it.at)).collect();
+        let known = reseal.occasions.iter().map(|(id, it)| (*id, it.at));
+        if self.sealing_proof.as_ref() != Some(&reseal.before)
+            || self.licence_key.is_some() != reseal.licence_key.is_some()
+            || versions(&products) != versions(&reseal.products)
+            || answered != known.collect()
+        {
+            return Commit::Lost;
+        }
+        self.sealing_proof = Some(reseal.proof);
+        self.licence_key = reseal.licence_key;
+        for mut product in reseal.products {
+            product.version += 1;
+            self.products.insert(product.id.clone(), product);
+        }
+        self.occasions.extend(reseal.occasions);
+        Commit::Done
+    }
+
     pub(super) fn census(&self) -> Census {
         let mut census = Census::default();
         for device in self.devices.values() {
@@ -282,6 +364,12 @@ impl Rows {
     }
 
     pub(super) fn register(&mut self, batch: Batch) -> Result<Vec<Registration>, RegistryError> {
+        if let Some(product) = self.products.get_mut(&batch.product)
+            && product.newest_secret() > batch.generation
+        {
+            product.walk_again_behind(batch.generation);
+            product.version += 1;
+        }
         let mut outcome = Vec::new();
         for registrant in batch.devices {
             let serial = registrant.serial;

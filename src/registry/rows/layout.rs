@@ -20,7 +20,8 @@ use crate::mailbox::{Mail, Mailbox};
 use crate::once::Occasion;
 use crate::operator::Operator;
 use crate::product::{
-    Block, Datastream, DatastreamId, Product, ProductSecretSlot, Profile, ProofPolicy, Reactivation,
+    Block, Datastream, DatastreamId, Indexed, Product, ProductSecretSlot, Profile, ProofPolicy,
+    Reactivation,
 };
 use crate::registry::{Census, ProductCensus};
 use crate::sealing::SealedSecret;
@@ -63,6 +64,7 @@ impl Row for ProductCensus {
         let before = |lifecycles| Self {
             lifecycles,
             generations: Vec::new(),
+            signing: Vec::new(),
         };
         (layout == 1).then(|| postcard::from_bytes(body).map(before))
     }
@@ -82,13 +84,14 @@ impl Row for Device {
 }
 
 impl Row for Product {
-    const LAYOUT: u8 = 4;
+    const LAYOUT: u8 = 5;
 
     fn read_earlier(layout: u8, body: &[u8]) -> Option<postcard::Result<Self>> {
         Some(match layout {
             1 => postcard::from_bytes::<Product1>(body).map(Into::into),
             2 => postcard::from_bytes::<Product2>(body).map(Into::into),
             3 => postcard::from_bytes::<Product3>(body).map(Into::into),
+            4 => postcard::from_bytes::<Product4>(body).map(Into::into),
             _ => return None,
         })
     }
@@ -250,7 +253,7 @@ struct Product1 {
     id: ProductId,
     version: u64,
     name: String,
-    secrets: Vec<ProductSecretSlot>,
+    secrets: Vec<Slot4>,
     datastreams: Vec<DatastreamId>,
     reactivation: Reactivation,
     blocked: bool,
@@ -285,7 +288,7 @@ struct Product2 {
     id: ProductId,
     version: u64,
     name: String,
-    secrets: Vec<ProductSecretSlot>,
+    secrets: Vec<Slot4>,
     datastreams: Vec<DatastreamId>,
     reactivation: Reactivation,
     block: Block,
@@ -317,7 +320,7 @@ struct Product3 {
     id: ProductId,
     version: u64,
     name: String,
-    secrets: Vec<ProductSecretSlot>,
+    secrets: Vec<Slot4>,
     datastreams: Vec<Datastream>,
     reactivation: Reactivation,
     block: Block,
@@ -328,7 +331,7 @@ struct Product3 {
 
 impl From<Product3> for Product {
     fn from(row: Product3) -> Self {
-        Self {
+        Product4 {
             id: row.id,
             version: row.version,
             name: row.name,
@@ -345,6 +348,66 @@ impl From<Product3> for Product {
             pepper: None,
             on_clone: OnClone::default(),
             licence: Licence::default(),
+        }
+        .into()
+    }
+}
+
+/// A product before its secret could be replaced.
+#[derive(Deserialize)]
+struct Product4 {
+    id: ProductId,
+    version: u64,
+    name: String,
+    secrets: Vec<Slot4>,
+    datastreams: Vec<Datastream>,
+    reactivation: Reactivation,
+    block: Block,
+    new_datastreams: u32,
+    created_at: Timestamp,
+    profile: Profile,
+    proof: ProofPolicy,
+    codes_until: Option<Timestamp>,
+    hardware: HardwarePolicy,
+    pepper: Option<SealedSecret>,
+    on_clone: OnClone,
+    licence: Licence,
+}
+
+/// A secret that its product was made with.
+#[derive(Deserialize)]
+struct Slot4 {
+    generation: u32,
+    sealed: SealedSecret,
+    expires_at: Option<Timestamp>,
+}
+
+impl From<Product4> for Product {
+    fn from(row: Product4) -> Self {
+        let slot = |slot: Slot4| ProductSecretSlot {
+            generation: slot.generation,
+            sealed: slot.sealed,
+            expires_at: slot.expires_at,
+            since: row.created_at,
+            indexed: Indexed::Whole,
+        };
+        Self {
+            id: row.id,
+            version: row.version,
+            name: row.name,
+            secrets: row.secrets.into_iter().map(slot).collect(),
+            datastreams: row.datastreams,
+            reactivation: row.reactivation,
+            block: row.block,
+            new_datastreams: row.new_datastreams,
+            created_at: row.created_at,
+            profile: row.profile,
+            proof: row.proof,
+            codes_until: row.codes_until,
+            hardware: row.hardware,
+            pepper: row.pepper,
+            on_clone: row.on_clone,
+            licence: row.licence,
         }
     }
 }
@@ -380,6 +443,8 @@ mod tests {
         let product: Product = decode(&row).expect("readable");
         assert_eq!((product.name.as_str(), product.version), ("lamp é", 5));
         assert_eq!(product.secrets[0].expires_at, Some(at(9)));
+        assert_eq!(product.secrets[0].since, product.created_at);
+        assert_eq!(product.secrets[0].indexed, Indexed::Whole);
         assert_eq!(product.reactivation, Reactivation::Always);
         assert_eq!(product.new_datastreams, 100);
         assert!(device.is_blocked(product.block), "it was blocked");
@@ -389,7 +454,7 @@ mod tests {
         let row = encode(&device);
         assert_eq!((row[0], decode(&row)), (4, Ok(device)));
         let row = encode(&product);
-        assert_eq!((row[0], decode(&row)), (4, Ok(product)));
+        assert_eq!((row[0], decode(&row)), (5, Ok(product)));
     }
 
     #[test]
@@ -426,6 +491,25 @@ mod tests {
         assert_eq!(product.proof, ProofPolicy::Either);
         assert_eq!(product.hardware, HardwarePolicy::default());
         assert!(product.pepper.is_none() && product.licence.is_none());
+    }
+
+    #[test]
+    fn a_product_of_the_fourth_layout_is_read() {
+        // The third, and then: signed, codes until then, hardware with four
+        // facts that may change, no pepper, quarantine, nine seats and a lease.
+        let (start, _) = PRODUCT[2..].split_at(PRODUCT.len() - 2 - "010161010180d095ffbc31".len());
+        let rest = "01016101017800010301030780d095ffbc31016401000001";
+        let more = "01010901040304050600010109013c0000";
+        let row = hex::decode(format!("04{start}{rest}{more}")).expect("hex");
+        let product: Product = decode(&row).expect("readable");
+        assert_eq!(product.proof, ProofPolicy::Signed);
+        assert_eq!(product.codes_until, Some(Timestamp::from_millis(9)));
+        assert_eq!(product.on_clone, OnClone::Quarantine);
+        assert_eq!(product.licence.seats, Some(9));
+        let secret = &product.secrets[0];
+        assert_eq!((secret.generation, secret.since), (1, product.created_at));
+        assert_eq!(secret.indexed, Indexed::Whole, "it was registered with");
+        assert_eq!(decode(&encode(&product)), Ok(product));
     }
 
     #[test]

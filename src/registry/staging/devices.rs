@@ -15,6 +15,7 @@ impl<G: Ground> Staging<'_, G> {
         &mut self,
         batch: &Batch,
     ) -> Result<Vec<Registration>, RegistryError> {
+        self.catch_up_later(batch)?;
         let mut outcome = Vec::with_capacity(batch.devices.len());
         for registrant in &batch.devices {
             let serial = &registrant.serial;
@@ -180,7 +181,10 @@ impl<G: Ground> Staging<'_, G> {
         before: Option<&Device>,
         after: Option<&Device>,
     ) -> Result<(), RegistryError> {
-        let place = |device: &Device| (device.lifecycle(), device.comes_with());
+        let place = |device: &Device| {
+            let signs: Vec<u32> = device.signs_with().collect();
+            (device.lifecycle(), device.comes_with(), signs)
+        };
         let Some(device) = before.or(after) else {
             return Ok(());
         };
@@ -222,16 +226,23 @@ impl<G: Ground> Staging<'_, G> {
         Ok(())
     }
 
-    fn add_feed(&mut self, key: Vec<u8>, feed: FeedId) -> Result<(), RegistryError> {
+    /// Lets a feed be found by a key, once.
+    pub(super) fn add_feed(&mut self, key: Vec<u8>, feed: FeedId) -> Result<(), RegistryError> {
         let mut feeds: Vec<FeedId> = self.read(Table::Index, &key)?.unwrap_or_default();
-        feeds.push(feed);
-        self.put(Table::Index, key, &feeds);
+        if !feeds.contains(&feed) {
+            feeds.push(feed);
+            self.put(Table::Index, key, &feeds);
+        }
         Ok(())
     }
 
-    fn remove_feed(&mut self, key: Vec<u8>, feed: FeedId) -> Result<(), RegistryError> {
+    pub(super) fn remove_feed(&mut self, key: Vec<u8>, feed: FeedId) -> Result<(), RegistryError> {
         let mut feeds: Vec<FeedId> = self.read(Table::Index, &key)?.unwrap_or_default();
+        let before = feeds.len();
         feeds.retain(|other| *other != feed);
+        if feeds.len() == before {
+            return Ok(());
+        }
         match feeds.is_empty() {
             true => self.drop_row(Table::Index, key),
             false => self.put(Table::Index, key, &feeds),

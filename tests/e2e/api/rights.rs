@@ -34,6 +34,20 @@ const ROUTES: &[(&str, &str, Takes, &str, u16)] = &[
         404,
     ),
     (
+        "POST",
+        "/api/v1/products/{product_id}/secrets",
+        Admin,
+        "{}",
+        404,
+    ),
+    (
+        "DELETE",
+        "/api/v1/products/{product_id}/secrets/{generation}",
+        Admin,
+        "",
+        404,
+    ),
+    (
         "GET",
         "/api/v1/products/{product_id}/pepper",
         Admin,
@@ -144,6 +158,7 @@ const OPERATOR: &str = r#"{"password":"a long enough one","role":"viewer"}"#;
 fn filled(route: &str) -> String {
     [
         ("{product_id}", "aaaaaaaaaaaaaaaaaaaa"),
+        ("{generation}", "1"),
         ("{serial}", "nobody"),
         ("{act}", "suspend"),
         ("{feed_id}", "77"),

@@ -8,6 +8,7 @@ use super::Unreachable;
 use crate::control::declined::Declined;
 use crate::control::request::{Reply, Request};
 use crate::control::steward::carry_out;
+use crate::database::Company;
 use crate::downlink::Dispatch;
 use crate::edge::Clock;
 use crate::home::{FirstOperator, Lock};
@@ -20,7 +21,7 @@ pub(crate) struct Own {
 
 impl Own {
     pub(super) async fn open(lock: Lock) -> Result<(Self, Option<FirstOperator>)> {
-        let opened = lock.open(Clock::start().now()).await;
+        let opened = lock.open(Company::Others, Clock::start().now()).await;
         let (provisioner, first) = opened.map_err(Unreachable)?;
         let own = Self {
             provisioner,

@@ -12,7 +12,7 @@ use super::{devices, span};
 use crate::control::declined::{Because, Declined};
 use crate::control::request::Reply;
 use crate::control::view::{DatastreamView, ProductView};
-use crate::control::wish::{ProductPatch, ProductWish};
+use crate::control::wish::{ProductPatch, ProductWish, SecretWish};
 use crate::downlink::Dispatch;
 
 /// Failures that are told one by one.
@@ -26,8 +26,8 @@ pub(super) async fn view(
     dispatch: &Dispatch<'_>,
 ) -> Result<ProductView, Declined> {
     let registry = dispatch.provisioner.registry();
-    let census = registry.product_census(&product.id).await?.lifecycles;
-    Ok(ProductView::of(product, census.seats_taken()))
+    let census = registry.product_census(&product.id).await?;
+    Ok(ProductView::of(product, &census, dispatch.moment.at))
 }
 
 pub(super) async fn create(wish: ProductWish, dispatch: &Dispatch<'_>) -> Result<Reply, Declined> {
@@ -91,6 +91,23 @@ pub(super) async fn change(
     let now = dispatch.moment.at;
     let changed = dispatch.provisioner.change_product(id, change, now).await?;
     Ok(Reply::Product(view(changed, dispatch).await?))
+}
+
+pub(super) async fn rotate_secret(
+    id: &ProductId,
+    wish: SecretWish,
+    dispatch: &Dispatch<'_>,
+) -> Result<Reply, Declined> {
+    let given = wish.secret.as_deref().map(ProductSecret::parse);
+    let grace = Duration::from_secs(wish.grace_seconds);
+    let (provisioner, now) = (dispatch.provisioner, dispatch.moment.at);
+    let rotated = provisioner.rotate_secret(id, given.transpose()?, grace, now);
+    let rotated = rotated.await?;
+    Ok(Reply::SecretRotated {
+        generation: rotated.generation,
+        until: rotated.until,
+        secret: rotated.secret.expose_hex().to_string(),
+    })
 }
 
 /// The exceptions are written before the block takes effect: if one of them

@@ -1,13 +1,15 @@
 //! A product as it is shown, and its parts as they are told and taken.
 
 use firstwake::hardware::{FactSet, HardwareMode};
+use firstwake::registry::ProductCensus;
 use firstwake::{
-    Datastream, DatastreamId, FeedDefaults, OnClone, Product, ProductId, ProofPolicy, Reactivation,
-    Stage, Timestamp, Unit, Visibility,
+    Datastream, DatastreamId, FeedDefaults, Lifecycle, OnClone, Product, ProductId, ProofPolicy,
+    Reactivation, Stage, Timestamp, Unit, Visibility,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::SecretView;
 use crate::control::schema;
 
 /// A product, without its secrets.
@@ -50,6 +52,10 @@ pub(crate) struct ProductView {
     pub(crate) lease_seconds: Option<u64>,
     /// Whether its devices are kept out.
     pub(crate) blocked: bool,
+    /// Those that are accepted, and those that were; the newest first.
+    pub(crate) secrets: Vec<SecretView>,
+    /// How many of its devices have never come with any.
+    pub(crate) never_activated: u64,
     #[schema(schema_with = schema::time)]
     pub(crate) created_at: Timestamp,
 }
@@ -99,8 +105,11 @@ pub(crate) struct FeedDefaultsView {
 }
 
 impl ProductView {
-    /// A product of whose licence so many seats are taken.
-    pub(crate) fn of(product: Product, seats_taken: u64) -> Self {
+    /// A product that has so many devices.
+    pub(crate) fn of(product: Product, census: &ProductCensus, now: Timestamp) -> Self {
+        let secrets = product.secrets.iter();
+        let secrets = secrets.map(|slot| SecretView::of(slot, census, now));
+        let secrets = secrets.collect();
         let profile = product.profile;
         Self {
             product_id: product.id,
@@ -117,9 +126,11 @@ impl ProductView {
             may_change: product.hardware.may_change,
             on_clone: product.on_clone,
             seats: product.licence.seats,
-            seats_taken,
+            seats_taken: census.lifecycles.seats_taken(),
             lease_seconds: product.licence.lease.map(|lease| lease.as_secs()),
             blocked: product.block.current.is_some(),
+            secrets,
+            never_activated: census.lifecycles.of(Lifecycle::Registered),
             created_at: product.created_at,
         }
     }

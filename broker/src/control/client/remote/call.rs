@@ -3,7 +3,7 @@
 //! One `match`: a request that is not in it does not compile.
 
 use anyhow::{Context, Result};
-use firstwake::{DeviceName, Qos};
+use firstwake::{DeviceName, Qos, Timestamp};
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
@@ -85,6 +85,31 @@ pub(super) fn of(request: Request) -> Result<Call> {
                 let Secret { secret } = parse(body)?;
                 Ok(Reply::Shown(secret))
             })
+        }
+        Request::RotateSecret { product, wish } => {
+            Asked::new(Method::POST, &["products", product.as_str(), "secrets"])
+                .json(&wish)?
+                .repeated(Repeat::WithKey)
+                .then(|body| {
+                    let RotatedSecret {
+                        generation,
+                        until,
+                        secret,
+                    } = parse(body)?;
+                    Ok(Reply::SecretRotated {
+                        generation,
+                        until,
+                        secret,
+                    })
+                })
+        }
+        Request::EndSecret {
+            product,
+            generation,
+        } => {
+            let generation = generation.to_string();
+            let path = ["products", product.as_str(), "secrets", &generation];
+            Asked::new(Method::DELETE, &path).then(|body| Ok(Reply::Product(parse(body)?)))
         }
         Request::Pepper { product } => {
             Asked::new(Method::GET, &["products", product.as_str(), "pepper"]).then(|body| {
@@ -361,6 +386,13 @@ struct Removed {
 
 #[derive(Deserialize)]
 struct Secret {
+    secret: String,
+}
+
+#[derive(Deserialize)]
+struct RotatedSecret {
+    generation: u32,
+    until: Timestamp,
     secret: String,
 }
 

@@ -1,0 +1,413 @@
+//! A product's secrets: which are accepted until when, and who finds what by
+//! a code.
+
+use super::signing::after;
+use super::*;
+use crate::event::EventKind;
+use crate::product::{Indexed, Product};
+use crate::registry::ProductCensus;
+
+const NEWER: &str = "be0f6928e3653cf175b7f8ebb2da50c6658b30b7";
+const SERIAL: &str = "0123456789";
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl World {
+    async fn rotate(&self, secret: &str, grace: Duration, now: Timestamp) -> Rotated {
+        let secret = ProductSecret::parse(secret).expect("valid");
+        let rotated = self
+            .door
+            .rotate_secret(&self.product, Some(secret), grace, now);
+        rotated.await.expect("rotated")
+    }
+
+    /// What becomes of a code over MQTT.
+    async fn shown(&self, code: &str, now: Timestamp) -> Result<u32, Refusal> {
+        let attempt = Attempt {
+            username: Some(SERIAL),
+            password: Some(code.as_bytes()),
+            source: HERE,
+            hardware: None,
+        };
+        match self.door.admit(attempt, now).await {
+            Ok(Admission::Activation(activation)) => Ok(activation.generation),
+            Err(NotAdmitted::Refused(refusal)) => Err(refusal),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The same over HTTP, where the device is not named.
+    async fn posted(&self, code: &str, now: Timestamp) -> Result<(), Refusal> {
+        let code = ActivationCode::parse(code).expect("40 hex");
+        let claimed = Claimed::Code(&code);
+        let json = AnswerFormat::Json;
+        let answer = self
+            .door
+            .activate(claimed, Voucher::Nothing, json, HERE, now);
+        match answer.await {
+            Ok(_) => Ok(()),
+            Err(NotAdmitted::Refused(refusal)) => Err(refusal),
+            Err(NotAdmitted::Unavailable(error)) => panic!("{error}"),
+        }
+    }
+
+    /// Walks until there is nothing left to do; says in how many steps.
+    async fn index(&self, now: Timestamp) -> usize {
+        let mut steps = 0;
+        while self.door.index_codes(now).await.expect("written") == Indexing::Goes {
+            steps += 1;
+        }
+        steps
+    }
+
+    async fn read(&self) -> Product {
+        let found = self.registry.product(&self.product).await;
+        found.expect("readable").expect("made before")
+    }
+
+    async fn finds(&self, secret: &str, serial: &str) -> bool {
+        let code = ActivationCode::parse(&code(secret, serial)).expect("40 hex");
+        let found = self.registry.by_code(&code.digest()).await;
+        !found.expect("readable").is_empty()
+    }
+
+    async fn census(&self) -> ProductCensus {
+        let census = self.registry.product_census(&self.product).await;
+        census.expect("readable")
+    }
+}
+
+#[tokio::test]
+async fn two_secrets_are_accepted_until_the_earlier_ends() {
+    let world = World::new(Reactivation::Always).await;
+    let (old, new) = (code(SECRET, SERIAL), code(NEWER, SERIAL));
+    assert_eq!(world.shown(&new, NOW).await, Err(Refusal::WrongCode));
+    let rotated = world.rotate(NEWER, DAY, NOW).await;
+    assert_eq!((rotated.generation, rotated.until), (2, NOW.plus(DAY)));
+
+    let last = Timestamp::from_millis(rotated.until.as_millis() - 1);
+    for now in [NOW, last] {
+        assert_eq!(world.shown(&old, now).await, Ok(1));
+        assert_eq!(world.shown(&new, now).await, Ok(2));
+    }
+    // The event says which one a device came with, and so does the count.
+    for (code, generation) in [(&old, 1), (&new, 2)] {
+        assert_eq!(world.posted(code, NOW).await.is_ok(), generation == 1);
+        if generation == 2 {
+            world.index(NOW).await;
+            assert_eq!(world.posted(code, NOW).await, Ok(()));
+        }
+        assert_eq!(world.census().await.come_with(generation), 1);
+        let events = world.registry.events(0, 100).await.expect("readable");
+        let issued = events.iter().rev().find_map(|event| match event.body.kind {
+            EventKind::ActivationIssued { generation } => Some(generation),
+            _ => None,
+        });
+        assert_eq!(issued, Some(generation));
+    }
+    assert_eq!(world.census().await.come_with(1), 0);
+    // From the deadline on the earlier one is a wrong code to whoever shows it.
+    let end = rotated.until;
+    assert_eq!(world.shown(&new, end).await, Ok(2));
+    assert_eq!(world.shown(&old, end).await, Err(Refusal::SecretEnded));
+    assert_eq!(world.posted(&old, end).await, Err(Refusal::SecretEnded));
+    assert_eq!(Refusal::SecretEnded.proof(), Refusal::WrongCode.proof());
+    let name = DeviceName::parse(SERIAL).expect("valid");
+    let explained = world.door.explain(&name, end).await.expect("known");
+    let mut kept = explained.attempts.iter().map(|it| it.refusal);
+    assert!(kept.any(|it| it == Refusal::SecretEnded));
+    // The one before that is no longer told from any wrong one.
+    let third = world.rotate(&"c".repeat(40), Duration::ZERO, end).await;
+    assert_eq!(third.generation, 3);
+    assert_eq!(world.shown(&new, end).await, Err(Refusal::SecretEnded));
+    assert_eq!(world.shown(&old, end).await, Err(Refusal::WrongCode));
+}
+
+#[tokio::test]
+async fn a_third_secret_waits_for_the_end_of_the_first() {
+    let world = World::new(Reactivation::Always).await;
+    world.rotate(NEWER, DAY, NOW).await;
+    let third = |now| world.door.rotate_secret(&world.product, None, DAY, now);
+    let refused = third(NOW).await.expect_err("two are accepted");
+    let told = refused.to_string();
+    assert!(matches!(
+        refused,
+        SecretError::TwoLive { generation: 1, until } if until == NOW.plus(DAY)
+    ));
+    assert!(
+        told.contains("end-secret") && told.contains("2023-11-15T"),
+        "{told}"
+    );
+    // The newest cannot be ended, and one that is not there neither.
+    let end = |generation| world.door.end_secret(&world.product, generation, NOW);
+    assert!(matches!(end(2).await, Err(SecretError::Newest(2))));
+    assert!(matches!(end(7).await, Err(SecretError::Absent(7))));
+    end(1).await.expect("ended");
+    let events = world.event_names().await;
+    assert_eq!(
+        events[events.len() - 2..],
+        ["secret_rotated", "secret_ended"]
+    );
+    end(1).await.expect("as it is");
+    assert_eq!(world.event_names().await, events, "nothing to be told");
+    assert_eq!(
+        world.shown(&code(SECRET, SERIAL), NOW).await,
+        Err(Refusal::SecretEnded)
+    );
+    assert_eq!(third(NOW).await.expect("one is accepted").generation, 3);
+    // No secret comes back.
+    for known in [SECRET, NEWER] {
+        let known = ProductSecret::parse(known).expect("valid");
+        let again = world
+            .door
+            .rotate_secret(&world.product, Some(known), DAY, after(1));
+        let refused = again.await.expect_err("known or two accepted");
+        assert!(matches!(refused, SecretError::Known(_)), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn the_index_follows_a_rotation_and_an_end() {
+    let world = World::new(Reactivation::Always).await;
+    let serials: Vec<String> = (0..600).map(|n| format!("S{n:03}")).collect();
+    let all: Vec<&str> = serials.iter().map(String::as_str).collect();
+    world.register(&all).await;
+    assert_eq!(
+        world.index(NOW).await,
+        0,
+        "registering writes its own codes"
+    );
+    let rotated = world.rotate(NEWER, DAY, NOW).await;
+    assert!(!world.finds(NEWER, "S599").await);
+    assert_eq!(world.door.index_codes(NOW).await, Ok(Indexing::Goes));
+    assert!(world.finds(NEWER, "S000").await && !world.finds(NEWER, "S599").await);
+
+    // One comes, one goes, two are renamed across the place where the walk is.
+    world.register(&["A000"]).await;
+    let name = |text: &str| DeviceName::parse(text).expect("valid");
+    let serial = |text: &str| Serial::parse(text).expect("valid");
+    for (from, to) in [("S598", "A001"), ("S001", "T001")] {
+        let from = name(from);
+        let renamed = world.door.rename_device(&from, serial(to), NOW);
+        renamed.await.expect("renamed");
+    }
+    let removed = world.door.remove_device(&name("S597"), NOW).await;
+    removed.expect("removed");
+    assert!(world.index(NOW).await >= 2);
+    let page = world.registry.devices(&world.product, None, 1000).await;
+    let page = page.expect("readable");
+    assert_eq!(page.len(), 601);
+    for device in &page {
+        for secret in [SECRET, NEWER] {
+            assert!(world.finds(secret, device.serial.as_str()).await);
+        }
+    }
+    for gone in ["S597", "S598", "S001"] {
+        assert!(!world.finds(SECRET, gone).await && !world.finds(NEWER, gone).await);
+    }
+    assert_eq!(world.read().await.secrets[0].indexed, Indexed::Whole);
+
+    // An hour behind its end the earlier secret's codes go.
+    assert_eq!(world.index(rotated.until).await, 0, "not yet");
+    let later = rotated.until.plus(Duration::from_secs(60 * 60));
+    assert_eq!(world.index(later).await, 3);
+    for device in &page {
+        assert!(!world.finds(SECRET, device.serial.as_str()).await);
+        assert!(world.finds(NEWER, device.serial.as_str()).await);
+    }
+    assert_eq!(world.read().await.secrets[1].indexed, Indexed::Nothing);
+    let from = name("A000");
+    let renamed = world.door.rename_device(&from, serial("A002"), later);
+    renamed.await.expect("renamed");
+    assert!(world.finds(NEWER, "A002").await && !world.finds(SECRET, "A002").await);
+}
+
+#[tokio::test]
+async fn a_walk_goes_on_after_a_crash() {
+    let world = World::new(Reactivation::Always).await;
+    let serials: Vec<String> = (0..600).map(|n| format!("S{n:03}")).collect();
+    let all: Vec<&str> = serials.iter().map(String::as_str).collect();
+    world.register(&all).await;
+    world.rotate(NEWER, DAY, NOW).await;
+    world.door.index_codes(NOW).await.expect("a step");
+    // A step that is not acknowledged, then a new process.
+    world.registry.fail_after(0);
+    assert!(world.door.index_codes(NOW).await.is_err());
+    world.registry.crash();
+    let entropy = Arc::new(Counting::default());
+    let sealing = SealingKey::generate(&*entropy);
+    let door = Provisioner::start(Arc::clone(&world.registry) as _, sealing, entropy);
+    let world = World {
+        door: door.await.expect("the same key"),
+        ..world
+    };
+    assert_eq!(world.index(NOW).await, 2, "the first step stands");
+    for serial in &serials {
+        assert!(world.finds(NEWER, serial).await, "{serial}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_knows_an_old_secret_only_leaves_nothing_out() {
+    // Two servers over one registry; the second has not read the log yet.
+    let world = World::new(Reactivation::Always).await;
+    let entropy = Arc::new(Counting::default());
+    let sealing = SealingKey::generate(&*entropy);
+    let other = Provisioner::start(Arc::clone(&world.registry) as _, sealing, entropy);
+    let other = other.await.expect("the same key");
+    world.rotate(NEWER, DAY, NOW).await;
+    world.index(NOW).await;
+    let late = Serial::parse("A").expect("valid");
+    let registered = other.register(&world.product, vec![late.into()], NOW);
+    registered.await.expect("registered");
+    assert!(!world.finds(NEWER, "A").await);
+    world
+        .door
+        .reload_product(&world.product)
+        .await
+        .expect("read");
+    world.index(NOW).await;
+    assert!(world.finds(NEWER, "A").await);
+    let name = DeviceName::parse("A").expect("valid");
+    let to = Serial::parse("B").expect("valid");
+    other.rename_device(&name, to, NOW).await.expect("renamed");
+    assert!(world.finds(NEWER, "B").await && !world.finds(NEWER, "A").await);
+    // Both walk: nothing is done twice over, nothing is left out.
+    let third = world.door.end_secret(&world.product, 1, NOW).await;
+    third.expect("ended");
+    world.rotate(&"c".repeat(40), DAY, NOW).await;
+    other.reload_product(&world.product).await.expect("read");
+    while (
+        world.door.index_codes(NOW).await,
+        other.index_codes(NOW).await,
+    ) != (Ok(Indexing::Done), Ok(Indexing::Done))
+    {}
+    assert!(world.finds(&"c".repeat(40), "B").await);
+}
+
+#[tokio::test]
+async fn secrets_that_nothing_needs_go_and_the_others_stay() {
+    let world = World::new(Reactivation::Always).await;
+    let signer = world.derived();
+    let token = signer.login(NOW, "1");
+    world.sign_in(&token, NOW).await.expect("signed");
+    let mut now = NOW;
+    for n in 0..30 {
+        let secret = format!("{n:040}");
+        world.rotate(&secret, Duration::ZERO, now).await;
+        now = now.plus(DAY);
+        world.index(now).await;
+    }
+    let kept: Vec<u32> = world
+        .read()
+        .await
+        .secrets
+        .iter()
+        .map(|it| it.generation)
+        .collect();
+    assert_eq!(kept, [31, 30, 1], "one that a device signs with stays");
+    let token = signer.login(now, "2");
+    world.sign_in(&token, now).await.expect("signed");
+    assert_eq!(world.census().await.sign_with(1), 1);
+    // Nobody walks: there is an end to it.
+    let fill = async |n: u32| {
+        let secret = ProductSecret::parse(&format!("f{n:039}")).expect("valid");
+        let given = Some(secret);
+        world
+            .door
+            .rotate_secret(&world.product, given, Duration::ZERO, now)
+            .await
+    };
+    for n in 2..Product::SECRETS {
+        fill(n as u32).await.expect("room");
+    }
+    let full = fill(99).await.expect_err("no room");
+    assert!(matches!(full, SecretError::TooMany), "{full}");
+}
+
+#[tokio::test]
+async fn all_that_is_sealed_opens_with_the_next_key_only() {
+    let world = World::new(Reactivation::Always).await;
+    world.rotate(NEWER, DAY, NOW).await;
+    let pepper = world.door.pepper(&world.product, NOW).await.expect("drawn");
+    let licence = world.door.licence_key().await.expect("made");
+    let name = OperatorName::parse("ops").expect("valid");
+    let operator = crate::operator::Operator::for_tests(name, Role::Admin);
+    let login = OperatorLogin::of(&operator, None);
+    let Ok(Once::Begun(begun)) = world.door.begin_once(&login, "key", [1; 32], NOW).await else {
+        panic!("new");
+    };
+    world.door.end_once(begun, b"answer").await.expect("kept");
+    let half = world.door.begin_once(&login, "other", [1; 32], NOW).await;
+    assert!(matches!(half, Ok(Once::Begun(_))));
+
+    let World {
+        registry,
+        door,
+        product,
+    } = world;
+    let (old, next) = keys();
+    let resealed = door.reseal(&next).await.expect("resealed");
+    assert_eq!((resealed.products, resealed.answers), (1, 1));
+    let start = async |key| {
+        let entropy = Arc::new(Counting::default());
+        Provisioner::start(Arc::clone(&registry) as _, key, entropy).await
+    };
+    let refused = start(old).await.err().expect("the old key");
+    assert!(matches!(refused, StartError::Sealing(_)));
+    let door = start(next).await.expect("the next key");
+    let world = World {
+        registry: Arc::clone(&registry),
+        door,
+        product,
+    };
+    for secret in [SECRET, NEWER] {
+        assert!(world.shown(&code(secret, SERIAL), NOW).await.is_ok());
+    }
+    let again = world.door.pepper(&world.product, NOW).await.expect("there");
+    assert_eq!(again.expose_hex(), pepper.expose_hex());
+    assert_eq!(world.door.licence_key().await.expect("there"), licence);
+    match world.door.begin_once(&login, "key", [1; 32], NOW).await {
+        Ok(Once::Answered(answer)) => assert_eq!(answer.as_slice(), b"answer"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The key of every world, and another one.
+fn keys() -> (SealingKey, SealingKey) {
+    let entropy = Counting::default();
+    (
+        SealingKey::generate(&entropy),
+        SealingKey::generate(&entropy),
+    )
+}
+
+#[tokio::test]
+async fn a_reseal_that_fails_leaves_the_old_key_good() {
+    let world = World::new(Reactivation::Always).await;
+    let (old, next) = keys();
+    world.registry.fail_after(0);
+    assert!(world.door.reseal(&next).await.is_err());
+    world.registry.recover();
+    let entropy = Arc::new(Counting::default());
+    let started = Provisioner::start(Arc::clone(&world.registry) as _, old, entropy).await;
+    started.expect("the old key");
+}
+
+#[tokio::test]
+async fn a_key_is_known_again_where_nothing_is_sealed() {
+    let registry = Arc::new(Memory::default());
+    let start = async |key| {
+        let entropy = Arc::new(Counting::default());
+        Provisioner::start(Arc::clone(&registry) as _, key, entropy).await
+    };
+    let (right, wrong) = keys();
+    start(right).await.expect("the first key is the right one");
+    registry.fail_after(0);
+    let refused = start(wrong).await.err().expect("another key");
+    assert!(
+        refused.to_string().contains("nothing was changed"),
+        "{refused}"
+    );
+    let (right, _) = keys();
+    start(right).await.expect("nothing is written any more");
+}
