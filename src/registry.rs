@@ -5,6 +5,7 @@
 //! lost race is a value, not an error. What it promises is written down in
 //! `conformance`, a suite that every store passes.
 
+pub mod check;
 #[cfg(test)]
 mod conformance;
 mod embedded;
@@ -31,7 +32,7 @@ use crate::sealing::SealedSecret;
 use crate::secret::{CodeDigest, KeyDigest, TokenDigest};
 use crate::token::Token;
 
-pub use embedded::{Embedded, OpenError};
+pub use embedded::{Embedded, NotChecked, OpenError};
 pub use memory::Memory;
 
 /// Why the registry could not answer. It never means "no".

@@ -6,6 +6,7 @@ mod feeds;
 mod identity;
 mod mailboxes;
 mod removal;
+pub(crate) mod specimen;
 
 use std::future::Future;
 

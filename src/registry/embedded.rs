@@ -4,6 +4,7 @@
 //! waiting into one batch and syncs it once; nothing is visible before it is
 //! on disk, because durability is asked for in the batch itself.
 
+mod shelves;
 mod store;
 mod writer;
 
@@ -15,6 +16,7 @@ use tokio::sync::{oneshot, watch};
 
 use self::store::Store;
 use self::writer::{Request, Writer};
+use super::check::{self, Progress, Terms, Verdict};
 use super::rows::{self, Table};
 use super::staging::Ground;
 use super::{Batch, Census, Commit, ProductCensus, Registration, Registry, RegistryError, Write};
@@ -55,6 +57,17 @@ pub enum OpenError {
         /// What the store says.
         reason: String,
     },
+}
+
+/// Why a store could not be checked to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum NotChecked {
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It cannot be read on, or not be written.
+    #[error(transparent)]
+    Store(#[from] RegistryError),
 }
 
 /// The registry in a directory of its own.
@@ -105,6 +118,23 @@ impl Embedded {
                 reason: error.to_string(),
             })?;
         Ok(Self { shared, writer })
+    }
+
+    /// Checks the store in `path` that nobody has open. What is wrong is told,
+    /// and is no error.
+    pub async fn check(
+        path: &Path,
+        terms: Terms<'_>,
+        tell: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verdict, NotChecked> {
+        let (store, _) = Store::open(path)?;
+        Ok(check::check(&store, terms, tell).await?)
+    }
+
+    /// The rows themselves.
+    #[cfg(test)]
+    pub(in crate::registry) fn shelves(&self) -> Arc<dyn super::check::Shelves> {
+        self.shared.store().expect("it is open")
     }
 
     /// The open store. While it is closed after an error, asking for it is what

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
+use super::super::check::Changed;
 use super::super::rows::{
     COUNTERS_KEY, Counters, FORMAT, FORMAT_KEY, MAILBOXES, Row, Table, decode, device_key, encode,
     event_key, mail_key, mailbox_key, member_key, product_census_key,
@@ -117,18 +118,23 @@ impl Store {
         if changes.rows.is_empty() {
             return Ok(changes.counters);
         }
+        self.write_rows(changes.rows)?;
+        Ok(changes.counters)
+    }
+
+    /// Writes rows, all of them or none; they are on disk when this returns.
+    pub(super) fn write_rows(&self, rows: Changed) -> Result<(), RegistryError> {
         let mut batch = self.batch();
-        for ((table, key), change) in changes.rows {
+        for ((table, key), change) in rows {
             match change {
                 Some(row) => self.insert(&mut batch, table, &key, row),
                 None => batch.remove(self.keyspace(table), key),
             }
         }
-        batch.commit().map_err(unavailable)?;
-        Ok(changes.counters)
+        batch.commit().map_err(unavailable)
     }
 
-    fn keyspace(&self, table: Table) -> &Keyspace {
+    pub(super) fn keyspace(&self, table: Table) -> &Keyspace {
         match table {
             Table::Meta => &self.meta,
             Table::Devices => &self.devices,
@@ -177,7 +183,7 @@ impl Store {
 
     /// A batch reaches the tables row by row: whoever reads more than one row
     /// has to look at one instant.
-    fn instant(&self) -> Snapshot {
+    pub(super) fn instant(&self) -> Snapshot {
         self.database.snapshot()
     }
 
@@ -327,6 +333,6 @@ impl Ground for Store {
     clippy::needless_pass_by_value,
     reason = "used as a function in map_err"
 )]
-fn unavailable(error: fjall::Error) -> RegistryError {
+pub(super) fn unavailable(error: fjall::Error) -> RegistryError {
     RegistryError::Unavailable(error.to_string())
 }
