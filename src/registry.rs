@@ -5,6 +5,7 @@
 //! lost race is a value, not an error. What it promises is written down in
 //! `conformance`, a suite that every store passes.
 
+pub mod backup;
 pub mod check;
 #[cfg(test)]
 mod conformance;
@@ -13,10 +14,13 @@ mod memory;
 mod rows;
 mod staging;
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use self::backup::{Inventory, NotBackedUp};
 use crate::ban::{Ban, Network};
 use crate::clock::Timestamp;
 use crate::device::{Device, Label, Lifecycle};
@@ -368,4 +372,11 @@ pub trait Registry: Send + Sync {
 
     /// The number of the newest event, for whoever follows the log.
     fn newest(&self) -> watch::Receiver<u64>;
+
+    /// Copies everything, as it is at one moment, into a directory that is new
+    /// or empty; on disk and complete when it returns. Whoever stops waiting
+    /// gives it up.
+    async fn back_up(&self, _into: &Path, _now: Timestamp) -> Result<Inventory, NotBackedUp> {
+        Err(NotBackedUp::OwnTools)
+    }
 }

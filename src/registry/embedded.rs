@@ -4,6 +4,7 @@
 //! waiting into one batch and syncs it once; nothing is visible before it is
 //! on disk, because durability is asked for in the batch itself.
 
+mod copy;
 mod shelves;
 mod store;
 mod writer;
@@ -16,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 
 use self::store::Store;
 use self::writer::{Request, Writer};
+use super::backup::{Inventory, NotBackedUp, NotRestored};
 use super::check::{self, Progress, Terms, Verdict};
 use super::rows::{self, Table};
 use super::staging::Ground;
@@ -106,7 +108,7 @@ impl Shared {
 impl Embedded {
     /// Opens the store in `path`, making it if it is not there.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let (store, counters) = Store::open(path)?;
+        let (store, counters) = Store::open_or_make(path)?;
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             store: RwLock::new(Some(Arc::new(store))),
@@ -118,6 +120,17 @@ impl Embedded {
                 reason: error.to_string(),
             })?;
         Ok(Self { shared, writer })
+    }
+
+    /// Puts a backup into `path`, where no store is. Every row of it is read.
+    /// Feeds go on behind `feeds_after`, or far behind those of the backup:
+    /// the one named is the last that is not given out.
+    pub fn restore(
+        backup: &Path,
+        path: &Path,
+        feeds_after: Option<FeedId>,
+    ) -> Result<(Inventory, FeedId), NotRestored> {
+        copy::restore(backup, path, feeds_after)
     }
 
     /// Checks the store in `path` that nobody has open. What is wrong is told,
@@ -313,6 +326,17 @@ impl Registry for Embedded {
 
     fn newest(&self) -> watch::Receiver<u64> {
         self.shared.newest.subscribe()
+    }
+
+    async fn back_up(&self, into: &Path, now: Timestamp) -> Result<Inventory, NotBackedUp> {
+        let (store, into) = (self.store()?, into.to_owned());
+        let wanted = copy::Wanted::default();
+        let unwanted = wanted.watch();
+        let copying =
+            tokio::task::spawn_blocking(move || copy::back_up(&store, &into, now, &unwanted));
+        let copied = copying.await;
+        drop(wanted);
+        copied.map_err(|_| NotBackedUp::GivenUp)?
     }
 }
 

@@ -111,6 +111,12 @@ fn reopen(shared: &Shared, counters: &mut Counters) -> Result<Arc<Store>, Regist
     let store = Arc::new(store);
     *counters = found;
     shared.replace(Some(Arc::clone(&store)));
+    // What failed may be on disk all the same, and nobody has been told.
+    shared.newest.send_if_modified(|newest| {
+        let moved = *newest != found.newest_event;
+        *newest = found.newest_event;
+        moved
+    });
     tracing::info!("the registry is open again");
     Ok(store)
 }
