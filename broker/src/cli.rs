@@ -20,6 +20,7 @@ mod many;
 mod operator;
 mod place;
 mod product;
+mod registry;
 mod secret;
 pub(crate) mod serials;
 mod serve;
@@ -81,6 +82,9 @@ enum Command {
     /// What devices' licences are checked with
     #[command(subcommand)]
     Licence(licence::Command),
+    /// Copies of the registry, and whether it fits together
+    #[command(subcommand)]
+    Registry(registry::Command),
     /// Whether a server is running here or there, and which
     Status(status::Args),
     /// How many devices are in which state, and what is happening now
@@ -169,6 +173,7 @@ impl Args {
                 let mut control = reach(Absent::IsAnError).await?;
                 command.run(&mut control, form).await
             }
+            Command::Registry(command) => command.run(&place, form).await,
             Command::Status(args) => {
                 let mut control = reach(Absent::IsAnError).await?;
                 args.run(&place.told()?, &mut control, form).await
@@ -194,7 +199,9 @@ impl Command {
     /// Where it can be carried out, and whether it answers in JSON.
     fn takes(&self) -> (Reaches, bool) {
         match self {
-            Self::Serve(_) | Self::Cert(_) | Self::Code(_) => (Reaches::Here, true),
+            Self::Serve(_) | Self::Registry(_) | Self::Cert(_) | Self::Code(_) => {
+                (Reaches::Here, true)
+            }
             Self::Demo(_) | Self::Openapi | Self::Completions(_) | Self::Man(_) => {
                 (Reaches::Here, false)
             }

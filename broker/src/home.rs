@@ -17,9 +17,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use firstwake::registry::Embedded;
-use firstwake::{NewOperator, OperatorName, ProductId, Provisioner, Role, SealingKey, Timestamp};
+use firstwake::registry::backup::Inventory;
+use firstwake::registry::check::{Progress, Repair, Terms, Verdict};
+use firstwake::{
+    FeedId, NewOperator, OperatorName, ProductId, Provisioner, Role, SealingKey, Timestamp,
+};
 use zeroize::Zeroizing;
 
+use crate::control::Unreachable;
 use crate::edge::OsEntropy;
 
 /// A data directory that exists.
@@ -129,7 +134,7 @@ impl Home {
         self.0.join("registry")
     }
 
-    fn sealing_key(&self) -> PathBuf {
+    pub(crate) fn sealing_key(&self) -> PathBuf {
         self.0.join("sealing.key")
     }
 
@@ -161,6 +166,33 @@ impl Lock {
             None
         };
         Ok((provisioner, first))
+    }
+
+    /// Puts a backup into the place of the registry, where none is.
+    pub(crate) fn restore(
+        &self,
+        backup: &Path,
+        feeds_after: Option<FeedId>,
+    ) -> Result<(Inventory, FeedId)> {
+        let place = self.home.registry();
+        Ok(Embedded::restore(backup, &place, feeds_after)?)
+    }
+
+    /// Checks the registry, which nobody has open.
+    pub(crate) async fn check(
+        &self,
+        repair: Repair,
+        now: Timestamp,
+        tell: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verdict> {
+        let sealing = self.sealing_key(false)?;
+        let terms = Terms {
+            sealing: Some(&sealing),
+            now,
+            repair,
+        };
+        let checked = Embedded::check(&self.home.registry(), terms, tell).await;
+        checked.map_err(|error| Unreachable::because(error).into())
     }
 
     /// A key is made only together with the registry: one that is missing

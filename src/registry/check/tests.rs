@@ -13,9 +13,12 @@ use crate::identity::Serial;
 use crate::product::Product;
 use crate::secret::KeyDigest;
 
+/// Rows by their tables and keys.
+type Kept = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+
 /// Rows in memory, as any store would keep them.
 #[derive(Default)]
-struct Rack(Mutex<BTreeMap<(Table, Vec<u8>), Vec<u8>>>);
+struct Rack(Mutex<Kept>);
 
 impl Rack {
     /// The specimen's rows.
@@ -33,7 +36,7 @@ impl Rack {
         rack
     }
 
-    fn copy(&self) -> BTreeMap<(Table, Vec<u8>), Vec<u8>> {
+    fn copy(&self) -> Kept {
         self.0.lock().expect("no panic").clone()
     }
 
@@ -160,7 +163,7 @@ async fn broken(damage: impl Fn(&Rack), told: &[&str], mended: bool) {
         assert_eq!(after, sound, "it is as it was");
     }
     for table in [Table::Devices, Table::Events, Table::Mail] {
-        let of = |rows: &BTreeMap<(Table, Vec<u8>), Vec<u8>>| -> Vec<_> {
+        let of = |rows: &Kept| -> Vec<_> {
             let rows = rows.clone().into_iter();
             rows.filter(|((of, _), _)| *of == table).collect()
         };
@@ -415,11 +418,10 @@ proptest! {
         runtime.block_on(async {
             let rack = Rack::filled().await;
             let sound = rack.copy();
-            let computed = |(table, key): &(Table, Vec<u8>)| match Name::read(*table, key) {
-                Name::Serial(_) | Name::Member(..) | Name::Code(_) | Name::ApiKey(_)
-                | Name::ProductCensus(_) => true,
-                _ => false,
-            };
+            let computed = |(table, key): &(Table, Vec<u8>)| matches!(
+                Name::read(*table, key),
+                Name::Serial(_) | Name::Member(..) | Name::Code(_) | Name::ApiKey(_) | Name::ProductCensus(_)
+            );
             let keys: Vec<_> = sound.keys().filter(|key| computed(key)).cloned().collect();
             for (which, how, other) in hits {
                 let (table, key) = which.get(&keys);
@@ -438,7 +440,7 @@ proptest! {
             let (verdict, told) = rack.check(Repair::Report).await;
             assert!(verdict.is_sound(), "{told:#?}");
             // Lists may be in another order.
-            let read = |rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>| -> BTreeMap<_, _> {
+            let read = |rows: Kept| -> BTreeMap<_, _> {
                 rows.into_iter().map(|((table, key), row)| {
                     let mut feeds: Option<Vec<FeedId>> = match Name::read(table, &key) {
                         Name::Serial(_) | Name::Code(_) | Name::ApiKey(_) => {
