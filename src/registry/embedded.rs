@@ -5,6 +5,7 @@
 //! on disk, because durability is asked for in the batch itself.
 
 mod copy;
+mod faults;
 mod shelves;
 mod store;
 mod writer;
@@ -15,6 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use tokio::sync::{oneshot, watch};
 
+use self::faults::Faults;
 use self::store::Store;
 use self::writer::{Request, Writer};
 use super::backup::{Inventory, NotBackedUp, NotRestored};
@@ -89,6 +91,7 @@ struct Shared {
     path: PathBuf,
     store: RwLock<Option<Arc<Store>>>,
     newest: watch::Sender<u64>,
+    faults: Faults,
 }
 
 impl Shared {
@@ -113,6 +116,7 @@ impl Embedded {
             path: path.to_owned(),
             store: RwLock::new(Some(Arc::new(store))),
             newest: watch::Sender::new(counters.newest_event),
+            faults: Faults::default(),
         });
         let writer =
             Writer::spawn(Arc::clone(&shared), counters).map_err(|error| OpenError::Store {
@@ -153,6 +157,7 @@ impl Embedded {
     /// The open store. While it is closed after an error, asking for it is what
     /// has it opened again.
     fn store(&self) -> Result<Arc<Store>, RegistryError> {
+        self.shared.faults.read()?;
         self.shared.store().inspect_err(|_| self.writer.nudge())
     }
 
@@ -201,9 +206,7 @@ impl Registry for Embedded {
     }
 
     async fn product(&self, id: &ProductId) -> Result<Option<Product>, RegistryError> {
-        self.shared
-            .store()?
-            .read(Table::Meta, &rows::product_key(id))
+        self.store()?.read(Table::Meta, &rows::product_key(id))
     }
 
     async fn products(&self) -> Result<Vec<Product>, RegistryError> {
@@ -211,9 +214,7 @@ impl Registry for Embedded {
     }
 
     async fn operator(&self, name: &OperatorName) -> Result<Option<Operator>, RegistryError> {
-        self.shared
-            .store()?
-            .read(Table::Meta, &rows::operator_key(name))
+        self.store()?.read(Table::Meta, &rows::operator_key(name))
     }
 
     async fn operators(&self) -> Result<Vec<Operator>, RegistryError> {
@@ -342,3 +343,6 @@ impl Registry for Embedded {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod fault_tests;

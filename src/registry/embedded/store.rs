@@ -158,9 +158,6 @@ impl Store {
 
     /// Writes a batch; it is on disk when this returns.
     pub(super) fn write(&self, changes: Changes) -> Result<Counters, RegistryError> {
-        if changes.rows.is_empty() {
-            return Ok(changes.counters);
-        }
         self.write_rows(changes.rows)?;
         Ok(changes.counters)
     }
