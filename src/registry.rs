@@ -5,6 +5,8 @@
 //! lost race is a value, not an error. What it promises is written down in
 //! `conformance`, a suite that every store passes.
 
+pub mod backup;
+pub mod check;
 #[cfg(test)]
 mod conformance;
 mod embedded;
@@ -15,10 +17,13 @@ pub mod postgres;
 mod rows;
 mod staging;
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, watch};
 
+use self::backup::{Inventory, NotBackedUp};
 use crate::ban::{Ban, Network};
 use crate::clock::Timestamp;
 use crate::device::{Device, Label, Lifecycle};
@@ -34,7 +39,7 @@ use crate::sealing::SealedSecret;
 use crate::secret::{CodeDigest, KeyDigest, TokenDigest};
 use crate::token::Token;
 
-pub use embedded::{Embedded, OpenError};
+pub use embedded::{Embedded, NotChecked, OpenError};
 pub use hint::Hint;
 pub use memory::Memory;
 #[cfg(feature = "postgres")]
@@ -461,5 +466,12 @@ pub trait Registry: Send + Sync {
     /// behind has missed some.
     fn hints(&self) -> Option<broadcast::Receiver<Hint>> {
         None
+    }
+
+    /// Copies everything, as it is at one moment, into a directory that is new
+    /// or empty; on disk and complete when it returns. Whoever stops waiting
+    /// gives it up.
+    async fn back_up(&self, _into: &Path, _now: Timestamp) -> Result<Inventory, NotBackedUp> {
+        Err(NotBackedUp::OwnTools)
     }
 }

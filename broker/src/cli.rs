@@ -173,6 +173,7 @@ impl Args {
                 let mut control = reach(Absent::IsAnError).await?;
                 command.run(&mut control, form).await
             }
+            Command::Registry(command) => command.run(&place, form).await,
             Command::Status(args) => {
                 let mut control = reach(Absent::IsAnError).await?;
                 args.run(&place.told()?, &mut control, form).await
@@ -185,7 +186,6 @@ impl Args {
                 let mut control = reach(Absent::IsAnError).await?;
                 args.run(&mut control, form).await
             }
-            Command::Registry(command) => command.run(&place.data_dir()?, form).await,
             Command::Cert(command) => command.run(form),
             Command::Code(args) => args.run(form),
             Command::Openapi => say(http::page().trim_end()),

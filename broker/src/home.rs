@@ -20,11 +20,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
+use firstwake::registry::backup::Inventory;
+use firstwake::registry::check::{Progress, Repair, Terms, Verdict};
 use firstwake::registry::{Embedded, Registry};
-use firstwake::{NewOperator, OperatorName, ProductId, Provisioner, Role, Timestamp};
+use firstwake::{FeedId, NewOperator, OperatorName, ProductId, Provisioner, Role, Timestamp};
 use zeroize::Zeroizing;
 
 use self::sealing::Keys;
+use crate::control::Unreachable;
 use crate::database::{Company, Database};
 use crate::edge::OsEntropy;
 
@@ -209,6 +212,48 @@ impl Lock {
         let path = self.home.registry();
         let keys = self.keys(!path.exists())?;
         Ok((Arc::new(Embedded::open(&path)?), keys))
+    }
+
+    /// Puts a backup into the place of the registry, where none is.
+    pub(crate) fn restore(
+        &self,
+        backup: &Path,
+        feeds_after: Option<FeedId>,
+    ) -> Result<(Inventory, FeedId)> {
+        if let Some(database) = self.home.database()? {
+            bail!(
+                "the registry lies in the database {}: restore that with its own programs (psql, \
+                 pg_restore), or name a data directory without one",
+                database.told()
+            );
+        }
+        let place = self.home.registry();
+        Ok(Embedded::restore(backup, &place, feeds_after)?)
+    }
+
+    /// Checks the registry, which nobody has open.
+    pub(crate) async fn check(
+        &self,
+        repair: Repair,
+        now: Timestamp,
+        tell: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verdict> {
+        let sealing = self.known_key()?;
+        let terms = Terms {
+            sealing: Some(&sealing),
+            now,
+            repair,
+        };
+        if let Some(database) = self.home.database()? {
+            let registry = database
+                .open(Company::Nobody)
+                .await
+                .map_err(Unreachable::because)?;
+            let checked = registry.check(terms, tell).await;
+            return checked.map_err(|error| Unreachable::because(error).into());
+        }
+        let checked = Embedded::check(&self.home.registry(), terms, tell).await;
+        checked.map_err(|error| Unreachable::because(error).into())
     }
 
     async fn add_first_operator(

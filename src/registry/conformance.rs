@@ -7,6 +7,7 @@ mod identity;
 mod mailboxes;
 mod removal;
 mod secrets;
+pub(crate) mod specimen;
 
 use std::future::Future;
 

@@ -4,6 +4,9 @@
 //! waiting into one batch and syncs it once; nothing is visible before it is
 //! on disk, because durability is asked for in the batch itself.
 
+mod copy;
+mod faults;
+mod shelves;
 mod store;
 mod writer;
 
@@ -13,8 +16,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use tokio::sync::{oneshot, watch};
 
+use self::faults::Faults;
 use self::store::Store;
 use self::writer::{Request, Writer};
+use super::backup::{Inventory, NotBackedUp, NotRestored};
+use super::check::{self, Progress, Terms, Verdict};
 use super::rows::{self, Table};
 use super::staging::Ground;
 use super::{Batch, Census, Commit, ProductCensus, Registration, Registry, RegistryError, Write};
@@ -57,6 +63,17 @@ pub enum OpenError {
     },
 }
 
+/// Why a store could not be checked to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum NotChecked {
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It cannot be read on, or not be written.
+    #[error(transparent)]
+    Store(#[from] RegistryError),
+}
+
 /// The registry in a directory of its own.
 ///
 /// Whoever opens it has made sure that nobody else does; the store's own lock
@@ -74,6 +91,7 @@ struct Shared {
     path: PathBuf,
     store: RwLock<Option<Arc<Store>>>,
     newest: watch::Sender<u64>,
+    faults: Faults,
 }
 
 impl Shared {
@@ -93,11 +111,12 @@ impl Shared {
 impl Embedded {
     /// Opens the store in `path`, making it if it is not there.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let (store, counters) = Store::open(path)?;
+        let (store, counters) = Store::open_or_make(path)?;
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             store: RwLock::new(Some(Arc::new(store))),
             newest: watch::Sender::new(counters.newest_event),
+            faults: Faults::none(),
         });
         let writer =
             Writer::spawn(Arc::clone(&shared), counters).map_err(|error| OpenError::Store {
@@ -107,9 +126,38 @@ impl Embedded {
         Ok(Self { shared, writer })
     }
 
+    /// Puts a backup into `path`, where no store is. Every row of it is read.
+    /// Feeds go on behind `feeds_after`, or far behind those of the backup:
+    /// the one named is the last that is not given out.
+    pub fn restore(
+        backup: &Path,
+        path: &Path,
+        feeds_after: Option<FeedId>,
+    ) -> Result<(Inventory, FeedId), NotRestored> {
+        copy::restore(backup, path, feeds_after)
+    }
+
+    /// Checks the store in `path` that nobody has open. What is wrong is told,
+    /// and is no error.
+    pub async fn check(
+        path: &Path,
+        terms: Terms<'_>,
+        tell: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verdict, NotChecked> {
+        let (store, _) = Store::open(path)?;
+        Ok(check::check(&store, terms, tell).await?)
+    }
+
+    /// The rows themselves.
+    #[cfg(test)]
+    pub(in crate::registry) fn shelves(&self) -> Arc<dyn super::check::Shelves> {
+        self.shared.store().expect("it is open")
+    }
+
     /// The open store. While it is closed after an error, asking for it is what
     /// has it opened again.
     fn store(&self) -> Result<Arc<Store>, RegistryError> {
+        self.shared.faults.read()?;
         self.shared.store().inspect_err(|_| self.writer.nudge())
     }
 
@@ -158,9 +206,7 @@ impl Registry for Embedded {
     }
 
     async fn product(&self, id: &ProductId) -> Result<Option<Product>, RegistryError> {
-        self.shared
-            .store()?
-            .read(Table::Meta, &rows::product_key(id))
+        self.store()?.read(Table::Meta, &rows::product_key(id))
     }
 
     async fn products(&self) -> Result<Vec<Product>, RegistryError> {
@@ -168,9 +214,7 @@ impl Registry for Embedded {
     }
 
     async fn operator(&self, name: &OperatorName) -> Result<Option<Operator>, RegistryError> {
-        self.shared
-            .store()?
-            .read(Table::Meta, &rows::operator_key(name))
+        self.store()?.read(Table::Meta, &rows::operator_key(name))
     }
 
     async fn operators(&self) -> Result<Vec<Operator>, RegistryError> {
@@ -288,7 +332,21 @@ impl Registry for Embedded {
     fn newest(&self) -> watch::Receiver<u64> {
         self.shared.newest.subscribe()
     }
+
+    async fn back_up(&self, into: &Path, now: Timestamp) -> Result<Inventory, NotBackedUp> {
+        let (store, into) = (self.store()?, into.to_owned());
+        let wanted = copy::Wanted::default();
+        let unwanted = wanted.watch();
+        let copying =
+            tokio::task::spawn_blocking(move || copy::back_up(&store, &into, now, &unwanted));
+        let copied = copying.await;
+        drop(wanted);
+        copied.map_err(|_| NotBackedUp::GivenUp)?
+    }
 }
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod fault_tests;

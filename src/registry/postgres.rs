@@ -26,6 +26,7 @@ mod line;
 mod migrations;
 mod reading;
 mod request;
+mod shelves;
 mod tables;
 mod writer;
 
@@ -42,7 +43,9 @@ pub use self::dial::{Dial, Line};
 use self::hints::Teller;
 use self::lease::{Lease, said, within};
 use self::request::Request;
+use self::shelves::Tables;
 use self::tables::{Pair, Select};
+use super::check::{self, Progress, Terms, Verdict};
 use super::rows::{self, MAILBOXES, Row, Table};
 use super::{
     Batch, Census, Commit, Hint, ProductCensus, Registration, Registry, RegistryError, Write,
@@ -190,6 +193,15 @@ impl Postgres {
     /// Opens the registry if nobody else has it open, and keeps others out.
     pub async fn open_alone(pool: Pool, dial: Arc<dyn Dial>) -> Result<Self, OpenError> {
         Self::open_as(Presence::Alone, pool, dial).await
+    }
+
+    /// Checks every index and count. The registry is this server's alone.
+    pub async fn check(
+        &self,
+        terms: Terms<'_>,
+        tell: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verdict, RegistryError> {
+        check::check(&Tables(&self.shared.pool), terms, tell).await
     }
 
     async fn open_as(
@@ -362,7 +374,7 @@ impl Registry for Postgres {
         let later = Select::Range {
             table: Table::Events,
             from: rows::event_key(after.saturating_add(1)).to_vec(),
-            until: vec![u8::MAX; 9],
+            until: tables::END.to_vec(),
             limit,
         };
         let found = self.select(later).await?;

@@ -6,6 +6,7 @@
 //! so that whatever is paged lies in one stretch.
 
 mod layout;
+mod name;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,7 @@ use crate::product::DatastreamId;
 use crate::secret::{CodeDigest, KeyDigest, TokenDigest};
 
 pub(super) use self::layout::Row;
+pub(super) use self::name::Name;
 
 /// The layout of the whole store: raised with that of any row, so that an
 /// older program does not stop at the first row it cannot read.
@@ -32,11 +34,20 @@ pub(super) const BANS: u8 = b'B';
 pub(super) const TOKENS: u8 = b'T';
 pub(super) const OCCASIONS: u8 = b'I';
 const PRODUCT_CENSUS: u8 = b'N';
+const SERIALS: u8 = b's';
+pub(super) const CODES: u8 = b'c';
+const KEYS: u8 = b'k';
+const MEMBERS: u8 = b'p';
+const DATASTREAMS: u8 = b'd';
+const WINDOWS: u8 = b'w';
+const CONFIGURATIONS: u8 = b'c';
+const MAIL: u8 = b'm';
+const VALUES: u8 = b'v';
 pub(super) const LICENCE_KEY_KEY: &[u8] = b"licence key";
 pub(super) const SEALING_PROOF_KEY: &[u8] = b"sealing proof";
 
 /// A keyspace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Table {
     /// Format, counters, products, operators, tokens, bans, the licence key, and
     /// requests that are carried out once.
@@ -51,6 +62,28 @@ pub(super) enum Table {
     /// Feed → session and configuration; feed and number → mail; feed and
     /// datastream → current value.
     Mail,
+}
+
+impl Table {
+    /// Each there is, in an order in which a copy of them can be made.
+    pub(super) const ALL: [Self; 5] = [
+        Self::Meta,
+        Self::Devices,
+        Self::Index,
+        Self::Events,
+        Self::Mail,
+    ];
+
+    /// What people and a copy's list call it.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Devices => "devices",
+            Self::Index => "index",
+            Self::Events => "events",
+            Self::Mail => "mail",
+        }
+    }
 }
 
 /// What must never go backwards, written with every batch.
@@ -72,11 +105,11 @@ pub(super) fn mailbox_key(feed: FeedId) -> Vec<u8> {
 }
 
 pub(super) fn configuration_key(feed: FeedId) -> Vec<u8> {
-    tagged(b'c', &device_key(feed))
+    tagged(CONFIGURATIONS, &device_key(feed))
 }
 
 pub(super) fn mail_key(feed: FeedId, number: u64) -> Vec<u8> {
-    let mut key = tagged(b'm', &device_key(feed));
+    let mut key = tagged(MAIL, &device_key(feed));
     key.extend_from_slice(&number.to_be_bytes());
     key
 }
@@ -86,20 +119,20 @@ pub(super) fn event_key(seq: u64) -> [u8; 8] {
 }
 
 pub(super) fn serial_key(serial: &Serial) -> Vec<u8> {
-    tagged(b's', serial.as_str().as_bytes())
+    tagged(SERIALS, serial.as_str().as_bytes())
 }
 
 pub(super) fn code_key(code: &CodeDigest) -> Vec<u8> {
-    tagged(b'c', code.as_bytes())
+    tagged(CODES, code.as_bytes())
 }
 
 pub(super) fn api_key_key(key: &KeyDigest) -> Vec<u8> {
-    tagged(b'k', key.as_bytes())
+    tagged(KEYS, key.as_bytes())
 }
 
 /// Product ids have one length, so what follows is the serial.
 pub(super) fn member_key(product: &ProductId, serial: &str) -> Vec<u8> {
-    let mut key = tagged(b'p', product.as_str().as_bytes());
+    let mut key = tagged(MEMBERS, product.as_str().as_bytes());
     key.extend_from_slice(serial.as_bytes());
     key
 }
@@ -136,7 +169,7 @@ pub(super) fn is_product_census(key: &[u8]) -> bool {
 
 /// Where a feed's values begin.
 pub(super) fn values_key(feed: FeedId) -> Vec<u8> {
-    tagged(b'v', &device_key(feed))
+    tagged(VALUES, &device_key(feed))
 }
 
 pub(super) fn value_key(feed: FeedId, datastream: &DatastreamId) -> Vec<u8> {
@@ -146,11 +179,11 @@ pub(super) fn value_key(feed: FeedId, datastream: &DatastreamId) -> Vec<u8> {
 }
 
 pub(super) fn datastreams_key(feed: FeedId) -> Vec<u8> {
-    tagged(b'd', &device_key(feed))
+    tagged(DATASTREAMS, &device_key(feed))
 }
 
 pub(super) fn window_key(feed: FeedId) -> Vec<u8> {
-    tagged(b'w', &device_key(feed))
+    tagged(WINDOWS, &device_key(feed))
 }
 
 fn tagged(tag: u8, name: &[u8]) -> Vec<u8> {
@@ -172,7 +205,14 @@ pub(super) fn decode<T: Row>(row: &[u8]) -> Result<T, RegistryError> {
     let unknown = || RegistryError::Damaged("a row of an unknown layout".to_owned());
     let (layout, body) = row.split_first().ok_or_else(unknown)?;
     let read = match *layout {
-        current if current == T::LAYOUT => postcard::from_bytes(body),
+        current if current == T::LAYOUT => match postcard::take_from_bytes(body) {
+            Ok((_, rest)) if !rest.is_empty() => {
+                return Err(RegistryError::Damaged(
+                    "a row goes on behind its end".to_owned(),
+                ));
+            }
+            read => read.map(|(value, _)| value),
+        },
         earlier => T::read_earlier(earlier, body).ok_or_else(unknown)?,
     };
     read.map_err(|error| RegistryError::Damaged(format!("a row does not decode: {error}")))

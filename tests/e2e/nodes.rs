@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::nodes::{Database, Nodes};
-use crate::support::{Connect, HUNG, Peer, TestBroker, Version, code, eventually};
+use crate::support::{Connect, HUNG, Peer, TestBroker, Version, code, eventually, firstwake};
 
 /// What one server does bites at the other in less.
 const SOON: Duration = Duration::from_secs(1);
@@ -237,4 +237,46 @@ fn a_command_finds_the_registry_without_a_server() {
     assert!(broker.wait().success());
     assert_eq!(broker.lifecycle("S1"), "registered");
     assert!(!broker.data_dir().join("registry").exists());
+}
+
+#[test]
+fn a_server_with_another_key_is_refused() {
+    let Some(nodes) = Nodes::start() else { return };
+    let url = nodes.database.url();
+    let serve = |key: Option<&str>| {
+        let directory = tempfile::tempdir().expect("a directory");
+        if let Some(key) = key {
+            std::fs::write(directory.path().join("sealing.key"), key).expect("written");
+        }
+        let arguments = ["serve", "--mqtt", "127.0.0.1:0", "--postgres", &url];
+        firstwake(directory.path(), &arguments, "").refused()
+    };
+    let told = serve(None);
+    assert!(told.contains("sealing.key is missing"), "{told}");
+    let told = serve(Some(&"5a".repeat(32)));
+    assert!(told.contains("does not open"), "{told}");
+}
+
+#[test]
+fn what_wants_the_registry_alone_waits_until_it_is() {
+    let Some(mut nodes) = Nodes::start() else { return };
+    nodes.one.fleet(&["S1"]);
+    let backup = nodes.one.cli(&["registry", "backup", "copy"]).refused();
+    assert!(backup.contains("pg_dump"), "{backup}");
+    nodes.one.terminate();
+    assert!(nodes.one.wait().success());
+    let stop = |act: &str| {
+        let told = nodes.one.cli(&["registry", act]).failed(3);
+        assert!(told.contains("stop them first"), "{told}");
+    };
+    stop("check");
+    stop("reseal");
+    nodes.two.terminate();
+    assert!(nodes.two.wait().success());
+    nodes.one.cli(&["registry", "check"]).ok();
+    nodes.one.cli(&["registry", "reseal"]).ok();
+    assert_eq!(nodes.one.lifecycle("S1"), "registered");
+    // The other server has the key before.
+    let told = nodes.two.cli(&["device", "list"]).failed(3);
+    assert!(told.contains("sealing.key"), "{told}");
 }

@@ -1,6 +1,7 @@
 //! Why a request was not carried out: a cause that programs tell apart, and a
 //! sentence for people.
 
+use firstwake::registry::backup::NotBackedUp;
 use firstwake::{
     BanError, DeviceError, InvalidSecret, NotKept, NotPosted, OperatorError, ProductError,
     RegistryError, SecretError,
@@ -45,6 +46,19 @@ impl Because {
 impl From<RegistryError> for Declined {
     fn from(error: RegistryError) -> Self {
         Because::Busy.told(error)
+    }
+}
+
+impl From<NotBackedUp> for Declined {
+    fn from(error: NotBackedUp) -> Self {
+        let because = match error {
+            NotBackedUp::OwnTools | NotBackedUp::NotEmpty(_) | NotBackedUp::UnderWay(_) => {
+                Because::Conflict
+            }
+            NotBackedUp::File { .. } => Because::Invalid,
+            NotBackedUp::GivenUp | NotBackedUp::Open(_) | NotBackedUp::Registry(_) => Because::Busy,
+        };
+        because.told(error)
     }
 }
 

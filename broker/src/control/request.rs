@@ -3,6 +3,9 @@
 //! One JSON object a line, both ways. Neither type prints: requests may carry
 //! passwords, and some replies carry a secret.
 
+use std::path::PathBuf;
+
+use firstwake::registry::backup::Inventory;
 use firstwake::{
     Ban, DeviceName, FeedId, Network, OperatorName, ProductId, Qos, Role, Serial, Timestamp,
     TokenId, topic::TopicFilter,
@@ -150,6 +153,10 @@ pub(crate) enum Request {
     /// What licences are checked with.
     LicenceKey,
     Fleet,
+    /// A copy of the registry, in a directory of the machine that it is on.
+    BackUp {
+        into: PathBuf,
+    },
     /// Of the server that answers.
     Version,
     Events {
@@ -245,6 +252,7 @@ pub(crate) enum Reply {
     },
     Tokens(Vec<TokenView>),
     Fleet(FleetView),
+    BackedUp(Inventory),
     Version(VersionView),
     Events(Vec<Value>),
     Sent(Wanted),

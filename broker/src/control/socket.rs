@@ -77,6 +77,15 @@ async fn converse(stream: UnixStream, broker: Arc<Broker>) {
     let stopping = &broker.stopping;
     while let Some(Ok(Some(line))) = stopping.run_until_cancelled(read_line(&mut stream)).await {
         let reply = match serde_json::from_slice::<Request>(&line) {
+            // It may take minutes, and is given up when the server stops.
+            Ok(request @ Request::BackUp { .. }) => {
+                let dispatch = broker.downlink();
+                let copying = carry_out(request, &dispatch);
+                match stopping.run_until_cancelled(copying).await {
+                    Some(reply) => reply,
+                    None => Err(Because::Busy.told("the server is stopping: nothing was copied")),
+                }
+            }
             Ok(request) => carry_out(request, &broker.downlink()).await,
             Err(error) => {
                 let sentence = format!("the server does not know this request: {error}");

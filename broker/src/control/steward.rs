@@ -196,6 +196,7 @@ pub(crate) async fn carry_out(
                 .sessions
                 .map_or_else(Connected::default, |sessions| sessions.connected()),
         }),
+        Request::BackUp { into } => Reply::BackedUp(registry.back_up(&into, now).await?),
         Request::Version => Reply::Version(VersionView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }),

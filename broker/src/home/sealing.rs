@@ -40,7 +40,7 @@ impl Keys {
 }
 
 impl Home {
-    fn sealing_key(&self) -> PathBuf {
+    pub(crate) fn sealing_key(&self) -> PathBuf {
         self.0.join("sealing.key")
     }
 
@@ -67,6 +67,18 @@ impl Lock {
                 Err(self.wrong(UnsealError.into()))
             }
             _ => Ok(keys),
+        }
+    }
+
+    /// The key of a registry that there is.
+    pub(super) fn known_key(&self) -> Result<SealingKey> {
+        let keys = self.keys(false)?;
+        match keys.next {
+            None => Ok(keys.current),
+            Some(_) => bail!(
+                "{} is about to be replaced: start the server once, which finishes that",
+                self.home.sealing_key().display()
+            ),
         }
     }
 

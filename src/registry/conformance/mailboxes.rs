@@ -51,7 +51,11 @@ async fn change(registry: &impl Registry, feed: FeedId, change: Change) -> Outco
 }
 
 /// Opens a session that has subscribed to everything.
-async fn open_mailbox(registry: &impl Registry, feed: FeedId, connection: u64) -> Mailbox {
+pub(super) async fn open_mailbox(
+    registry: &impl Registry,
+    feed: FeedId,
+    connection: u64,
+) -> Mailbox {
     let open = Change::Open {
         connection,
         client_id: "c".to_owned(),
@@ -78,7 +82,7 @@ async fn open_mailbox(registry: &impl Registry, feed: FeedId, connection: u64) -
     mailbox
 }
 
-async fn post(registry: &impl Registry, feed: FeedId, text: &str) -> Outcome {
+pub(super) async fn post(registry: &impl Registry, feed: FeedId, text: &str) -> Outcome {
     let post = Change::Post {
         mail: mail("x", text),
         capacity: CAPACITY,

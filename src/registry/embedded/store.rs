@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::{fs, io};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
+use super::super::backup;
+use super::super::check::Changed;
 use super::super::rows::{
     COUNTERS_KEY, Counters, FORMAT, FORMAT_KEY, MAILBOXES, Row, Table, decode, device_key, encode,
     event_key, mail_key, mailbox_key, member_key, product_census_key,
@@ -17,6 +20,9 @@ use crate::device::Device;
 use crate::event::{Event, NewEvent};
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::mailbox::{Mail, Mailbox};
+
+/// The file that `fjall` writes once a database is whole.
+const MARKER: &str = "version";
 
 /// An open store.
 pub(super) struct Store {
@@ -35,11 +41,49 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
+    /// Opens the store in `path`, making one if there is nothing. It is made
+    /// beside its place, so that one which was cut off in the making is none.
+    pub(super) fn open_or_make(path: &Path) -> Result<(Self, Counters), OpenError> {
+        let store = |error: String| OpenError::Store {
+            path: path.to_owned(),
+            reason: error,
+        };
+        let is_empty = match fs::read_dir(path) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) => return Err(store(error.to_string())),
+        };
+        if is_empty {
+            let beside = backup::beside(path, "new");
+            let make = || {
+                match fs::remove_dir_all(&beside) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(error.to_string());
+                    }
+                    _ => {}
+                }
+                let made = Self::open_tables(&beside).map_err(|error| error.to_string())?;
+                made.begin().map_err(|error| error.to_string())?;
+                drop(made);
+                backup::settle(&beside, path).map_err(|error| error.to_string())
+            };
+            make().map_err(store)?;
+        }
+        Self::open(path)
+    }
+
+    /// Opens the store in `path`, where one is: a disk that is gone is not
+    /// taken for a registry without devices.
     pub(super) fn open(path: &Path) -> Result<(Self, Counters), OpenError> {
         let store = |reason: String| OpenError::Store {
             path: path.to_owned(),
             reason,
         };
+        if !path.join(MARKER).exists() {
+            return Err(store(
+                "there is no complete registry; if its disk is there, restore a backup".to_owned(),
+            ));
+        }
         let rows = Self::open_tables(path).map_err(|error| store(error.to_string()))?;
         let damaged = |error: RegistryError| store(error.to_string());
         match rows.read::<u32>(Table::Meta, FORMAT_KEY).map_err(damaged)? {
@@ -59,13 +103,13 @@ impl Store {
                     known: FORMAT,
                 });
             }
-            None => rows.begin().map_err(damaged)?,
+            None => return Err(store("its format is missing".to_owned())),
         }
         let counters = rows.counters().map_err(damaged)?;
         Ok((rows, counters))
     }
 
-    fn open_tables(path: &Path) -> fjall::Result<Self> {
+    pub(super) fn open_tables(path: &Path) -> fjall::Result<Self> {
         let database = Database::builder(path)
             .max_journaling_size(128 * 1024 * 1024)
             .cache_size(64 * 1024 * 1024)
@@ -114,21 +158,23 @@ impl Store {
 
     /// Writes a batch; it is on disk when this returns.
     pub(super) fn write(&self, changes: Changes) -> Result<Counters, RegistryError> {
-        if changes.rows.is_empty() {
-            return Ok(changes.counters);
-        }
+        self.write_rows(changes.rows)?;
+        Ok(changes.counters)
+    }
+
+    /// Writes rows, all of them or none; they are on disk when this returns.
+    pub(super) fn write_rows(&self, rows: Changed) -> Result<(), RegistryError> {
         let mut batch = self.batch();
-        for ((table, key), change) in changes.rows {
+        for ((table, key), change) in rows {
             match change {
                 Some(row) => self.insert(&mut batch, table, &key, row),
                 None => batch.remove(self.keyspace(table), key),
             }
         }
-        batch.commit().map_err(unavailable)?;
-        Ok(changes.counters)
+        batch.commit().map_err(unavailable)
     }
 
-    fn keyspace(&self, table: Table) -> &Keyspace {
+    pub(super) fn keyspace(&self, table: Table) -> &Keyspace {
         match table {
             Table::Meta => &self.meta,
             Table::Devices => &self.devices,
@@ -177,7 +223,7 @@ impl Store {
 
     /// A batch reaches the tables row by row: whoever reads more than one row
     /// has to look at one instant.
-    fn instant(&self) -> Snapshot {
+    pub(super) fn instant(&self) -> Snapshot {
         self.database.snapshot()
     }
 
@@ -327,6 +373,6 @@ impl Ground for Store {
     clippy::needless_pass_by_value,
     reason = "used as a function in map_err"
 )]
-fn unavailable(error: fjall::Error) -> RegistryError {
+pub(super) fn unavailable(error: fjall::Error) -> RegistryError {
     RegistryError::Unavailable(error.to_string())
 }

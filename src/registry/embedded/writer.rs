@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::rows::Counters;
-use super::super::staging::Staging;
+use super::super::staging::{Changes, Staging};
 use super::super::{Batch, Commit, Registration, RegistryError, Write};
 use super::Shared;
 use super::store::Store;
@@ -106,11 +106,17 @@ fn run(shared: &Shared, mut counters: Counters, mut queue: mpsc::Receiver<Reques
 
 /// Opens the store again after an error; what it says is on disk is the truth.
 fn reopen(shared: &Shared, counters: &mut Counters) -> Result<Arc<Store>, RegistryError> {
-    let (store, found) =
-        Store::open(&shared.path).map_err(|error| RegistryError::Unavailable(error.to_string()))?;
+    let opened = shared.faults.open(|| Store::open(&shared.path));
+    let (store, found) = opened.map_err(|error| RegistryError::Unavailable(error.to_string()))?;
     let store = Arc::new(store);
     *counters = found;
     shared.replace(Some(Arc::clone(&store)));
+    // What failed may be on disk all the same, and nobody has been told.
+    shared.newest.send_if_modified(|newest| {
+        let moved = *newest != found.newest_event;
+        *newest = found.newest_event;
+        moved
+    });
     tracing::info!("the registry is open again");
     Ok(store)
 }
@@ -128,7 +134,11 @@ fn write_group(
         .drain(..)
         .filter_map(|request| request.stage(&mut staging))
         .collect();
-    match staging.finish().and_then(|changes| store.write(changes)) {
+    let write = |changes: Changes| match changes.rows.is_empty() {
+        true => Ok(changes.counters),
+        false => shared.faults.write(|| store.write(changes)),
+    };
+    match staging.finish().and_then(write) {
         Ok(after) => {
             if after.newest_event != before.newest_event {
                 shared.newest.send_replace(after.newest_event);

@@ -23,6 +23,9 @@ pub(super) const TABLES: [Table; 5] = [
     Table::Mail,
 ];
 
+/// Behind every key.
+pub(super) const END: [u8; 9] = [u8::MAX; 9];
+
 /// Which rows to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Select {
@@ -192,6 +195,29 @@ impl Ready<'_> {
         debug_assert_eq!(written, meant as u64, "each row is locked, or new");
         Ok(())
     }
+}
+
+/// Writes rows, whether they are there or not, and removes others.
+pub(super) async fn put(
+    client: &ClientWrapper,
+    table: Table,
+    kept: &[Pair],
+    removed: &[&[u8]],
+) -> Result<(), Error> {
+    let name = name(table);
+    if !removed.is_empty() {
+        let sql = format!("DELETE FROM {name} WHERE key = ANY($1::bytea[])");
+        client.execute(&sql, &[&removed]).await?;
+    }
+    if !kept.is_empty() {
+        let sql = format!(
+            "INSERT INTO {name} (key, row) SELECT * FROM unnest($1::bytea[], $2::bytea[])
+             ON CONFLICT (key) DO UPDATE SET row = excluded.row"
+        );
+        let columns = columns(kept);
+        client.execute(&sql, &[&columns[0], &columns[1]]).await?;
+    }
+    Ok(())
 }
 
 /// Sends statements one behind the other without waiting between them, and

@@ -1,32 +1,18 @@
 //! `firstwake registry reseal`: another sealing key.
 
-use std::path::Path;
-
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::json;
 
+use super::lock_existing;
 use crate::cli::form::{Form, fields};
+use crate::cli::place::Place;
 use crate::edge::Clock;
-use crate::home::{Home, InUse};
 
-pub(super) async fn run(data_dir: &Path, form: Form) -> Result<()> {
-    if !data_dir.join("lock").exists() {
-        bail!(
-            "there is no data directory {}: name the server's with --data-dir",
-            data_dir.display()
-        );
-    }
-    let home = Home::prepare(data_dir)?;
-    let lock = match home.try_lock()? {
-        Ok(lock) => lock,
-        Err(InUse { by }) => bail!(
-            "the data directory {} is in use by process {by}: stop the server first, it seals with \
-             the key that it started with",
-            home.path().display()
-        ),
-    };
+pub(super) async fn run(place: &Place, form: Form) -> Result<()> {
+    // A server seals with the key that it started with.
+    let lock = lock_existing(place)?;
     let resealed = lock.reseal(Clock::start().now()).await?;
-    let key = home.path().join("sealing.key").display().to_string();
+    let key = lock.home().path().join("sealing.key").display().to_string();
     let answer = json!({
         "products": resealed.products,
         "answers": resealed.answers,

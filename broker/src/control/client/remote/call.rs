@@ -2,7 +2,7 @@
 //!
 //! One `match`: a request that is not in it does not compile.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use firstwake::{DeviceName, Qos, Timestamp};
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -249,6 +249,7 @@ pub(super) fn of(request: Request) -> Result<Call> {
         Request::Fleet => {
             Asked::new(Method::GET, &["fleet"]).then(|body| Ok(Reply::Fleet(parse(body)?)))
         }
+        Request::BackUp { .. } => bail!("a backup is made on the machine of the registry"),
         Request::Version => {
             Asked::new(Method::GET, &["version"]).then(|body| Ok(Reply::Version(parse(body)?)))
         }
