@@ -84,7 +84,7 @@ impl Store {
                 "there is no complete registry; if its disk is there, restore a backup".to_owned(),
             ));
         }
-        let rows = Self::open_tables(path).map_err(|error| store(error.to_string()))?;
+        let rows = Self::open_tables(path).map_err(|error| store(told(&error)))?;
         let damaged = |error: RegistryError| store(error.to_string());
         match rows.read::<u32>(Table::Meta, FORMAT_KEY).map_err(damaged)? {
             Some(FORMAT) => {}
@@ -369,10 +369,25 @@ impl Ground for Store {
     }
 }
 
+/// What went wrong, for people, and what is to be done if it will not pass.
+fn told(error: &fjall::Error) -> String {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+            error.to_string()
+        }
+        fjall::Error::Poisoned => "a write has failed before".to_owned(),
+        fjall::Error::JournalRecovery(_) | fjall::Error::Storage(_) => {
+            format!("its files are damaged, so restore a backup ({error})")
+        }
+        fjall::Error::Locked => "another process has it open".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 #[expect(
     clippy::needless_pass_by_value,
     reason = "used as a function in map_err"
 )]
 pub(super) fn unavailable(error: fjall::Error) -> RegistryError {
-    RegistryError::Unavailable(error.to_string())
+    RegistryError::Unavailable(told(&error))
 }
