@@ -85,7 +85,9 @@ fn a_disk_that_fills_up_in_a_storm_loses_nothing_acknowledged() {
     for round in 0..5u64 {
         let generate = format!("r{round}-:40");
         let register = ["device", "register", product, "--generate", &generate];
-        broker.cli(&register).ok();
+        eventually("the devices are registered", || {
+            (broker.cli(&register).status == 0).then_some(())
+        });
         // Full in the middle of the journal: somewhere in the writes to come.
         let journal = fs::read(broker.data_dir().join("registry/0.jnl")).expect("a journal");
         let used = journal.iter().rposition(|byte| *byte != 0).unwrap_or(0) as u64;
@@ -180,7 +182,12 @@ fn a_damaged_journal_is_refused_in_a_sentence() {
     damaged[at.expect("the product's name")] ^= 1;
     fs::write(&path, damaged).expect("written");
     let serve = ["serve", "--mqtt", "127.0.0.1:0", "--http", "off"];
-    let refused = broker.cli(&serve).refused();
+    let refused = broker.cli(&serve);
+    // The store has logged, too, what it met.
+    let sentence = refused.stderr.lines().last().unwrap_or_default();
+    assert!(sentence.contains("restore a backup"), "{refused:?}");
+    assert_eq!(refused.status, 1);
+    let refused = broker.cli(&["device", "show", "S1"]).failed(3);
     assert!(refused.contains("restore a backup"), "{refused}");
     fs::write(&path, whole).expect("written");
     broker.restart();

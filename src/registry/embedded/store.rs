@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::{fs, io};
+use std::{fs, io, panic};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
@@ -84,7 +84,16 @@ impl Store {
                 "there is no complete registry; if its disk is there, restore a backup".to_owned(),
             ));
         }
-        let rows = Self::open_tables(path).map_err(|error| store(told(&error)))?;
+        // It asserts some of what it finds in its files.
+        let opened = panic::catch_unwind(|| Self::open_tables(path));
+        let rows = match opened {
+            Ok(opened) => opened.map_err(|error| store(told(&error)))?,
+            Err(_) => {
+                return Err(store(
+                    "its files are damaged, so restore a backup".to_owned(),
+                ));
+            }
+        };
         let damaged = |error: RegistryError| store(error.to_string());
         match rows.read::<u32>(Table::Meta, FORMAT_KEY).map_err(damaged)? {
             Some(FORMAT) => {}
@@ -152,6 +161,8 @@ impl Store {
             let key = product_census_key(&product);
             self.insert(&mut batch, Table::Meta, &key, encode(&census));
         }
+        // How the first format remembered that it had counted.
+        batch.remove(&self.meta, *b"counted");
         self.insert(&mut batch, Table::Meta, FORMAT_KEY, encode(&FORMAT));
         batch.commit().map_err(unavailable)
     }
