@@ -38,6 +38,21 @@ impl Stop {
     }
 }
 
+/// SIGXFSZ: a file that may grow no more. What is written to it fails, as on a
+/// full disk, and ends nothing else.
+pub(crate) struct FullFiles {
+    _signal: Signal,
+}
+
+impl FullFiles {
+    /// Listens; from then on SIGXFSZ ends nothing.
+    pub(crate) fn listen() -> io::Result<Self> {
+        let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        let _signal = signal(kind)?;
+        Ok(Self { _signal })
+    }
+}
+
 /// SIGHUP, for what reads its files again.
 pub(crate) struct Hangups(Signal);
 

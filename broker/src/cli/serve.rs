@@ -11,7 +11,7 @@ use super::announce;
 use super::form::Form;
 use crate::config::{Config, File, Options};
 use crate::output::complain;
-use crate::signals::{Hangups, Stop};
+use crate::signals::{FullFiles, Hangups, Stop};
 use crate::systemd::{self, Sockets};
 
 /// Open files below which a fleet will not fit.
@@ -35,6 +35,7 @@ impl Args {
         let stop = Stop::listen()?;
         end_at_second_signal()?;
         let hangups = Hangups::listen()?;
+        let _full_files = FullFiles::listen()?;
         let file = match &self.config {
             Some(path) => File::read(path)?,
             None => File::default(),

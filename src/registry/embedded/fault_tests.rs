@@ -300,11 +300,56 @@ async fn a_last_write_with_a_hole_is_not_there() {
     let last = killed.acknowledged[all - 2];
     let pages = last.div_ceil(SECTOR)..killed.journal.len() / SECTOR;
     let step = (pages.len() / 20).max(1);
-    assert!(pages.len() > 20, "{pages:?}");
+    assert!(pages.len() > 10, "{pages:?}");
     for page in pages.step_by(step) {
         let mut journal = killed.journal.clone();
         journal[page * SECTOR..(page + 1) * SECTOR].fill(0);
         let found = killed.opened_with(&journal).await;
         assert_eq!(found, Ok(all - 1), "page {page}");
     }
+}
+
+/// Every file below a directory.
+fn files(directory: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(directory).expect("readable");
+    let below = entries.flat_map(|entry| {
+        let path = entry.expect("readable").path();
+        match path.is_dir() {
+            true => files(&path),
+            false => vec![path],
+        }
+    });
+    below.collect()
+}
+
+#[tokio::test]
+async fn a_damaged_backup_is_refused_or_whole() {
+    let home = tempfile::tempdir().expect("a directory");
+    let registry = Embedded::open(&home.path().join("registry")).expect("opens");
+    conformance::specimen::fill(&registry).await;
+    let copy = home.path().join("copy");
+    registry.back_up(&copy, NOW).await.expect("copied");
+    let place = home.path().join("restored");
+    let (mut refused, mut whole) = (0, 0);
+    for file in files(&copy.join("registry")) {
+        let sound = fs::read(&file).expect("readable");
+        let step = (sound.len() / 6).max(1);
+        for at in (0..sound.len()).step_by(step) {
+            let mut damaged = sound.clone();
+            damaged[at] ^= 0x10;
+            fs::write(&file, damaged).expect("written");
+            match Embedded::restore(&copy, &place, None) {
+                Ok(_) => {
+                    assert_sound(&place).await;
+                    fs::remove_dir_all(&place).expect("removed");
+                    whole += 1;
+                }
+                Err(_) => refused += 1,
+            }
+            assert!(!place.exists());
+        }
+        fs::write(&file, sound).expect("written");
+    }
+    assert!(refused > 5, "{refused} refused, {whole} whole");
+    Embedded::restore(&copy, &place, None).expect("it is as it was");
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::{fs, io};
+use std::{fs, io, panic};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
@@ -84,7 +84,16 @@ impl Store {
                 "there is no complete registry; if its disk is there, restore a backup".to_owned(),
             ));
         }
-        let rows = Self::open_tables(path).map_err(|error| store(error.to_string()))?;
+        // It asserts some of what it finds in its files.
+        let opened = panic::catch_unwind(|| Self::open_tables(path));
+        let rows = match opened {
+            Ok(opened) => opened.map_err(|error| store(told(&error)))?,
+            Err(_) => {
+                return Err(store(
+                    "its files are damaged, so restore a backup".to_owned(),
+                ));
+            }
+        };
         let damaged = |error: RegistryError| store(error.to_string());
         match rows.read::<u32>(Table::Meta, FORMAT_KEY).map_err(damaged)? {
             Some(FORMAT) => {}
@@ -152,6 +161,8 @@ impl Store {
             let key = product_census_key(&product);
             self.insert(&mut batch, Table::Meta, &key, encode(&census));
         }
+        // How the first format remembered that it had counted.
+        batch.remove(&self.meta, *b"counted");
         self.insert(&mut batch, Table::Meta, FORMAT_KEY, encode(&FORMAT));
         batch.commit().map_err(unavailable)
     }
@@ -369,10 +380,25 @@ impl Ground for Store {
     }
 }
 
+/// What went wrong, for people, and what is to be done if it will not pass.
+fn told(error: &fjall::Error) -> String {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+            error.to_string()
+        }
+        fjall::Error::Poisoned => "a write has failed before".to_owned(),
+        fjall::Error::JournalRecovery(_) | fjall::Error::Storage(_) => {
+            format!("its files are damaged, so restore a backup ({error})")
+        }
+        fjall::Error::Locked => "another process has it open".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 #[expect(
     clippy::needless_pass_by_value,
     reason = "used as a function in map_err"
 )]
 pub(super) fn unavailable(error: fjall::Error) -> RegistryError {
-    RegistryError::Unavailable(error.to_string())
+    RegistryError::Unavailable(told(&error))
 }

@@ -101,6 +101,11 @@ fn run(shared: &Shared, mut counters: Counters, mut queue: mpsc::Receiver<Reques
             Ok(store) => counters = write_group(shared, &store, counters, &mut group),
             Err(error) => group.drain(..).for_each(|request| request.refuse(&error)),
         }
+        // At once, for those who only read. If it does not open yet, whoever
+        // asks next has it tried again.
+        if shared.store().is_err() {
+            drop(reopen(shared, &mut counters));
+        }
     }
 }
 
