@@ -2,19 +2,20 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use serde_json::json;
 
 use crate::cli::form::{Form, fields};
+use crate::control::Unreachable;
 use crate::edge::Clock;
 use crate::home::{Home, InUse};
 
 pub(super) async fn run(data_dir: &Path, form: Form) -> Result<()> {
     if !data_dir.join("lock").exists() {
-        bail!(
+        bail!(Unreachable::because(anyhow!(
             "there is no data directory {}: name the server's with --data-dir",
             data_dir.display()
-        );
+        )));
     }
     let home = Home::prepare(data_dir)?;
     let lock = match home.try_lock()? {
