@@ -49,8 +49,8 @@ pub(super) const SEALING_PROOF_KEY: &[u8] = b"sealing proof";
 /// A keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Table {
-    /// Format, counters, products, operators, tokens, bans, the licence key, and
-    /// requests that are carried out once.
+    /// Format, counters, products, operators, tokens, bans, the licence key, what
+    /// the sealing key is known by, and requests that are carried out once.
     Meta,
     /// Feed → device.
     Devices,

@@ -146,13 +146,22 @@ impl Provisioner {
     /// Brings the index of codes on by one step of one product, if any has a
     /// secret that it does not follow yet.
     pub async fn index_codes(&self, now: Timestamp) -> Result<Indexing, RegistryError> {
+        self.index_some(STEP, now).await
+    }
+
+    /// The same with as many devices in a step.
+    pub(in crate::provision) async fn index_some(
+        &self,
+        devices: usize,
+        now: Timestamp,
+    ) -> Result<Indexing, RegistryError> {
         for id in self.catalogue.with_walks(now) {
             let Some(mut product) = self.registry.product(&id).await? else {
                 self.catalogue.remove(&id);
                 continue;
             };
             if product.begin_walks(now) {
-                self.step(product).await?;
+                self.step(product, devices).await?;
                 return Ok(Indexing::Goes);
             }
             // Another server has done it.
@@ -163,7 +172,7 @@ impl Provisioner {
 
     /// A step of the walk that has come least far, for every secret that is as
     /// far.
-    async fn step(&self, mut product: Product) -> Result<(), RegistryError> {
+    async fn step(&self, mut product: Product, devices: usize) -> Result<(), RegistryError> {
         let open = self.catalogue.open(product.clone()).map_err(damaged)?;
         let walks = product
             .secrets
@@ -174,13 +183,13 @@ impl Provisioner {
         };
         let page = self
             .registry
-            .devices(&product.id, from.through.as_ref(), STEP)
+            .devices(&product.id, from.through.as_ref(), devices)
             .await?;
         let members = page.iter().map(|device| recoded(device, &open, &from));
         let members = members.collect();
         let through = page.last().map(|last| last.serial.clone());
         let next = through
-            .filter(|_| page.len() == STEP)
+            .filter(|_| page.len() == devices)
             .map(|through| Progress {
                 through: Some(through),
                 devices: from.devices + page.len() as u64,

@@ -177,11 +177,13 @@ impl Provisioner {
         Err(self.disproved(&device, source, now))
     }
 
-    /// Holds a token against a key of each kind that was not among these, which
-    /// nobody has signed with: a device that has no such key takes no less time
-    /// than one that has, nor than one that does not exist.
+    /// Holds a token against as many keys of each kind as there may be and were
+    /// not among these, which nobody has signed with: a device that has no such
+    /// key takes no less time than one that has, nor than one that does not
+    /// exist.
     fn try_other_keys(&self, unproved: &Unproved<'_>, tried: &[Key]) {
-        if !tried.iter().any(|key| matches!(key, Key::Derived(_))) {
+        let derived = tried.iter().filter(|key| matches!(key, Key::Derived(_)));
+        for _ in derived.count()..decide::LIVE_SECRETS {
             let key = DeviceKey::derive(&self.decoy, &unproved.name().serial);
             drop(unproved.prove(Verifier::DeviceKey(&key)));
         }

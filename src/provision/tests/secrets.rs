@@ -1,11 +1,16 @@
 //! A product's secrets: which are accepted until when, and who finds what by
 //! a code.
 
+use std::str::FromStr;
+
+use proptest::prelude::*;
+
 use super::signing::after;
 use super::*;
+use crate::entropy::Entropy;
 use crate::event::EventKind;
 use crate::product::{Indexed, Product};
-use crate::registry::ProductCensus;
+use crate::registry::{Embedded, ProductCensus};
 
 const NEWER: &str = "be0f6928e3653cf175b7f8ebb2da50c6658b30b7";
 const SERIAL: &str = "0123456789";
@@ -209,8 +214,17 @@ async fn the_index_follows_a_rotation_and_an_end() {
     // An hour behind its end the earlier secret's codes go.
     assert_eq!(world.index(rotated.until).await, 0, "not yet");
     let later = rotated.until.plus(Duration::from_secs(60 * 60));
-    assert_eq!(world.index(later).await, 3);
-    for device in &page {
+    assert_eq!(world.door.index_codes(later).await, Ok(Indexing::Goes));
+    let from = name("S500");
+    let renamed = world.door.rename_device(&from, serial("A003"), later);
+    renamed.await.expect("renamed");
+    assert_eq!(world.index(later).await, 2);
+    assert!(
+        !world.finds(SECRET, "A003").await,
+        "it went behind the walk"
+    );
+    let page = world.registry.devices(&world.product, None, 1000).await;
+    for device in page.expect("readable") {
         assert!(!world.finds(SECRET, device.serial.as_str()).await);
         assert!(world.finds(NEWER, device.serial.as_str()).await);
     }
@@ -410,4 +424,129 @@ async fn a_key_is_known_again_where_nothing_is_sealed() {
     );
     let (right, _) = keys();
     start(right).await.expect("nothing is written any more");
+}
+
+/// What may happen between two steps of a walk, on either of two servers.
+#[derive(Clone, Copy, Debug)]
+enum Meanwhile {
+    Register(usize, usize),
+    Remove(usize, usize),
+    Rename(usize, usize, usize),
+    Rotate(usize),
+    End(usize),
+    Step(usize, usize),
+    /// A server has read the log.
+    Follow(usize),
+    /// Both have, and an hour and more is over.
+    Later,
+}
+
+const SERIALS: usize = 6;
+
+fn meanwhile() -> impl Strategy<Value = Meanwhile> {
+    let (door, serial) = (0..2usize, 0..SERIALS);
+    // Whatever begins a walk anew hides what the one before did wrong.
+    prop_oneof![
+        6 => (door.clone(), serial.clone()).prop_map(|(d, s)| Meanwhile::Register(d, s)),
+        2 => (door.clone(), serial.clone()).prop_map(|(d, s)| Meanwhile::Remove(d, s)),
+        6 => (door.clone(), serial.clone(), serial).prop_map(|(d, s, t)| Meanwhile::Rename(d, s, t)),
+        1 => door.clone().prop_map(Meanwhile::Rotate),
+        1 => door.clone().prop_map(Meanwhile::End),
+        9 => (door.clone(), 1..4usize).prop_map(|(d, n)| Meanwhile::Step(d, n)),
+        1 => door.prop_map(Meanwhile::Follow),
+        1 => Just(Meanwhile::Later),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// In the end the index has the codes of every device that is there, with
+    /// the secrets that are accepted, and no other.
+    #[test]
+    fn the_index_is_right_whatever_happens_meanwhile(
+        acts in proptest::collection::vec(meanwhile(), 1..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("a runtime").block_on(happen(&acts));
+    }
+}
+
+async fn happen(acts: &[Meanwhile]) {
+    let home = tempfile::tempdir().expect("a directory");
+    let registry = Arc::new(Embedded::open(home.path()).expect("opens"));
+    // Two that draw other secrets, and have the same key.
+    let start = async |skipped: usize| {
+        let entropy = Counting::default();
+        entropy.fill(&mut vec![0; 32 * skipped]);
+        let entropy = Arc::new(entropy);
+        let door = Provisioner::start(Arc::clone(&registry) as _, keys().0, entropy).await;
+        door.expect("the same key")
+    };
+    let doors = [start(0).await, start(100_000).await];
+    let new = NewProduct::named("lamp");
+    let (product, secret) = doors[0].create_product(new, NOW).await.expect("made");
+    let (id, mut secrets, mut now) = (product.id, vec![secret], NOW);
+    let serial = |n: usize| Serial::parse(&format!("S{n}")).expect("valid");
+    let name = |n: usize| DeviceName::from_str(&format!("S{n}")).expect("valid");
+    let follow = async |door: usize| doors[door].reload_product(&id).await.expect("read");
+    for act in acts {
+        match *act {
+            Meanwhile::Register(door, n) => {
+                let registered = doors[door].register(&id, vec![serial(n).into()], now);
+                registered.await.expect("registered");
+            }
+            Meanwhile::Remove(door, n) => drop(doors[door].remove_device(&name(n), now).await),
+            Meanwhile::Rename(door, from, to) => {
+                drop(
+                    doors[door]
+                        .rename_device(&name(from), serial(to), now)
+                        .await,
+                );
+            }
+            Meanwhile::Rotate(door) => {
+                if let Ok(rotated) = doors[door].rotate_secret(&id, None, DAY, now).await {
+                    secrets.push(rotated.secret);
+                }
+            }
+            Meanwhile::End(door) => {
+                let found = registry.product(&id).await.expect("readable");
+                let newest = found.expect("there").newest_secret();
+                drop(doors[door].end_secret(&id, newest - 1, now).await);
+            }
+            Meanwhile::Step(door, step) => {
+                doors[door].index_some(step, now).await.expect("a step");
+            }
+            Meanwhile::Follow(door) => follow(door).await,
+            Meanwhile::Later => {
+                now = now.plus(Duration::from_secs(2 * 60 * 60));
+                follow(0).await;
+                follow(1).await;
+            }
+        }
+    }
+    now = now.plus(2 * DAY);
+    for door in [0, 1] {
+        follow(door).await;
+        while doors[door].index_some(2, now).await.expect("a step") == Indexing::Goes {}
+    }
+    for n in 0..SERIALS {
+        let there = !registry
+            .by_serial(&serial(n))
+            .await
+            .expect("readable")
+            .is_empty();
+        for (age, secret) in secrets.iter().rev().enumerate() {
+            let code = ActivationCode::compute(secret, &serial(n)).digest();
+            let found = registry.by_code(&code).await.expect("readable");
+            let serials: Vec<&Serial> = found.iter().map(|device| &device.serial).collect();
+            let expected = [&serial(n)];
+            let expected = if there && age == 0 {
+                &expected[..]
+            } else {
+                &[]
+            };
+            assert_eq!(serials, expected, "secret {age} before the newest");
+        }
+    }
 }
