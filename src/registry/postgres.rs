@@ -508,4 +508,4 @@ impl Registry for Postgres {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
