@@ -22,7 +22,7 @@ use super::{Embedded, Memory, Registry};
 /// What one store has to go through: groups of steps, each written at once.
 fn courses() -> impl Strategy<Value = Vec<Vec<Draw>>> {
     let group = prop::collection::vec(any::<[u8; 5]>().prop_map(Draw::new), 1..6);
-    prop::collection::vec(group, 1..24)
+    prop::collection::vec(group, 1..40)
 }
 
 /// Takes so many courses, each with stores of its own.

@@ -67,7 +67,7 @@ impl Picture {
 
     async fn read(registry: &impl Registry, world: &World) -> Result<Self, RegistryError> {
         let mut feeds = Vec::new();
-        for number in 1..=u32::from(FEEDS) + 3 {
+        for number in 1..=u32::from(FEEDS) + 6 {
             let feed = FeedId::new(number).expect("valid");
             feeds.push(OfFeed::read(registry, feed).await?);
         }

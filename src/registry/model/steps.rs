@@ -28,7 +28,7 @@ use crate::topic::{Limits, TopicFilter, TopicName};
 /// When courses begin.
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 /// Devices have numbers up to about this one.
-pub(super) const FEEDS: u8 = 7;
+pub(super) const FEEDS: u8 = 4;
 /// So many kinds of steps.
 const KINDS: u8 = 26;
 

@@ -50,6 +50,10 @@ impl Database {
         Some(Self { config })
     }
 
+    pub(crate) fn config(&self) -> Config {
+        self.config.clone()
+    }
+
     /// A connection past the store.
     pub(crate) async fn connect(&self) -> Client {
         connect(&self.config).await
