@@ -12,6 +12,8 @@ mod conformance;
 mod embedded;
 mod hint;
 mod memory;
+#[cfg(test)]
+mod model;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod rows;

@@ -66,7 +66,7 @@ pub(crate) fn product(n: u8) -> ProductId {
     ProductId::parse(&letter.to_string().repeat(ProductId::LENGTH)).expect("valid")
 }
 
-fn a_product() -> Product {
+pub(crate) fn a_product() -> Product {
     Product {
         id: product(0),
         version: 0,

@@ -224,7 +224,7 @@ impl Postgres {
         opened.await.map_err(ended)??;
         let poll = tokio::spawn(line::poll(Arc::clone(&shared)));
         Ok(Self {
-            requests: writer::spawn(Arc::clone(&shared), counters),
+            requests: writer::spawn(Arc::clone(&shared)),
             teller: Teller::spawn(shared.pool.clone(), Arc::clone(&shared.id)),
             tasks: [line.abort_handle(), poll.abort_handle()],
             shared,
@@ -524,4 +524,4 @@ impl Registry for Postgres {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

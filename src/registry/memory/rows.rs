@@ -237,12 +237,12 @@ impl Rows {
     }
 
     fn replace_device(&mut self, mut next: Device) -> Commit {
-        match self.devices.get(&next.feed) {
-            Some(found) if found.version == next.version => {}
+        let found = match self.devices.get(&next.feed) {
+            Some(found) if found.version == next.version => found,
             _ => return Commit::Lost,
-        }
+        };
         next.version += 1;
-        if !next.keeps_mailbox() {
+        if found.keeps_mailbox() && !next.keeps_mailbox() {
             self.mailboxes.remove(&next.feed);
             self.mail.retain(|(feed, _), _| *feed != next.feed);
         }

@@ -15,46 +15,51 @@ use futures_util::future;
 use tokio_postgres::Error;
 
 use super::super::RegistryError;
-use super::super::rows::{self, COUNTERS_KEY, Counters, Table};
+use super::super::rows::{COUNTERS_KEY, Counters, Table};
 use super::super::staging::{Changes, Staging};
-use super::known::{Known, Wanted};
+use super::known::{Known, Wanted, decode_counters};
 use super::lease::{Failure, Lease, said, unavailable, within};
 use super::request::{Request, Staged};
-use super::tables::{self, TABLES, TableChanges};
-use super::{NEWEST_CHANNEL, Presence};
+use super::tables::{self, Select, TABLES, TableChanges};
+use super::{NEWEST_CHANNEL, OPEN_LOCK, Presence};
 
 /// What a batch came to. It is committed.
 #[derive(Debug)]
 pub(super) struct Written {
-    /// As they are behind it, if it looked.
-    pub(super) counters: Option<Counters>,
+    /// The number of its newest event, if it has any.
+    pub(super) newest_event: Option<u64>,
     /// What became of each request.
     pub(super) outcomes: Vec<Staged>,
 }
 
-/// Writes a group of requests, all that they change or nothing. `guess` are
-/// the counters as they were last seen.
+/// Writes a group of requests, all that they change or nothing.
 pub(super) async fn write(
     pool: &Pool,
     presence: Presence,
-    guess: Counters,
     group: &[Request],
 ) -> Result<Written, Failure> {
     let lease = Lease::take(pool).await?;
-    begin(&lease, presence).await?;
+    // Others may move the counters on until they are locked. Until then they
+    // are a good guess: what a batch asks for hardly ever depends on them.
+    let guess = begin(&lease, presence).await?;
     let mut known = Known::default();
-    let (staged, hot) = settle(&lease, &mut known, guess, group).await?;
+    let (staged, mut hot) = settle(&lease, &mut known, guess, group).await?;
     let is_still = staged.changes.rows.is_empty() || staged.changes.counters == guess;
     if hot.is_empty() && is_still {
         // Nobody's numbers move: nobody has to wait for this batch.
         return commit(lease, staged.sort(&known, None)).await;
     }
-    let counters = lock_last(&lease, &mut known, hot).await?;
-    // What the last rows say can only be that less is to be done, unless a
-    // number that was given out is one that a request names: then it asks for
-    // more, even now.
-    let (staged, _) = settle(&lease, &mut known, counters, group).await?;
-    commit(lease, staged.sort(&known, Some(counters))).await
+    hot.insert(COUNTERS_KEY.to_vec());
+    lock_hot(&lease, &mut known, hot).await?;
+    let counters = known.counters()?;
+    loop {
+        let (staged, hot) = settle(&lease, &mut known, counters, group).await?;
+        if hot.is_empty() {
+            return commit(lease, staged.sort(&known, Some(counters))).await;
+        }
+        // The guess was wrong, and led to another product's devices.
+        lock_hot(&lease, &mut known, hot).await?;
+    }
 }
 
 /// A batch as it would be written over the rows that are known.
@@ -67,8 +72,6 @@ struct Stage {
 struct Sorted {
     outcomes: Vec<Staged>,
     tables: [TableChanges; 5],
-    /// As they are behind it, if they were locked.
-    counters: Option<Counters>,
     /// The number of its newest event, if it has any.
     newest_event: Option<u64>,
 }
@@ -85,19 +88,17 @@ impl Stage {
         Sorted {
             outcomes: self.outcomes,
             tables: known.sort(self.changes),
-            counters: before.map(|_| after),
             newest_event: is_newer.then_some(after.newest_event),
         }
     }
 }
 
-/// Durable means on disk, whatever the database's own setting is; it may
-/// promise more. Whoever has the registry for itself keeps the others out here.
-async fn begin(lease: &Lease, presence: Presence) -> Result<(), Failure> {
+/// Begins a transaction, and reads the counters as they are now. Durable means
+/// on disk, whatever the database's own setting is; it may promise more.
+/// Whoever has the registry for itself keeps the others out here.
+async fn begin(lease: &Lease, presence: Presence) -> Result<Counters, Failure> {
     let among_others = match presence {
-        Presence::AmongOthers => {
-            format!("SELECT pg_advisory_xact_lock_shared({});", super::OPEN_LOCK)
-        }
+        Presence::AmongOthers => format!("SELECT pg_advisory_xact_lock_shared({OPEN_LOCK});"),
         Presence::Alone => String::new(),
     };
     let sql = format!(
@@ -106,7 +107,11 @@ async fn begin(lease: &Lease, presence: Presence) -> Result<(), Failure> {
              WHERE current_setting('synchronous_commit') <> 'remote_apply';
          {among_others}"
     );
-    ask(lease.batch_execute(&sql)).await
+    let counters = Select::Row(Table::Meta, COUNTERS_KEY.to_vec());
+    let statement = ask(counters.prepare(lease)).await?;
+    let begun = future::try_join(lease.batch_execute(&sql), counters.run(lease, &statement));
+    let ((), found) = ask(begun).await?;
+    Ok(decode_counters(found.first().map(|(_, row)| row))?)
 }
 
 /// Stages the group until everything that it asks for is known, but for the
@@ -173,21 +178,16 @@ async fn fetch(lease: &Lease, known: &mut Known, wanted: Wanted) -> Result<(), F
     Ok(())
 }
 
-/// Locks the counts and, last, the counters.
-async fn lock_last(
+/// Locks counts and, last, the counters, in the order of their keys.
+async fn lock_hot(
     lease: &Lease,
     known: &mut Known,
-    hot: BTreeSet<Vec<u8>>,
-) -> Result<Counters, Failure> {
-    let mut keys = hot;
-    keys.insert(COUNTERS_KEY.to_vec());
+    keys: BTreeSet<Vec<u8>>,
+) -> Result<(), Failure> {
     let slices: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
     let found = ask(tables::lock(lease, Table::Meta, &slices)).await?;
-    let counters = found.iter().find(|(key, _)| key == COUNTERS_KEY);
-    let missing = || RegistryError::Damaged("there are no counters".to_owned());
-    let counters = rows::decode(&counters.ok_or_else(missing)?.1)?;
     known.note_rows(Table::Meta, keys.iter(), found);
-    Ok(counters)
+    Ok(())
 }
 
 /// Writes all of it and commits, without waiting in between.
@@ -215,7 +215,7 @@ async fn commit(lease: Lease, batch: Sorted) -> Result<Written, Failure> {
     drop(ready);
     lease.give_back();
     Ok(Written {
-        counters: batch.counters,
+        newest_event: batch.newest_event,
         outcomes: batch.outcomes,
     })
 }

@@ -87,6 +87,12 @@ impl Known {
         }
     }
 
+    /// The counters, once they are known.
+    pub(super) fn counters(&self) -> Result<Counters, RegistryError> {
+        let row = self.tables[Table::Meta as usize].rows.get(COUNTERS_KEY);
+        decode_counters(row.and_then(Option::as_ref))
+    }
+
     /// Sorts what a batch changes by what has to be done to the tables.
     pub(super) fn sort(&self, changes: Changes) -> [TableChanges; 5] {
         let mut sorted: [TableChanges; 5] = Default::default();
@@ -106,6 +112,14 @@ impl Known {
             }
         }
         sorted
+    }
+}
+
+/// What was found under the counters' key.
+pub(super) fn decode_counters(row: Option<&Vec<u8>>) -> Result<Counters, RegistryError> {
+    match row {
+        Some(row) => rows::decode(row),
+        None => Err(RegistryError::Damaged("there are no counters".to_owned())),
     }
 }
 

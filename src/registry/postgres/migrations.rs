@@ -6,6 +6,7 @@ use tokio_postgres::Error;
 
 use super::super::RegistryError;
 use super::super::rows::{self, COUNTERS_KEY, Counters, FORMAT, FORMAT_KEY, Table};
+use super::known::decode_counters;
 use super::lease::{Lease, said, unavailable, within};
 use super::tables::{Pair, Select};
 use super::{MIGRATION_LOCK, OPEN_LOCK, OpenError};
@@ -107,8 +108,7 @@ pub(super) async fn counters(pool: &Pool) -> Result<Counters, RegistryError> {
     let lease = Lease::take(pool).await?;
     let found = read(&lease, COUNTERS_KEY).await?;
     lease.give_back();
-    let missing = || RegistryError::Damaged("there are no counters".to_owned());
-    rows::decode(&found.ok_or_else(missing)?.1)
+    decode_counters(found.as_ref().map(|(_, row)| row))
 }
 
 async fn read(lease: &Lease, key: &[u8]) -> Result<Option<Pair>, RegistryError> {

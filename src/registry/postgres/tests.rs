@@ -4,6 +4,7 @@ mod faults;
 mod opening;
 pub(crate) mod server;
 mod together;
+mod unheard;
 
 use self::server::Database;
 use crate::registry::conformance;

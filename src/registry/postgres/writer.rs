@@ -10,7 +10,6 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::super::RegistryError;
-use super::super::rows::Counters;
 use super::batch;
 use super::lease::{Tries, unavailable};
 use super::request::Request;
@@ -28,16 +27,16 @@ const ATTEMPTS: usize = 10;
 
 /// Starts the task. It ends when the sender is gone and what was accepted is
 /// written.
-pub(super) fn spawn(shared: Arc<Shared>, counters: Counters) -> mpsc::Sender<Request> {
+pub(super) fn spawn(shared: Arc<Shared>) -> mpsc::Sender<Request> {
     let (requests, queue) = mpsc::channel(QUEUE);
-    tokio::spawn(run(shared, counters, queue));
+    tokio::spawn(run(shared, queue));
     requests
 }
 
-async fn run(shared: Arc<Shared>, mut counters: Counters, mut queue: mpsc::Receiver<Request>) {
+async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Request>) {
     while let Some(first) = queue.recv().await {
         let group = gather(first, &mut queue);
-        write_group(&shared, &mut counters, group).await;
+        write_group(&shared, group).await;
     }
 }
 
@@ -53,12 +52,11 @@ fn gather(first: Request, queue: &mut mpsc::Receiver<Request>) -> Vec<Request> {
     group
 }
 
-async fn write_group(shared: &Shared, counters: &mut Counters, group: Vec<Request>) {
-    match try_write(shared, *counters, &group).await {
+async fn write_group(shared: &Shared, group: Vec<Request>) {
+    match try_write(shared, &group).await {
         Ok(written) => {
-            if let Some(after) = written.counters {
-                *counters = after;
-                shared.advance(after.newest_event);
+            if let Some(newest) = written.newest_event {
+                shared.advance(newest);
             }
             let outcomes = group.into_iter().zip(written.outcomes);
             outcomes.for_each(|(request, staged)| request.settle(staged));
@@ -71,11 +69,7 @@ async fn write_group(shared: &Shared, counters: &mut Counters, group: Vec<Reques
     }
 }
 
-async fn try_write(
-    shared: &Shared,
-    counters: Counters,
-    group: &[Request],
-) -> Result<batch::Written, RegistryError> {
+async fn try_write(shared: &Shared, group: &[Request]) -> Result<batch::Written, RegistryError> {
     let mut tries = Tries::at_most(ATTEMPTS);
     loop {
         if shared.presence == Presence::Alone && !shared.is_present() {
@@ -83,7 +77,7 @@ async fn try_write(
                 "the connection is lost that kept other servers out",
             ));
         }
-        match batch::write(&shared.pool, shared.presence, counters, group).await {
+        match batch::write(&shared.pool, shared.presence, group).await {
             Ok(written) => return Ok(written),
             Err(failure) => {
                 tracing::debug!(?failure, "a batch failed");

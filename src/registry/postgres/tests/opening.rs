@@ -1,12 +1,19 @@
 //! Opening a database, and refusing to.
 
+use std::sync::Arc;
+
 use tokio_postgres::Client;
 
-use super::super::{OpenError, Registry};
+use super::super::{OpenError, Postgres, Registry};
 use super::database;
 use super::server::Database;
 use crate::registry::conformance::{an_event, register};
 use crate::registry::{Commit, RegistryError, Write, rows};
+
+/// Ends the connections that show who has a database open.
+const CUT_HOLDERS: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks
+    WHERE locktype = 'advisory' AND granted
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 /// All that a database holds, as text.
 async fn everything(admin: &Client) -> String {
@@ -104,14 +111,36 @@ async fn one_that_is_alone_keeps_others_out() {
     assert_eq!(note().await, Ok(Commit::Done));
 
     // What it holds the others out with is cut: it may be alone no more.
-    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks
-               WHERE locktype = 'advisory' AND granted
-                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    admin.query_one(cut, &[]).await.expect("cut");
+    admin.query_one(CUT_HOLDERS, &[]).await.expect("cut");
     while alone.shared.is_present() {
         tokio::task::yield_now().await;
     }
     assert!(matches!(note().await, Err(RegistryError::Unavailable(_))));
+}
+
+/// A server whose connection is cut does not show for a moment. Whoever is
+/// alone since then keeps it from writing all the same.
+#[tokio::test]
+async fn a_server_that_does_not_show_is_kept_out() {
+    let database = database!();
+    let server = database.open().await;
+    let admin = database.connect().await;
+    let alone = loop {
+        admin.query_one(CUT_HOLDERS, &[]).await.expect("cut");
+        if let Ok(alone) = database.try_open_alone().await {
+            break alone;
+        }
+    };
+    let note = |registry: Arc<Postgres>| async move {
+        registry.commit(Write::Note, vec![an_event()]).await
+    };
+    let (server, alone) = (Arc::new(server), Arc::new(alone));
+    let (kept_out, let_in) = tokio::join!(note(Arc::clone(&server)), note(Arc::clone(&alone)));
+    assert!(matches!(kept_out, Err(RegistryError::Unavailable(_))));
+    assert_eq!(let_in, Ok(Commit::Done));
+    drop(alone);
+    while note(Arc::clone(&server)).await.is_err() {}
+    assert!(server.events(0, 9).await.is_ok_and(|all| all.len() >= 2));
 }
 
 #[tokio::test]

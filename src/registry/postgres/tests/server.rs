@@ -22,9 +22,25 @@ pub(crate) struct Database {
 }
 
 impl Database {
+    /// Where the server is, if there is one.
+    pub(crate) fn server() -> Option<String> {
+        static ADDRESS: OnceLock<Option<String>> = OnceLock::new();
+        let address = ADDRESS.get_or_init(|| {
+            let given = std::env::var("FIRSTWAKE_TEST_POSTGRES").ok();
+            let address = given.or_else(start);
+            if address.is_none() {
+                // Past the test runner, which keeps what passing tests print.
+                let said = "no PostgreSQL on this machine: its tests did not run\n";
+                io::stderr().write_all(said.as_bytes()).expect("said");
+            }
+            address
+        });
+        address.clone()
+    }
+
     /// Makes one, if there is a server.
     pub(crate) async fn create() -> Option<Self> {
-        let mut config = Config::from_str(&server()?).expect("an address");
+        let mut config = Config::from_str(&Self::server()?).expect("an address");
         let admin = connect(&config).await;
         let drawn = "SELECT 't' || replace(gen_random_uuid()::text, '-', '')";
         let name: String = admin.query_one(drawn, &[]).await.expect("a name").get(0);
@@ -32,6 +48,10 @@ impl Database {
         admin.batch_execute(&sql).await.expect("a database");
         config.dbname(&name);
         Some(Self { config })
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        self.config.clone()
     }
 
     /// A connection past the store.
@@ -79,22 +99,6 @@ async fn connect(config: &Config) -> Client {
     let (client, connection) = config.connect(NoTls).await.expect("a server");
     tokio::spawn(connection);
     client
-}
-
-/// Where the server is.
-fn server() -> Option<String> {
-    static ADDRESS: OnceLock<Option<String>> = OnceLock::new();
-    let address = ADDRESS.get_or_init(|| {
-        let given = std::env::var("FIRSTWAKE_TEST_POSTGRES").ok();
-        let address = given.or_else(start);
-        if address.is_none() {
-            // Past the test runner, which keeps what passing tests print.
-            let said = "no PostgreSQL on this machine: its tests did not run\n";
-            io::stderr().write_all(said.as_bytes()).expect("said");
-        }
-        address
-    });
-    address.clone()
 }
 
 /// Starts one that ends when this process does: its input ends then.

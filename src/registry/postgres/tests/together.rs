@@ -1,17 +1,18 @@
 //! Two servers on one database.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::Either;
 use futures_util::{Stream, StreamExt, future};
 use tokio::sync::broadcast::Receiver;
 use tokio_postgres::{AsyncMessage, Error};
 
 use super::super::dial::Messages;
-use super::super::{Dial, Line, Postgres};
+use super::super::{Dial, Line, NEWEST_CHANNEL, Postgres};
 use super::database;
 use crate::clock::Timestamp;
 use crate::clones::Peer;
@@ -233,6 +234,38 @@ async fn each_hears_of_the_others_events() {
     assert_eq!(*two.newest().borrow(), 4);
 }
 
+/// What is told apart from what is asked for: a number that only a notification
+/// can tell, and a notification that only a commit can have sent.
+#[tokio::test]
+async fn what_is_newest_is_told() {
+    let database = database!();
+    let server = database.open().await;
+    let Line {
+        client,
+        mut messages,
+    } = database.dial().dial().await.expect("a connection");
+    let listen = format!("LISTEN {NEWEST_CHANNEL}");
+    let listen = pin!(client.batch_execute(&listen));
+    let Either::Left((Ok(()), _)) = future::select(listen, messages.next()).await else {
+        panic!("nothing is told yet");
+    };
+    let note = server.commit(Write::Note, vec![an_event(); 3]).await;
+    assert_eq!(note, Ok(Commit::Done));
+    let told = tokio::time::timeout(FOREVER, messages.next()).await;
+    let Ok(Some(Ok(AsyncMessage::Notification(told)))) = told else {
+        panic!("{told:?}");
+    };
+    assert_eq!(told.payload(), "3");
+
+    let admin = database.connect().await;
+    let tell = format!("NOTIFY {NEWEST_CHANNEL}, '7'; NOTIFY {NEWEST_CHANNEL}, '5'");
+    admin.batch_execute(&tell).await.expect("told");
+    hears(&server, 7).await;
+    let note = server.commit(Write::Note, vec![an_event()]).await;
+    assert_eq!(note, Ok(Commit::Done));
+    assert_eq!(*server.newest().borrow(), 7, "it never goes back");
+}
+
 /// A connection over which no notification comes.
 struct Deaf(Arc<dyn Dial>);
 
@@ -344,5 +377,5 @@ async fn whoever_was_cut_off_may_have_missed_something() {
         }
     };
     let hearing = async { while next(&mut heard).await != hint {} };
-    future::select(std::pin::pin!(telling), std::pin::pin!(hearing)).await;
+    future::select(pin!(telling), pin!(hearing)).await;
 }
