@@ -259,7 +259,9 @@ fn a_server_with_another_key_is_refused() {
 
 #[test]
 fn what_wants_the_registry_alone_waits_until_it_is() {
-    let Some(mut nodes) = Nodes::start() else { return };
+    let Some(mut nodes) = Nodes::start() else {
+        return;
+    };
     nodes.one.fleet(&["S1"]);
     let backup = nodes.one.cli(&["registry", "backup", "copy"]).refused();
     assert!(backup.contains("pg_dump"), "{backup}");

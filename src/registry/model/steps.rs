@@ -14,11 +14,12 @@ use crate::identity::{FeedId, ProductId, Serial};
 use crate::mailbox::{Capacity, Change, Mail, Moment, Outcome, Resume, Retained, Subscription};
 use crate::once::{Occasion, OccasionId};
 use crate::operator::{Operator, OperatorName, Role};
-use crate::product::{DatastreamId, Product};
+use crate::product::{DatastreamId, Indexed, Product, ProductSecretSlot, Progress};
 use crate::qos::Qos;
 use crate::registry::conformance::{a_product, an_event, product};
 use crate::registry::{
-    Batch, Commit, Memory, Registrant, Registration, Registry, RegistryError, Write,
+    Batch, Commit, Memory, Recoded, Registrant, Registration, Registry, RegistryError, Reseal,
+    Write,
 };
 use crate::sealing::{SealedSecret, SealingKey};
 use crate::secret::{ApiKey, CodeDigest, KeyDigest, OperatorToken, ProductSecret, TokenDigest};
@@ -30,7 +31,7 @@ const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 /// Devices have numbers up to about this one.
 pub(super) const FEEDS: u8 = 4;
 /// So many kinds of steps.
-const KINDS: u8 = 26;
+const KINDS: u8 = 30;
 
 /// One step, as numbers that are read as whatever is needed.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +57,11 @@ impl Draw {
 
     fn feed(self) -> FeedId {
         FeedId::new(u32::from(self.one % FEEDS) + 1).expect("valid")
+    }
+
+    /// A secret of a product.
+    fn generation(self) -> u32 {
+        u32::from(self.two % 3)
     }
 
     /// The version that is written over: sometimes that of before.
@@ -161,12 +167,17 @@ impl World {
             21 => {
                 let device = device(reference, draw).await;
                 let codes = vec![code(&device.serial)];
-                Write::RemoveDevice { device, codes }
+                Write::RemoveDevice {
+                    device,
+                    generation: draw.generation(),
+                    codes,
+                }
             }
             22 => {
                 let device = device(reference, draw).await;
                 let serial = serial(draw.two);
                 Write::RenameDevice {
+                    generation: draw.generation(),
                     ended: vec![code(&device.serial)],
                     codes: vec![code(&serial)],
                     device,
@@ -188,6 +199,12 @@ impl World {
                     _ => Write::Forget(id),
                 }
             }
+            25 => Write::SealingProof(self.sealed()),
+            26 => Write::Reseal(Box::new(self.reseal(reference, draw).await)),
+            27 | 28 => Write::Codes {
+                product: Box::new(a_product_of(reference, draw).await),
+                members: vec![recoded(device(reference, draw).await, draw)],
+            },
             _ => Write::Note,
         };
         (write, events)
@@ -215,6 +232,32 @@ impl World {
         }
     }
 
+    /// Everything that is sealed, or nearly.
+    async fn reseal(&self, reference: &Memory, draw: Draw) -> Reseal {
+        let proof = reference.sealing_proof().await.expect("readable");
+        let licence_key = reference.licence_key().await.expect("readable");
+        let mut products = reference.products().await.expect("readable");
+        products.truncate(usize::from(draw.one));
+        for product in &mut products {
+            product.version = draw.version(product.version);
+        }
+        let mut occasions = Vec::new();
+        for (id, _) in reference.occasions().await.expect("readable") {
+            let found = reference.occasion(&id).await.expect("readable");
+            if let Some(mut found) = found.filter(|found| found.response.is_some()) {
+                found.response = Some(self.sealed());
+                occasions.push((id, found));
+            }
+        }
+        Reseal {
+            before: proof.unwrap_or_else(|| self.sealed()),
+            proof: self.sealed(),
+            products,
+            licence_key: licence_key.map(|_| self.sealed()),
+            occasions,
+        }
+    }
+
     fn sealed(&self) -> SealedSecret {
         SealingKey::generate(&self.entropy).seal_bytes(b"secret", b"", &self.entropy)
     }
@@ -223,7 +266,7 @@ impl World {
         Occasion {
             at: draw.at(),
             request: [draw.three; 32],
-            response: (draw.age % 2 == 0).then(|| self.sealed()),
+            response: draw.age.is_multiple_of(2).then(|| self.sealed()),
         }
     }
 }
@@ -244,12 +287,45 @@ async fn device(reference: &Memory, draw: Draw) -> Device {
     }
 }
 
+/// A device whose codes are put into the index, or taken out of it.
+fn recoded(device: Device, draw: Draw) -> Recoded {
+    let codes = vec![code(&device.serial)];
+    let (added, removed) = match draw.three % 2 {
+        0 => (codes, Vec::new()),
+        _ => (Vec::new(), codes),
+    };
+    Recoded {
+        serial: device.serial,
+        feed: device.feed,
+        added,
+        removed,
+    }
+}
+
+/// One or two secrets, whose codes are in the index or come there.
+fn secrets(draw: Draw) -> Vec<ProductSecretSlot> {
+    let sealing = SealingKey::generate(&Counting::default());
+    let slot = |generation: u32| ProductSecretSlot {
+        generation,
+        sealed: sealing.seal_bytes(&[], b"", &Counting::default()),
+        expires_at: None,
+        since: START,
+        indexed: match draw.three % 2 {
+            0 => Indexed::Whole,
+            _ => Indexed::Growing(Progress::default()),
+        },
+    };
+    let newest = draw.generation();
+    (1..=newest).rev().map(slot).collect()
+}
+
 async fn a_product_of(reference: &Memory, draw: Draw) -> Product {
     let id = a_product_id(draw.one);
     let known = reference.product(&id).await.expect("readable");
     Product {
         version: draw.version(known.map_or(0, |known| known.version)),
         name: draw.three.to_string(),
+        secrets: secrets(draw),
         id,
         ..a_product()
     }
@@ -266,6 +342,7 @@ fn batch(draw: Draw) -> Batch {
     };
     Batch {
         product: a_product_id(draw.age),
+        generation: draw.generation(),
         devices: serials
             .take(usize::from(draw.age % 4))
             .map(registrant)
@@ -347,7 +424,7 @@ fn change(draw: Draw) -> Change {
             moment,
         },
         8 => Change::Configure {
-            mail: (draw.age % 3 > 0).then_some(mail),
+            mail: (!draw.age.is_multiple_of(3)).then_some(mail),
             capacity,
             moment,
         },
@@ -357,7 +434,7 @@ fn change(draw: Draw) -> Change {
         },
         10 => Change::Close {
             connection,
-            expiry: (draw.age % 2 == 0).then_some(2),
+            expiry: draw.age.is_multiple_of(2).then_some(2),
             sent: 1,
             received: vec![1],
             at: draw.at(),
@@ -429,7 +506,7 @@ fn network(number: u8) -> Network {
 fn ban(draw: Draw) -> Ban {
     Ban {
         network: network(draw.one),
-        reason: (draw.three % 2 == 0).then(|| "noise".to_owned()),
+        reason: draw.three.is_multiple_of(2).then(|| "noise".to_owned()),
         at: START,
         until: None,
     }
@@ -460,7 +537,7 @@ pub(super) fn every_write_is_drawn() {
 }
 
 /// So many names there are.
-const NAMES: usize = 21;
+const NAMES: usize = 24;
 
 fn name(write: &Write) -> &'static str {
     match write {
@@ -484,6 +561,9 @@ fn name(write: &Write) -> &'static str {
         Write::Begin(..) => "begin",
         Write::End(..) => "end",
         Write::Forget(_) => "forget",
+        Write::SealingProof(_) => "sealing proof",
+        Write::Reseal(_) => "reseal",
+        Write::Codes { .. } => "codes",
         Write::Note => "note",
     }
 }
