@@ -14,6 +14,7 @@ mod factory;
 mod feed;
 mod fleet;
 mod form;
+mod import;
 mod licence;
 mod man;
 mod many;

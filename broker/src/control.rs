@@ -17,5 +17,6 @@ pub(crate) use self::view::{
     CensusView, DeviceView, ExplanationView, OperatorView, ProductView, TokenView, ValueView,
 };
 pub(crate) use self::wish::{
-    BanWish, DeviceWish, DevicesWish, ProductPatch, ProductWish, TokenWish, ValueWish,
+    BanWish, DeviceWish, DevicesWish, ImportWish, LabelWish, ProductPatch, ProductWish, TokenWish,
+    ValueWish, Values, one_by_one,
 };

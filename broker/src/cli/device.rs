@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::factory::boards;
 use super::form::{Form, Row, fields, joined, or_dash};
+use super::import;
 use super::many::{self, Chosen, Which};
 use super::serials::{Pattern, gather};
 use crate::control::{
@@ -53,6 +54,9 @@ pub(super) enum Command {
         )]
         csv: Option<PathBuf>,
     },
+    /// Take in a factory's list of any length; those known already stay as
+    /// they are
+    Import(import::Args),
     /// What is known of a device; never its key or code
     Show {
         #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
@@ -153,6 +157,7 @@ impl Command {
                 };
                 register(control, &product, &devices, form).await
             }
+            Self::Import(import) => import.run(control, form).await,
             Self::Show { name } => match control.ask(Request::Device { name }).await? {
                 Reply::Device(device) => form.tell(&device, &fields(&known(&device))),
                 _ => bail!("the server gave an answer to another question"),
@@ -251,10 +256,7 @@ async fn register(
 ) -> Result<()> {
     let mut total = Registered { new: 0, known: 0 };
     for chunk in devices.chunks(CHUNK) {
-        let request = Request::Register(DevicesWish {
-            product_id: product.clone(),
-            serials: chunk.to_vec(),
-        });
+        let request = Request::Register(DevicesWish::of(product.clone(), chunk.to_vec()));
         match control.ask(request).await? {
             Reply::Registered(registered) => {
                 total.new += registered.new;

@@ -17,19 +17,18 @@ impl<G: Ground> Staging<'_, G> {
     ) -> Result<Vec<Registration>, RegistryError> {
         let mut outcome = Vec::with_capacity(batch.devices.len());
         for registrant in &batch.devices {
-            let serial = &registrant.serial;
-            let member = rows::member_key(&batch.product, serial.as_str());
-            if let Some(feed) = self.read(Table::Index, &member)? {
+            if let Some(feed) = self.member(&batch.product, &registrant.serial)? {
                 outcome.push(Registration::Known(feed));
                 continue;
             }
             let feed = FeedId::new(self.counters.newest_feed + 1)
                 .map_err(|_| RegistryError::FeedsExhausted)?;
             self.counters.newest_feed = feed.as_u32();
+            let serial = registrant.serial.clone();
             let device = Device {
                 label: registrant.label.clone(),
                 hardware: registrant.hardware.clone(),
-                ..Device::registered(batch.product.clone(), serial.clone(), feed, batch.at)
+                ..Device::registered(batch.product.clone(), serial, feed, batch.at)
             };
             self.count(None, Some(&device))?;
             self.put(Table::Devices, rows::device_key(feed).to_vec(), &device);
@@ -38,6 +37,20 @@ impl<G: Ground> Staging<'_, G> {
             outcome.push(Registration::New(feed));
         }
         Ok(outcome)
+    }
+
+    /// The product's device of this serial. Most that are registered are new: a
+    /// serial that nobody has is asked for once, and not again in the product.
+    fn member(
+        &self,
+        product: &ProductId,
+        serial: &Serial,
+    ) -> Result<Option<FeedId>, RegistryError> {
+        let shared: Option<Vec<FeedId>> = self.read(Table::Index, &rows::serial_key(serial))?;
+        if shared.is_none() {
+            return Ok(None);
+        }
+        self.read(Table::Index, &rows::member_key(product, serial.as_str()))
     }
 
     pub(super) fn replace_device(&mut self, mut next: Device) -> Result<Commit, RegistryError> {
@@ -140,8 +153,7 @@ impl<G: Ground> Staging<'_, G> {
             Some(found) if found.version == device.version => found,
             _ => return Ok(Commit::Lost),
         };
-        let member = rows::member_key(&found.product, serial.as_str());
-        if self.read::<FeedId>(Table::Index, &member)?.is_some() {
+        if self.member(&found.product, &serial)?.is_some() {
             return Ok(Commit::Lost);
         }
         self.unlink(&found, ended)?;
