@@ -10,6 +10,7 @@ mod completions;
 mod device;
 mod events;
 mod exit;
+mod export;
 mod factory;
 mod feed;
 mod fleet;

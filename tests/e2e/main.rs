@@ -36,6 +36,7 @@ mod identity;
 mod indistinguishable;
 mod isolation;
 mod limits;
+mod lists;
 mod mailbox;
 mod many;
 mod passwords;

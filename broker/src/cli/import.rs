@@ -95,7 +95,7 @@ impl Args {
 }
 
 /// The product that is meant where none is named.
-async fn only_product(control: &mut Control) -> Result<ProductId> {
+pub(super) async fn only_product(control: &mut Control) -> Result<ProductId> {
     let Reply::Products(mut products) = control.ask(Request::Products).await? else {
         bail!("the server gave an answer to another question");
     };

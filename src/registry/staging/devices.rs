@@ -10,14 +10,19 @@ use crate::mailbox::Mailbox;
 use crate::secret::{CodeDigest, KeyDigest};
 use crate::window::Window;
 
+/// Rows that a device comes with: its own, what it is found by, its event.
+const ROWS: usize = 5;
+
 impl<G: Ground> Staging<'_, G> {
     pub(super) fn stage_registrations(
         &mut self,
         batch: &Batch,
     ) -> Result<Vec<Registration>, RegistryError> {
         let mut outcome = Vec::with_capacity(batch.devices.len());
+        self.changes.reserve(batch.devices.len() * ROWS);
         for registrant in &batch.devices {
-            if let Some(feed) = self.member(&batch.product, &registrant.serial)? {
+            let sharing = self.sharing(&registrant.serial)?;
+            if let Some(feed) = self.member_of(&batch.product, &registrant.serial, &sharing)? {
                 outcome.push(Registration::Known(feed));
                 continue;
             }
@@ -32,25 +37,31 @@ impl<G: Ground> Staging<'_, G> {
             };
             self.count(None, Some(&device))?;
             self.put(Table::Devices, rows::device_key(feed).to_vec(), &device);
-            self.link(&device, &registrant.codes)?;
+            self.link(&device, &registrant.codes, sharing)?;
             self.append(&device.event(EventKind::DeviceRegistered, batch.at));
             outcome.push(Registration::New(feed));
         }
         Ok(outcome)
     }
 
-    /// The product's device of this serial. Most that are registered are new: a
-    /// serial that nobody has is asked for once, and not again in the product.
-    fn member(
+    /// The devices of this serial.
+    fn sharing(&self, serial: &Serial) -> Result<Vec<FeedId>, RegistryError> {
+        let found = self.read(Table::Index, &rows::serial_key(serial))?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// The one of them that is the product's. Most serials that are registered
+    /// are new: what nobody has is not asked for again.
+    fn member_of(
         &self,
         product: &ProductId,
         serial: &Serial,
+        sharing: &[FeedId],
     ) -> Result<Option<FeedId>, RegistryError> {
-        let shared: Option<Vec<FeedId>> = self.read(Table::Index, &rows::serial_key(serial))?;
-        if shared.is_none() {
-            return Ok(None);
+        match sharing {
+            [] => Ok(None),
+            _ => self.read(Table::Index, &rows::member_key(product, serial.as_str())),
         }
-        self.read(Table::Index, &rows::member_key(product, serial.as_str()))
     }
 
     pub(super) fn replace_device(&mut self, mut next: Device) -> Result<Commit, RegistryError> {
@@ -153,25 +164,39 @@ impl<G: Ground> Staging<'_, G> {
             Some(found) if found.version == device.version => found,
             _ => return Ok(Commit::Lost),
         };
-        if self.member(&found.product, &serial)?.is_some() {
+        let sharing = self.sharing(&serial)?;
+        let taken = self.member_of(&found.product, &serial, &sharing)?;
+        if taken.is_some() {
             return Ok(Commit::Lost);
         }
         self.unlink(&found, ended)?;
         found.serial = serial;
         found.version += 1;
-        self.link(&found, codes)?;
+        self.link(&found, codes, sharing)?;
         self.put(Table::Devices, key, &found);
         Ok(Commit::Done)
     }
 
-    /// Lets a device be found by its serial and codes.
-    fn link(&mut self, device: &Device, codes: &[CodeDigest]) -> Result<(), RegistryError> {
+    /// Lets a device be found by its serial, which these share already, and by
+    /// its codes. A code is made of a serial: where nobody shares that, nobody
+    /// has the code, and it is not looked for.
+    fn link(
+        &mut self,
+        device: &Device,
+        codes: &[CodeDigest],
+        mut sharing: Vec<FeedId>,
+    ) -> Result<(), RegistryError> {
         let member = rows::member_key(&device.product, device.serial.as_str());
         self.put(Table::Index, member, &device.feed);
-        self.add_feed(rows::serial_key(&device.serial), device.feed)?;
         for code in codes {
-            self.add_feed(rows::code_key(code), device.feed)?;
+            let key = rows::code_key(code);
+            match sharing.is_empty() {
+                true => self.put(Table::Index, key, &vec![device.feed]),
+                false => self.add_feed(key, device.feed)?,
+            }
         }
+        sharing.push(device.feed);
+        self.put(Table::Index, rows::serial_key(&device.serial), &sharing);
         Ok(())
     }
 

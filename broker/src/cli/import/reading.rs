@@ -127,9 +127,8 @@ impl Reader {
     /// False if nobody takes batches any more.
     fn send(&self, devices: &mut Vec<DeviceWish>, first: u64, last: u64) -> bool {
         let mut devices = std::mem::take(devices);
-        // Neighbours are found and written faster. Of two lines with one
-        // serial the first stays the first.
-        devices.sort_by(|one, other| one.serial.cmp(&other.serial));
+        // Neighbours are found and written faster.
+        devices.sort_unstable_by(|one, other| one.serial.cmp(&other.serial));
         let batch = Batch {
             devices,
             first,

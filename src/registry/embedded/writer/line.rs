@@ -78,3 +78,76 @@ impl Request {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::hardware::Facts;
+    use crate::identity::Serial;
+    use crate::registry::{Registrant, Write, conformance};
+
+    fn note() -> Request {
+        Request::Commit {
+            write: Box::new(Write::Note),
+            events: Vec::new(),
+            answer: oneshot::channel().0,
+        }
+    }
+
+    fn batch(devices: usize) -> Request {
+        let device = |number: usize| Registrant {
+            serial: Serial::parse(&number.to_string()).expect("valid"),
+            codes: Vec::new(),
+            hardware: Facts::default(),
+            label: None,
+        };
+        let batch = Batch {
+            product: conformance::product(0),
+            devices: (0..devices).map(device).collect(),
+            at: Timestamp::from_millis(0),
+        };
+        Request::Register {
+            batch,
+            answer: oneshot::channel().0,
+        }
+    }
+
+    /// Each group in turn: a note is 0, a batch its devices.
+    fn groups(line: &mut Line, times: usize) -> Vec<Vec<usize>> {
+        let mut groups = Vec::new();
+        for _ in 0..times {
+            let mut group = Vec::new();
+            assert!(line.next(&mut group), "somebody waits");
+            let size = |it: &Request| it.batch().map_or(0, |batch| batch.devices.len());
+            groups.push(group.iter().map(size).collect());
+        }
+        groups
+    }
+
+    #[test]
+    fn nobody_waits_for_more_than_one_batch() {
+        let (sender, queue) = mpsc::channel(16);
+        let mut line = Line::new(queue);
+        let send = |request| assert!(sender.try_send(request).is_ok(), "there is room");
+        for request in [batch(2000), note(), batch(2000), batch(1), batch(2), note()] {
+            send(request);
+        }
+        assert_eq!(groups(&mut line, 2), [vec![0, 0], vec![2000]]);
+        // Who comes while one is written is next, before the other.
+        send(note());
+        assert_eq!(groups(&mut line, 2), [vec![0], vec![2000]]);
+        // And small ones share a sync.
+        assert_eq!(groups(&mut line, 1), [vec![1, 2]]);
+        // Others that keep coming do not keep a batch waiting.
+        send(batch(2001));
+        send(note());
+        assert_eq!(groups(&mut line, 1), [vec![0]]);
+        send(note());
+        assert_eq!(groups(&mut line, 2), [vec![2001], vec![0]]);
+        drop(sender);
+        assert!(!line.next(&mut Vec::new()), "nobody is left");
+    }
+}
