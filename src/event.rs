@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::ban::Network;
 use crate::clock::Timestamp;
 use crate::clones::{CloneSignal, Evidence};
+use crate::device::Label;
 use crate::hardware::FactSet;
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::operator::{OperatorName, Role};
@@ -54,8 +55,10 @@ pub enum EventKind {
     ImportFinished {
         /// Newly registered.
         registered: u64,
-        /// Rejected or known before.
-        skipped: u64,
+        /// Known before.
+        known: u64,
+        /// Lines that held no device.
+        rejected: u64,
     },
     /// A pending key was made for a device that proved its code.
     ActivationIssued {
@@ -181,6 +184,16 @@ pub enum EventKind {
         /// Of that secret.
         generation: u32,
     },
+    /// Activation codes of a product's devices were given out, for its factory.
+    CodesExported {
+        /// How many.
+        count: u64,
+    },
+    /// A device is called something else by people.
+    DeviceLabelled {
+        /// What, if anything.
+        label: Option<Label>,
+    },
 }
 
 /// Which of a device's two key slots.
@@ -235,6 +248,8 @@ impl EventKind {
             Self::LeaseReopened => "lease_reopened",
             Self::SecretEnded { .. } => "secret_ended",
             Self::DeviceKeyUsed { .. } => "device_key_used",
+            Self::CodesExported { .. } => "codes_exported",
+            Self::DeviceLabelled { .. } => "device_labelled",
         }
     }
 
@@ -253,10 +268,12 @@ impl EventKind {
             }
             Self::ImportFinished {
                 registered,
-                skipped,
+                known,
+                rejected,
             } => vec![
                 ("registered", json!(registered)),
-                ("skipped", json!(skipped)),
+                ("known", json!(known)),
+                ("rejected", json!(rejected)),
             ],
             Self::KeyEnded { slot } => vec![("slot", json!(slot))],
             Self::ReactivationOpened { until }
@@ -274,9 +291,10 @@ impl EventKind {
                 vec![("refusal", json!(refusal)), ("count", json!(count))]
             }
             Self::OperatorAdded { role } => vec![("role", json!(role))],
-            Self::OperatorRefused { count } | Self::MailDropped { count } => {
-                vec![("count", json!(count))]
-            }
+            Self::OperatorRefused { count }
+            | Self::MailDropped { count }
+            | Self::CodesExported { count } => vec![("count", json!(count))],
+            Self::DeviceLabelled { label } => vec![("label", json!(label))],
             Self::TokenAdded { token, label } => {
                 vec![("token", json!(token)), ("label", json!(label))]
             }

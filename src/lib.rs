@@ -63,10 +63,10 @@ pub use product::{
 pub use provision::{
     Activation, Admission, Answer, AnswerFormat, Ask, Attempt, BanError, Begun, Body, Claimed,
     Counts, Declined, Detail, DeviceError, DeviceFilter, DeviceLogin, Enrolment, Explanation,
-    Found, Indexing, InvalidRequest, Named, NewOperator, NewProduct, NewSerial, NoDatastream,
-    NotAdmitted, NotIssued, NotKept, NotPosted, Once, OpenProduct, OperatorError, OperatorLogin,
-    Posted, ProductChange, ProductError, ProvisionRequest, Provisioner, RefusedAttempt, Resealed,
-    Rotated, SecretError, StartError, Tally, TallyEntry, Voucher,
+    Found, Imported, Indexing, InvalidRequest, Named, NewOperator, NewProduct, NewSerial,
+    NoDatastream, NotAdmitted, NotIssued, NotKept, NotPosted, Once, OpenProduct, OperatorError,
+    OperatorLogin, Posted, ProductChange, ProductError, ProvisionRequest, Provisioner,
+    RefusedAttempt, Resealed, Rotated, SecretError, StartError, Tally, TallyEntry, Voucher,
 };
 pub use qos::Qos;
 pub use refusal::{Proof, Refusal};

@@ -22,6 +22,7 @@ pub use self::catalogue::OpenProduct;
 pub use self::desk::bans::BanError;
 pub use self::desk::devices::{DeviceError, NewSerial};
 pub use self::desk::explain::Explanation;
+pub use self::desk::lists::Imported;
 pub use self::desk::once::{Begun, Once};
 pub use self::desk::operators::{NewOperator, OperatorError};
 pub use self::desk::products::{NewProduct, ProductChange, ProductError};

@@ -232,7 +232,8 @@ pub struct Batch {
 pub struct Registrant {
     /// Its serial.
     pub serial: Serial,
-    /// The digest of each live code of its own.
+    /// The digest of each live code of its own. A code is made of the serial: no
+    /// device of another serial has it.
     pub codes: Vec<CodeDigest>,
     /// What its factory said of its board.
     pub hardware: Facts,

@@ -18,5 +18,6 @@ pub(crate) use self::view::{
     ValueView,
 };
 pub(crate) use self::wish::{
-    BanWish, DeviceWish, DevicesWish, ProductPatch, ProductWish, SecretWish, TokenWish, ValueWish,
+    BanWish, DeviceWish, DevicesWish, ImportWish, LabelWish, ProductPatch, ProductWish, SecretWish,
+    TokenWish, ValueWish, Values, one_by_one,
 };

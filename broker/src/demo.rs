@@ -143,10 +143,10 @@ impl Set {
         };
         let serials = device_sim::serials::generate(PREFIX, devices)?;
         for chunk in serials.chunks(CHUNK) {
-            let register = Request::Register(DevicesWish {
-                product_id: product.product_id.clone(),
-                serials: chunk.iter().cloned().map(Into::into).collect(),
-            });
+            let register = Request::Register(DevicesWish::of(
+                product.product_id.clone(),
+                chunk.iter().cloned().map(Into::into).collect(),
+            ));
             control.ask(register).await?;
         }
         Ok(Self {

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// What people call a device: 1 to 128 characters on one line.
+/// What people call a device: 1 to 128 characters on one line, none of them a
+/// space at either end, where nobody sees one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Label(Arc<str>);
 
 /// A text is not a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a label is 1 to 128 characters on one line")]
+#[error("a label is 1 to 128 characters on one line, with no space at either end")]
 pub struct InvalidLabel;
 
 impl Label {
@@ -21,7 +22,7 @@ impl Label {
     /// Checks a label.
     pub fn parse(text: &str) -> Result<Self, InvalidLabel> {
         let fits = (1..=Self::MAX).contains(&text.chars().count());
-        if fits && !text.contains(char::is_control) {
+        if fits && !text.contains(char::is_control) && text.trim() == text {
             Ok(Self(text.into()))
         } else {
             Err(InvalidLabel)
@@ -72,7 +73,15 @@ mod tests {
         for good in ["kitchen lamp", "é", longest.as_str()] {
             assert_eq!(Label::parse(good).map(String::from), Ok(good.to_owned()));
         }
-        for bad in ["", "two\nlines", "\t", &format!("{longest}x")] {
+        for bad in [
+            "",
+            "two\nlines",
+            "\t",
+            " x",
+            "x ",
+            " ",
+            &format!("{longest}x"),
+        ] {
             assert_eq!(Label::parse(bad), Err(InvalidLabel), "{bad:?}");
         }
     }

@@ -4,6 +4,7 @@ pub(super) mod bans;
 pub(super) mod blocks;
 pub(super) mod devices;
 pub(super) mod explain;
+pub(super) mod lists;
 pub(super) mod once;
 pub(super) mod operators;
 pub(super) mod products;

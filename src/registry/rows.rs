@@ -46,6 +46,9 @@ const VALUES: u8 = b'v';
 pub(super) const LICENCE_KEY_KEY: &[u8] = b"licence key";
 pub(super) const SEALING_PROOF_KEY: &[u8] = b"sealing proof";
 
+/// Bytes that most rows fit into.
+const USUAL: usize = 128;
+
 /// A keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Table {
@@ -194,11 +197,13 @@ fn tagged(tag: u8, name: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn encode<T: Row>(value: &T) -> Vec<u8> {
+    let mut row = Vec::with_capacity(USUAL);
+    row.push(T::LAYOUT);
     #[expect(
         clippy::expect_used,
         reason = "our rows hold nothing that postcard cannot write to memory"
     )]
-    postcard::to_extend(value, vec![T::LAYOUT]).expect("a row can be encoded")
+    postcard::to_extend(value, row).expect("a row can be encoded")
 }
 
 pub(super) fn decode<T: Row>(row: &[u8]) -> Result<T, RegistryError> {

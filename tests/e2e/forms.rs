@@ -24,9 +24,9 @@ fn lists_are_tables() {
     assert_eq!(
         list(&["device", "list", &product]),
         format!(
-            "SERIAL           LIFECYCLE   FEED_ID  PRODUCT_ID\n\
-             S1               registered  1        {product}\n\
-             a-longer-serial  registered  2        {product}\n"
+            "SERIAL           LIFECYCLE   FEED_ID  PRODUCT_ID            LABEL\n\
+             S1               registered  1        {product}  -\n\
+             a-longer-serial  registered  2        {product}  -\n"
         )
     );
     assert_eq!(

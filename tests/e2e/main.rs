@@ -38,6 +38,7 @@ mod identity;
 mod indistinguishable;
 mod isolation;
 mod limits;
+mod lists;
 mod mailbox;
 mod many;
 mod nodes;

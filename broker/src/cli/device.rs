@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use firstwake::{DeviceName, ProductId, Serial};
+use firstwake::{DeviceName, Label, ProductId, Serial};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -11,6 +11,7 @@ use super::factory::boards;
 use super::form::{Form, Row, fields, joined, or_dash};
 use super::many::{self, Chosen, Which};
 use super::serials::{Pattern, gather};
+use super::{export, import};
 use crate::control::{
     Act, Control, DeviceView, DeviceWish, DevicesWish, ExplanationView, Registered, Reply, Request,
 };
@@ -53,10 +54,27 @@ pub(super) enum Command {
         )]
         csv: Option<PathBuf>,
     },
+    /// Take in a factory's list of any length; those known already stay as
+    /// they are
+    Import(import::Args),
+    /// A product's devices as a list that `import` takes; with --codes for
+    /// programming them
+    Export(export::Args),
     /// What is known of a device; never its key or code
     Show {
         #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
         name: DeviceName,
+    },
+    /// Say what people call it
+    Set {
+        #[arg(value_name = "SERIAL", allow_hyphen_values = true)]
+        name: DeviceName,
+        /// 1 to 128 characters on one line
+        #[arg(long, value_name = "TEXT", required_unless_present = "no_label")]
+        label: Option<Label>,
+        /// It has none any more
+        #[arg(long, conflicts_with = "label")]
+        no_label: bool,
     },
     /// Devices, in the order of their products and serials
     List {
@@ -153,6 +171,16 @@ impl Command {
                 };
                 register(control, &product, &devices, form).await
             }
+            Self::Import(import) => import.run(control, form).await,
+            Self::Export(export) => export.run(control, form).await,
+            Self::Set {
+                name,
+                label,
+                no_label: _,
+            } => match control.ask(Request::Label { name, label }).await? {
+                Reply::Device(device) => form.tell(&device, &fields(&known(&device))),
+                _ => bail!("the server gave an answer to another question"),
+            },
             Self::Show { name } => match control.ask(Request::Device { name }).await? {
                 Reply::Device(device) => form.tell(&device, &fields(&known(&device))),
                 _ => bail!("the server gave an answer to another question"),
@@ -251,10 +279,7 @@ async fn register(
 ) -> Result<()> {
     let mut total = Registered { new: 0, known: 0 };
     for chunk in devices.chunks(CHUNK) {
-        let request = Request::Register(DevicesWish {
-            product_id: product.clone(),
-            serials: chunk.to_vec(),
-        });
+        let request = Request::Register(DevicesWish::of(product.clone(), chunk.to_vec()));
         match control.ask(request).await? {
             Reply::Registered(registered) => {
                 total.new += registered.new;
@@ -315,7 +340,8 @@ async fn list(control: &mut Control, looked_for: LookedFor, form: Form) -> Resul
 }
 
 impl Row for DeviceView {
-    const COLUMNS: &'static [&'static str] = &["SERIAL", "LIFECYCLE", "FEED_ID", "PRODUCT_ID"];
+    const COLUMNS: &'static [&'static str] =
+        &["SERIAL", "LIFECYCLE", "FEED_ID", "PRODUCT_ID", "LABEL"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -323,6 +349,7 @@ impl Row for DeviceView {
             self.lifecycle.to_string(),
             self.feed_id.to_string(),
             self.product_id.to_string(),
+            or_dash(self.label.as_ref()),
         ]
     }
 }
@@ -330,6 +357,7 @@ impl Row for DeviceView {
 fn known(device: &DeviceView) -> Vec<(&'static str, String)> {
     vec![
         ("serial", device.serial.to_string()),
+        ("label", or_dash(device.label.as_ref())),
         ("product_id", device.product_id.to_string()),
         ("lifecycle", device.lifecycle.to_string()),
         ("feed_id", device.feed_id.to_string()),

@@ -1,146 +1,173 @@
-//! A factory's list of boards: serials, and what was read on each.
+//! A factory's list of devices: serials, what people call them, and what was
+//! read on each board.
 //!
-//! A file of comma-separated values with a head: `serial`, and columns that
-//! are called as facts are. Nothing is guessed: a column of another name is
+//! Read line by line, because a list may hold ten million: one bad line costs
+//! itself and nothing else. Nothing is guessed: a column of another name is
 //! refused, so that a misspelt one is not a missing one.
 
+mod csv;
+mod lines;
+mod ndjson;
+
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use csv::{ReaderBuilder, StringRecord, Trim};
-use firstwake::Serial;
 use firstwake::hardware::Fact;
 
+use self::csv::Columns;
+use self::lines::Lines;
 use crate::control::DeviceWish;
 
-/// What a column holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Column {
-    Serial,
-    Fact(Fact),
+/// How a list is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// Comma-separated values, the first line names the columns
+    Csv,
+    /// One JSON object a line
+    Ndjson,
 }
 
-/// Reads the devices in a file, or on standard input (`-`).
-pub(super) fn boards(path: &Path) -> Result<Vec<DeviceWish>> {
-    let shown = path.display().to_string();
-    let read = if path == Path::new("-") {
-        read(std::io::stdin().lock())
-    } else {
-        let file = std::fs::File::open(path);
-        read(file.with_context(|| format!("{shown} cannot be read"))?)
-    };
-    read.with_context(|| shown)
+/// A list that is being read.
+pub(super) struct List {
+    shown: String,
+    lines: Lines<Box<dyn Read + Send>>,
+    shape: Shape,
+    size: Option<u64>,
 }
 
-fn read(source: impl Read) -> Result<Vec<DeviceWish>> {
-    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(source);
-    let columns = columns(reader.headers()?)?;
-    let mut devices = Vec::new();
-    for record in reader.records() {
-        let record = record?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let device = device(&columns, &record).with_context(|| format!("line {line}"))?;
-        devices.push(device);
-    }
-    if devices.is_empty() {
-        bail!("there is no device below the head");
-    }
-    Ok(devices)
+enum Shape {
+    Csv(Columns),
+    Ndjson,
 }
 
-/// What the head says.
-fn columns(head: &StringRecord) -> Result<Vec<Column>> {
-    let column = |name: &str| match name {
-        "serial" => Ok(Column::Serial),
-        name => match name.parse() {
-            Ok(fact) => Ok(Column::Fact(fact)),
-            Err(_) => {
-                let facts = Fact::ALL.map(Fact::as_str).join(", ");
-                Err(anyhow!(
-                    "no column is called {name:?}: the first line names serial, and of {facts} \
-                     those that there are"
-                ))
-            }
-        },
-    };
-    let columns: Vec<Column> = head.iter().map(column).collect::<Result<_>>()?;
-    let serials = columns.iter().filter(|column| **column == Column::Serial);
-    match serials.count() {
-        1 => Ok(columns),
-        _ => bail!("the first line has to name the column serial, once"),
-    }
+/// One line of a list.
+pub(super) struct Row {
+    /// The first is 1.
+    pub(super) line: u64,
+    pub(super) device: Result<DeviceWish, Rejected>,
 }
 
-/// What one line says. A cell may be empty: then that was not read.
-fn device(columns: &[Column], record: &StringRecord) -> Result<DeviceWish> {
-    let mut serial = None;
-    let mut hardware = Vec::new();
-    for (column, cell) in columns.iter().zip(record) {
-        match column {
-            Column::Serial => serial = Some(Serial::parse(cell)?),
-            // A board may have several interfaces.
-            Column::Fact(Fact::Mac) => {
-                let values = cell.split([' ', ';']).filter(|value| !value.is_empty());
-                hardware.extend(values.map(|value| (Fact::Mac, value.to_owned())));
-            }
-            Column::Fact(_) if cell.is_empty() => {}
-            Column::Fact(fact) => hardware.push((*fact, cell.to_owned())),
+/// A line that holds no device.
+#[derive(Debug)]
+pub(super) struct Rejected {
+    /// What stands where the serial should, if that can be told.
+    pub(super) serial: String,
+    pub(super) reason: String,
+}
+
+impl Rejected {
+    fn of(serial: &str, reason: impl ToString) -> Self {
+        Self {
+            serial: serial.to_owned(),
+            reason: reason.to_string(),
         }
     }
-    let serial = serial.ok_or_else(|| anyhow!("there is no serial"))?;
-    Ok(DeviceWish { serial, hardware })
+}
+
+impl List {
+    /// Opens a file, or standard input (`-`). What it is told by its first
+    /// character, unless it is said: an object begins with a brace, and no
+    /// column's name does.
+    pub(super) fn open(path: &Path, format: Option<Format>) -> Result<Self> {
+        let shown = path.display().to_string();
+        if path == Path::new("-") {
+            return Self::read(Box::new(std::io::stdin()), None, shown, format);
+        }
+        let file = File::open(path).with_context(|| format!("{shown} cannot be read"))?;
+        let facts = file.metadata()?;
+        let size = facts.is_file().then_some(facts.len());
+        Self::read(Box::new(file), size, shown, format)
+    }
+
+    fn read(
+        source: Box<dyn Read + Send>,
+        size: Option<u64>,
+        shown: String,
+        format: Option<Format>,
+    ) -> Result<Self> {
+        let mut lines = Lines::of(source);
+        let format = match (format, lines.first()) {
+            (Some(format), _) => format,
+            (None, Ok(Some(b'{'))) => Format::Ndjson,
+            (None, _) => Format::Csv,
+        };
+        let shape = match format {
+            Format::Ndjson => Shape::Ndjson,
+            Format::Csv => Shape::Csv(head(&mut lines).with_context(|| shown.clone())?),
+        };
+        Ok(Self {
+            shown,
+            lines,
+            shape,
+            size,
+        })
+    }
+
+    /// Bytes in all, if that is known.
+    pub(super) fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// Bytes that have been read.
+    pub(super) fn position(&self) -> u64 {
+        self.lines.position()
+    }
+
+    /// The next line that is not empty. An error ends the list: what follows
+    /// cannot be told apart.
+    pub(super) fn next(&mut self) -> Result<Option<Row>> {
+        loop {
+            let line = self.lines.number() + 1;
+            let text = self.lines.next();
+            let Some(text) = text.with_context(|| format!("{}, line {line}", self.shown))? else {
+                return Ok(None);
+            };
+            let device = match std::str::from_utf8(text) {
+                Ok(text) if text.trim().is_empty() => continue,
+                Ok(text) => match &self.shape {
+                    Shape::Csv(columns) => columns.device(text),
+                    Shape::Ndjson => ndjson::device(text),
+                },
+                Err(_) => Err(Rejected::of("", "this is not UTF-8")),
+            };
+            return Ok(Some(Row { line, device }));
+        }
+    }
+}
+
+fn head(lines: &mut Lines<Box<dyn Read + Send>>) -> Result<Columns> {
+    let head = lines.next().context("line 1")?;
+    let head = head.ok_or_else(|| anyhow!("it is empty: the first line names the columns"))?;
+    match std::str::from_utf8(head) {
+        Ok(head) => Columns::parse(head).context("line 1"),
+        Err(_) => bail!("line 1: this is not UTF-8: is it a list of comma-separated values?"),
+    }
+}
+
+/// Reads the whole of a short list; any bad line is one of the whole.
+pub(super) fn boards(path: &Path) -> Result<Vec<DeviceWish>> {
+    whole(List::open(path, Some(Format::Csv))?)
+}
+
+fn whole(mut list: List) -> Result<Vec<DeviceWish>> {
+    let mut devices = Vec::new();
+    while let Some(Row { line, device }) = list.next()? {
+        let told = |rejected: Rejected| anyhow!("{}, line {line}: {}", list.shown, rejected.reason);
+        devices.push(device.map_err(told)?);
+    }
+    match devices.is_empty() {
+        true => bail!("{}: there is no device below the head", list.shown),
+        false => Ok(devices),
+    }
+}
+
+/// What columns there are, in words.
+fn columns() -> String {
+    let facts = Fact::ALL.map(Fact::as_str).join(", ");
+    format!("serial, label, {facts}")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(text: &str) -> String {
-        let error = read(text.as_bytes()).err().expect("refused");
-        format!("{error:#}")
-    }
-
-    #[test]
-    fn each_line_is_a_board() {
-        let text = "serial, mac ,sd_card,board\n\
-                    A1,b8:27:eb:01:02:03;b8:27:eb:01:02:04,,\"c03111 Raspberry Pi 4, B\"\n\
-                    \n\
-                    A2,,0353445355313647,\n";
-        let devices = read(text.as_bytes()).expect("boards");
-        let told: Vec<(&str, Vec<(Fact, &str)>)> = devices
-            .iter()
-            .map(|device| {
-                let facts = device.hardware.iter();
-                let facts = facts.map(|(fact, value)| (*fact, value.as_str()));
-                (device.serial.as_str(), facts.collect())
-            })
-            .collect();
-        let of_a1 = vec![
-            (Fact::Mac, "b8:27:eb:01:02:03"),
-            (Fact::Mac, "b8:27:eb:01:02:04"),
-            (Fact::Board, "c03111 Raspberry Pi 4, B"),
-        ];
-        let of_a2 = vec![(Fact::SdCard, "0353445355313647")];
-        assert_eq!(told, [("A1", of_a1), ("A2", of_a2)]);
-    }
-
-    #[test]
-    fn what_is_wrong_is_told_with_its_line() {
-        let told = refused("serial,imei\nA1,1\n");
-        assert!(
-            told.contains("imei") && told.contains("cpu_serial"),
-            "{told}"
-        );
-        assert!(refused("mac\n1\n").contains("serial"));
-        assert!(refused("serial,serial\na,b\n").contains("once"));
-        assert!(refused("serial\n").contains("no device"));
-        let told = refused("serial,mac\nA1,1\nA 2,1\n");
-        assert!(told.contains("line 3"), "{told}");
-        let told = refused("serial,mac\nA1\n");
-        assert!(
-            told.contains("line: 2") || told.contains("line 2"),
-            "{told}"
-        );
-    }
-}
+mod tests;

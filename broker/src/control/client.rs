@@ -8,6 +8,7 @@ mod remote;
 mod server;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Error, Result, anyhow, bail};
@@ -51,7 +52,7 @@ pub(crate) enum Control {
     /// A server is running on this data directory: it does what is asked.
     Server(Server),
     /// None is: this process holds the lock.
-    Own(Box<Own>),
+    Own(Arc<Own>),
     /// A server elsewhere, over HTTP.
     Remote(Remote),
 }
@@ -78,7 +79,7 @@ impl Control {
             match home.try_lock()? {
                 Ok(lock) => {
                     let (own, first) = Own::open(lock).await?;
-                    return Ok((Self::Own(Box::new(own)), first));
+                    return Ok((Self::Own(Arc::new(own)), first));
                 }
                 Err(InUse { by }) if Instant::now() > deadline => bail!(Unreachable(anyhow!(
                     "the data directory {} is in use by process {by}, which does not answer",
@@ -98,6 +99,15 @@ impl Control {
     ) -> Result<Self> {
         let token = login::token(token_file)?;
         Ok(Self::Remote(Remote::new(address, &token, ca)?))
+    }
+
+    /// Another way to the same registry, to ask two things at once.
+    pub(crate) async fn beside(&self) -> Result<Self> {
+        Ok(match self {
+            Self::Server(server) => Self::Server(server.beside().await?),
+            Self::Own(own) => Self::Own(Arc::clone(own)),
+            Self::Remote(remote) => Self::Remote(remote.clone()),
+        })
     }
 
     /// Whether no server is running: what nobody asks here does not happen.

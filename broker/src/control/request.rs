@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use firstwake::registry::backup::Inventory;
 use firstwake::{
-    Ban, DeviceName, FeedId, Network, OperatorName, ProductId, Qos, Role, Serial, Timestamp,
+    Ban, DeviceName, FeedId, Label, Network, OperatorName, ProductId, Qos, Role, Serial, Timestamp,
     TokenId, topic::TopicFilter,
 };
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use super::view::{
     ProductView, TokenView, VersionView,
 };
 use super::wish::{
-    BanWish, DevicesWish, ProductPatch, ProductWish, SecretWish, TokenWish, ValueWish,
+    BanWish, DevicesWish, ImportWish, ProductPatch, ProductWish, SecretWish, TokenWish, ValueWish,
 };
 
 /// What a command asks.
@@ -73,6 +73,15 @@ pub(crate) enum Request {
         product: ProductId,
     },
     Register(DevicesWish),
+    /// A list of serials was taken in: what became of it.
+    FinishImport(ImportWish),
+    /// A product's activation codes, for its factory.
+    Codes {
+        product: ProductId,
+        /// Behind this one.
+        after: Option<Serial>,
+        limit: usize,
+    },
     Device {
         name: DeviceName,
     },
@@ -95,6 +104,11 @@ pub(crate) enum Request {
     },
     RemoveDevice {
         name: DeviceName,
+    },
+    /// What people call it.
+    Label {
+        name: DeviceName,
+        label: Option<Label>,
     },
     /// Its activation code.
     Code {
@@ -240,6 +254,7 @@ pub(crate) enum Reply {
     Ban(Ban),
     Bans(Vec<Ban>),
     Registered(Registered),
+    Codes(CodePage),
     Device(DeviceView),
     Devices(DevicePage),
     Explanation(Box<ExplanationView>),
@@ -266,6 +281,26 @@ pub(crate) struct Registered {
     pub(crate) new: usize,
     /// They stay as they are.
     pub(crate) known: usize,
+}
+
+/// Some of a product's activation codes.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct CodePage {
+    pub(crate) devices: Vec<CodeOf>,
+    /// Where the next page begins (`after`); nothing at the end.
+    #[schema(value_type = Option<String>)]
+    pub(crate) next: Option<Serial>,
+}
+
+/// A device's activation code. It does not print.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct CodeOf {
+    #[schema(value_type = String, example = "LAMP-000001")]
+    pub(crate) serial: Serial,
+    #[schema(value_type = Option<String>)]
+    pub(crate) label: Option<Label>,
+    /// 40 hex characters.
+    pub(crate) activation_code: String,
 }
 
 /// Some of the devices that are looked for.

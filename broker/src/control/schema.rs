@@ -103,13 +103,14 @@ pub(crate) fn devices() -> Array {
     let described = ObjectBuilder::new()
         .property("serial", text())
         .property("hardware", facts)
+        .property("label", text())
         .required("serial");
     let device = OneOfBuilder::new().item(text()).item(described);
     ArrayBuilder::new()
         .items(device)
         .examples([serde_json::json!([
             "LAMP-000001",
-            { "serial": "LAMP-000002", "hardware": { "mac": "b8:27:eb:01:02:03" } }
+            { "serial": "LAMP-000002", "label": "kitchen", "hardware": { "mac": "b8:27:eb:01:02:03" } }
         ])])
         .build()
 }

@@ -4,18 +4,19 @@
 
 mod devices;
 mod known;
+mod lists;
 mod note;
 mod products;
 
 use std::time::Duration;
 
 use firstwake::feed::CurrentValue;
-use firstwake::{FeedId, NewOperator, NewSerial, NotKept, Timestamp};
+use firstwake::{FeedId, NewOperator, NotKept, Timestamp};
 
 use super::declined::{Because, Declined};
-use super::request::{Registered, Reply, Request};
+use super::request::{Reply, Request};
 use super::view::{Connected, FeedView, FleetView, LicenceKeyView, VersionView};
-use super::wish::{BanWish, DevicesWish, TokenWish, ValueWish};
+use super::wish::{BanWish, TokenWish, ValueWish};
 use crate::downlink::Dispatch;
 
 /// Devices that are changed together: many enough to share a sync, few enough
@@ -80,23 +81,16 @@ pub(crate) async fn carry_out(
             }
             Reply::Products(views)
         }
-        Request::Register(DevicesWish {
-            product_id,
-            serials,
-        }) => {
-            use firstwake::registry::Registration;
-            let devices = serials.into_iter().map(|wish| NewSerial {
-                serial: wish.serial,
-                hardware: wish.hardware,
-                label: None,
-            });
-            let devices = devices.collect();
-            let outcome = provisioner.register(&product_id, devices, now).await?;
-            let is_new = |one: &&Registration| matches!(one, Registration::New(_));
-            let new = outcome.iter().filter(is_new).count();
-            let known = outcome.len() - new;
-            Reply::Registered(Registered { new, known })
+        Request::Register(wish) => Reply::Registered(lists::register(wish, dispatch).await?),
+        Request::FinishImport(wish) => {
+            lists::finish_import(&wish, dispatch).await?;
+            Reply::Done
         }
+        Request::Codes {
+            product,
+            after,
+            limit,
+        } => Reply::Codes(lists::codes(&product, after.as_ref(), limit, dispatch).await?),
         Request::Device { name } => Reply::Device(provisioner.find_device(&name).await?.into()),
         Request::Devices {
             product,
@@ -110,6 +104,9 @@ pub(crate) async fn carry_out(
         }
         Request::Rename { name, serial } => {
             Reply::Device(provisioner.rename_device(&name, serial, now).await?.into())
+        }
+        Request::Label { name, label } => {
+            Reply::Device(provisioner.label_device(&name, label, now).await?.into())
         }
         Request::RemoveDevice { name } => {
             Reply::Device(provisioner.remove_device(&name, now).await?.into())

@@ -10,7 +10,7 @@ use firstwake::licence::key_id;
 use firstwake::registry::Census;
 use firstwake::topic::TopicFilter;
 use firstwake::{
-    DatastreamId, Device, Explanation, FeedId, Lifecycle, Operator, OperatorName, ProductId,
+    DatastreamId, Device, Explanation, FeedId, Label, Lifecycle, Operator, OperatorName, ProductId,
     PublicKey, RefusedAttempt, Role, Serial, Timestamp, Token, TokenId,
 };
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,10 @@ pub(crate) struct DeviceView {
     pub(crate) serial: Serial,
     #[schema(value_type = String, example = "sBgAmJ5b9nLpQxT3VdKw")]
     pub(crate) product_id: ProductId,
+    /// What people call it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "kitchen lamp")]
+    pub(crate) label: Option<Label>,
     #[schema(schema_with = schema::lifecycle)]
     pub(crate) lifecycle: Lifecycle,
     #[schema(value_type = u32, example = 1_234_567)]
@@ -224,6 +228,7 @@ impl From<Device> for DeviceView {
             hardware: device.hardware.iter().map(|(fact, _)| fact).collect(),
             signed_at: device.last_login.map(|login| login.issued_at),
             lease_until: device.lease_until,
+            label: device.label,
             serial: device.serial,
             product_id: device.product,
             feed_id: device.feed,

@@ -9,13 +9,13 @@ use firstwake::feed::Value;
 use firstwake::hardware::{FactSet, HardwareMode};
 use firstwake::topic::TopicFilter;
 use firstwake::{
-    DatastreamId, DeviceName, Network, OnClone, OperatorName, Product, ProductId, ProofPolicy,
-    Reactivation, Role, Stage, Timestamp,
+    DatastreamId, DeviceName, Label, Network, OnClone, OperatorName, Product, ProductId,
+    ProofPolicy, Reactivation, Role, Stage, Timestamp,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-pub(crate) use self::device::DeviceWish;
+pub(crate) use self::device::{DeviceWish, Values, one_by_one};
 
 use super::schema;
 use super::view::{DatastreamView, FeedDefaultsView};
@@ -147,10 +147,49 @@ impl Default for SecretWish {
 pub(crate) struct DevicesWish {
     #[schema(value_type = String, example = "sBgAmJ5b9nLpQxT3VdKw")]
     pub(crate) product_id: ProductId,
-    /// Each a serial, or an object with the serial and what its factory read on
-    /// the board.
+    /// Each a serial, or an object with the serial, what its factory read on
+    /// the board, and what people call it.
     #[schema(schema_with = schema::devices)]
     pub(crate) serials: Vec<DeviceWish>,
+    /// Only says what would become of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) dry_run: bool,
+}
+
+impl DevicesWish {
+    /// To be registered.
+    pub(crate) fn of(product_id: ProductId, serials: Vec<DeviceWish>) -> Self {
+        Self {
+            product_id,
+            serials,
+            dry_run: false,
+        }
+    }
+}
+
+/// What became of a list of serials that was taken in.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = FinishedImport)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ImportWish {
+    #[schema(value_type = String, example = "sBgAmJ5b9nLpQxT3VdKw")]
+    pub(crate) product_id: ProductId,
+    /// Newly registered.
+    pub(crate) new: u64,
+    /// Known before.
+    pub(crate) known: u64,
+    /// Lines that held no device.
+    pub(crate) rejected: u64,
+}
+
+/// What people are to call a device.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = NewLabel)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LabelWish {
+    /// 1 to 128 characters on one line; null takes it away.
+    #[schema(value_type = Option<String>, example = "kitchen lamp")]
+    pub(crate) label: Option<Label>,
 }
 
 /// An operator to be added, or one to be given another password and other

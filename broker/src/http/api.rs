@@ -6,10 +6,12 @@
 
 mod bans;
 mod blocks;
+mod codes;
 mod devices;
 mod events;
 mod feeds;
 mod fleet;
+mod imports;
 mod licence_key;
 mod operators;
 mod page;
@@ -69,10 +71,13 @@ fn most() -> OpenApiRouter<Arc<Broker>> {
         .routes(routes!(secrets::end))
         .routes(routes!(products::pepper))
         .routes(routes!(products::census))
+        .routes(routes!(codes::export))
         .routes(routes!(devices::list, devices::register))
+        .routes(routes!(imports::finish))
         .routes(routes!(devices::act_on_many))
         .routes(routes!(devices::show, devices::rename, devices::remove))
         .routes(routes!(devices::act))
+        .routes(routes!(devices::label))
         .routes(routes!(devices::code))
         .routes(routes!(devices::key))
         .routes(routes!(devices::explain))

@@ -4,14 +4,11 @@
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
 use crate::device::{Device, Label, Transition, TransitionError};
+use crate::event::EventKind;
 use crate::hardware::{Fact, Facts};
 use crate::identity::{DeviceName, ProductId, Serial};
 use crate::provision::{ProductError, Provisioner};
 use crate::registry::{Batch, Commit, Registrant, Registration, RegistryError, Write};
-
-/// Serials registered in one write: large enough to be fast, small enough that
-/// an activation waits behind one for a moment only.
-const CHUNK: usize = 1000;
 
 /// A device to be registered, with what its factory read off its board.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,9 +77,14 @@ fn choices(serial: &Serial, products: &[ProductId]) -> String {
 }
 
 impl Provisioner {
+    /// Devices registered in one write, which happens whole or not at all: many
+    /// enough to be fast, few enough that an activation waits behind it for a
+    /// moment only.
+    pub const REGISTERED_AT_ONCE: usize = 2000;
+
     /// Registers devices with a product, and says of each whether it is new.
-    /// Each chunk of a thousand is written whole or not at all. One that is
-    /// known already stays as it is.
+    /// [`REGISTERED_AT_ONCE`](Self::REGISTERED_AT_ONCE) of them are written whole
+    /// or not at all. One that is known already stays as it is.
     pub async fn register(
         &self,
         product: &ProductId,
@@ -98,7 +100,7 @@ impl Provisioner {
             false => Some(self.pepper(product, now).await?),
         };
         let mut outcome = Vec::with_capacity(devices.len());
-        for chunk in devices.chunks(CHUNK) {
+        for chunk in devices.chunks(Self::REGISTERED_AT_ONCE) {
             let registrant = |device: &NewSerial| {
                 let codes = open
                     .live(now)
@@ -161,6 +163,31 @@ impl Provisioner {
             let write = Write::Device(changed.device.clone());
             if self.registry.commit(write, changed.events).await? == Commit::Done {
                 return Ok(changed.device);
+            }
+        }
+    }
+
+    /// Has people call a device something else, or nothing. A label that it has
+    /// already changes nothing.
+    pub async fn label_device(
+        &self,
+        name: &DeviceName,
+        label: Option<Label>,
+        now: Timestamp,
+    ) -> Result<Device, DeviceError> {
+        loop {
+            let mut device = self.find_device(name).await?;
+            if device.label == label {
+                return Ok(device);
+            }
+            device.label.clone_from(&label);
+            let kind = EventKind::DeviceLabelled {
+                label: label.clone(),
+            };
+            let events = vec![device.event(kind, now)];
+            let write = Write::Device(device.clone());
+            if self.registry.commit(write, events).await? == Commit::Done {
+                return Ok(device);
             }
         }
     }

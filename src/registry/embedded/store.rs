@@ -122,17 +122,21 @@ impl Store {
         let database = Database::builder(path)
             .max_journaling_size(128 * 1024 * 1024)
             .cache_size(64 * 1024 * 1024)
+            // Of several, one spins for as long as another merges files: a sixth
+            // of an import's time went there.
+            .worker_threads(1)
             .open()?;
-        let table = |name: &str| {
-            database.keyspace(name, || {
-                KeyspaceCreateOptions::default().max_memtable_size(16 * 1024 * 1024)
-            })
-        };
+        // A table is made with these and keeps them.
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(16 * 1024 * 1024);
+        let table = |name: &str| database.keyspace(name, options);
+        // Nobody asks these for a row that is not there, so they need no filters
+        // where nearly all of their rows are.
+        let full = |name: &str| database.keyspace(name, || options().expect_point_read_hits(true));
         Ok(Self {
             meta: table("meta")?,
-            devices: table("devices")?,
+            devices: full("devices")?,
             index: table("index")?,
-            events: table("events")?,
+            events: full("events")?,
             mail: table("mail")?,
             database,
         })
@@ -175,6 +179,12 @@ impl Store {
 
     /// Writes rows, all of them or none; they are on disk when this returns.
     pub(super) fn write_rows(&self, rows: Changed) -> Result<(), RegistryError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        // In their order: a table takes neighbours in at half the price.
+        let mut rows: Vec<_> = rows.into_iter().collect();
+        rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let mut batch = self.batch();
         for ((table, key), change) in rows {
             match change {

@@ -1,9 +1,11 @@
 //! The one thread that writes.
 //!
-//! It takes whoever is waiting, stages their writes in order, syncs once, and
-//! only then answers. After an I/O error the store refuses further writes
+//! It takes whoever is waiting ([`Line`] says who is next), stages their writes
+//! in order, syncs once, and only then answers. After an I/O error the store refuses further writes
 //! until it is opened anew: the thread drops it, answers "unavailable", and
 //! opens it again, reading the counters from disk, before the next batch.
+
+mod line;
 
 use std::io;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::{mpsc, oneshot};
 
+use self::line::Line;
 use super::super::rows::Counters;
 use super::super::staging::{Changes, Staging};
 use super::super::{Batch, Commit, Registration, RegistryError, Write};
@@ -94,9 +97,10 @@ impl Drop for Writer {
     }
 }
 
-fn run(shared: &Shared, mut counters: Counters, mut queue: mpsc::Receiver<Request>) {
+fn run(shared: &Shared, mut counters: Counters, queue: mpsc::Receiver<Request>) {
+    let mut line = Line::new(queue);
     let mut group = Vec::with_capacity(GROUP);
-    while queue.blocking_recv_many(&mut group, GROUP) > 0 {
+    while line.next(&mut group) {
         match shared.store().or_else(|_| reopen(shared, &mut counters)) {
             Ok(store) => counters = write_group(shared, &store, counters, &mut group),
             Err(error) => group.drain(..).for_each(|request| request.refuse(&error)),

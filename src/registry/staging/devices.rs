@@ -10,6 +10,9 @@ use crate::mailbox::Mailbox;
 use crate::secret::{CodeDigest, KeyDigest};
 use crate::window::Window;
 
+/// Rows that a device comes with: its own, what it is found by, its event.
+const ROWS: usize = 5;
+
 impl<G: Ground> Staging<'_, G> {
     pub(super) fn stage_registrations(
         &mut self,
@@ -17,28 +20,49 @@ impl<G: Ground> Staging<'_, G> {
     ) -> Result<Vec<Registration>, RegistryError> {
         self.catch_up_later(batch)?;
         let mut outcome = Vec::with_capacity(batch.devices.len());
+        self.changes.reserve(batch.devices.len() * ROWS);
         for registrant in &batch.devices {
-            let serial = &registrant.serial;
-            let member = rows::member_key(&batch.product, serial.as_str());
-            if let Some(feed) = self.read(Table::Index, &member)? {
+            let sharing = self.sharing(&registrant.serial)?;
+            if let Some(feed) = self.member_of(&batch.product, &registrant.serial, &sharing)? {
                 outcome.push(Registration::Known(feed));
                 continue;
             }
             let feed = FeedId::new(self.counters.newest_feed + 1)
                 .map_err(|_| RegistryError::FeedsExhausted)?;
             self.counters.newest_feed = feed.as_u32();
+            let serial = registrant.serial.clone();
             let device = Device {
                 label: registrant.label.clone(),
                 hardware: registrant.hardware.clone(),
-                ..Device::registered(batch.product.clone(), serial.clone(), feed, batch.at)
+                ..Device::registered(batch.product.clone(), serial, feed, batch.at)
             };
             self.count(None, Some(&device))?;
             self.put(Table::Devices, rows::device_key(feed).to_vec(), &device);
-            self.link(&device, &registrant.codes)?;
+            self.link(&device, &registrant.codes, sharing)?;
             self.append(&device.event(EventKind::DeviceRegistered, batch.at));
             outcome.push(Registration::New(feed));
         }
         Ok(outcome)
+    }
+
+    /// The devices of this serial.
+    fn sharing(&self, serial: &Serial) -> Result<Vec<FeedId>, RegistryError> {
+        let found = self.read(Table::Index, &rows::serial_key(serial))?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// The one of them that is the product's. Most serials that are registered
+    /// are new: what nobody has is not asked for again.
+    fn member_of(
+        &self,
+        product: &ProductId,
+        serial: &Serial,
+        sharing: &[FeedId],
+    ) -> Result<Option<FeedId>, RegistryError> {
+        match sharing {
+            [] => Ok(None),
+            _ => self.read(Table::Index, &rows::member_key(product, serial.as_str())),
+        }
     }
 
     pub(super) fn replace_device(&mut self, mut next: Device) -> Result<Commit, RegistryError> {
@@ -141,26 +165,39 @@ impl<G: Ground> Staging<'_, G> {
             Some(found) if found.version == device.version => found,
             _ => return Ok(Commit::Lost),
         };
-        let member = rows::member_key(&found.product, serial.as_str());
-        if self.read::<FeedId>(Table::Index, &member)?.is_some() {
+        let sharing = self.sharing(&serial)?;
+        let taken = self.member_of(&found.product, &serial, &sharing)?;
+        if taken.is_some() {
             return Ok(Commit::Lost);
         }
         self.unlink(&found, ended)?;
         found.serial = serial;
         found.version += 1;
-        self.link(&found, codes)?;
+        self.link(&found, codes, sharing)?;
         self.put(Table::Devices, key, &found);
         Ok(Commit::Done)
     }
 
-    /// Lets a device be found by its serial and codes.
-    fn link(&mut self, device: &Device, codes: &[CodeDigest]) -> Result<(), RegistryError> {
+    /// Lets a device be found by its serial, which these share already, and by
+    /// its codes. A code is made of a serial: where nobody shares that, nobody
+    /// has the code, and it is not looked for.
+    fn link(
+        &mut self,
+        device: &Device,
+        codes: &[CodeDigest],
+        mut sharing: Vec<FeedId>,
+    ) -> Result<(), RegistryError> {
         let member = rows::member_key(&device.product, device.serial.as_str());
         self.put(Table::Index, member, &device.feed);
-        self.add_feed(rows::serial_key(&device.serial), device.feed)?;
         for code in codes {
-            self.add_feed(rows::code_key(code), device.feed)?;
+            let key = rows::code_key(code);
+            match sharing.is_empty() {
+                true => self.put(Table::Index, key, &vec![device.feed]),
+                false => self.add_feed(key, device.feed)?,
+            }
         }
+        sharing.push(device.feed);
+        self.put(Table::Index, rows::serial_key(&device.serial), &sharing);
         Ok(())
     }
 

@@ -75,7 +75,9 @@ const ROUTES: &[(&str, &str, Takes, &str, u16)] = &[
         "",
         404,
     ),
+    ("GET", "/api/v1/products/{product_id}/codes", Admin, "", 404),
     ("GET", "/api/v1/devices", Viewer, "", 200),
+    ("POST", "/api/v1/imports", Operator, IMPORT, 404),
     ("POST", "/api/v1/devices", Operator, DEVICES, 404),
     ("GET", "/api/v1/devices/{serial}", Viewer, "", 404),
     (
@@ -86,6 +88,13 @@ const ROUTES: &[(&str, &str, Takes, &str, u16)] = &[
         404,
     ),
     ("DELETE", "/api/v1/devices/{serial}", Admin, "", 404),
+    (
+        "PUT",
+        "/api/v1/devices/{serial}/label",
+        Operator,
+        r#"{"label":"x"}"#,
+        404,
+    ),
     ("POST", "/api/v1/devices/{serial}/{act}", Operator, "", 404),
     ("GET", "/api/v1/devices/{serial}/code", Admin, "", 404),
     ("GET", "/api/v1/devices/{serial}/key", Admin, "", 404),
@@ -151,6 +160,7 @@ const ROUTES: &[(&str, &str, Takes, &str, u16)] = &[
 ];
 
 const DEVICES: &str = r#"{"product_id":"aaaaaaaaaaaaaaaaaaaa","serials":["S1"]}"#;
+const IMPORT: &str = r#"{"product_id":"aaaaaaaaaaaaaaaaaaaa","new":1,"known":0,"rejected":0}"#;
 const REQUEST: &str = r#"{"token":"a.b.c","method":"GET","target":"/","body":""}"#;
 const OPERATOR: &str = r#"{"password":"a long enough one","role":"viewer"}"#;
 

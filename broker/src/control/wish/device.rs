@@ -1,5 +1,5 @@
-//! A device to be made known: its serial, and what its factory read on its
-//! board, if it did.
+//! A device to be made known: its serial, what people call it, and what its
+//! factory read on its board, if it did.
 //!
 //! Facts come as they were read; the core hashes them, and nothing else keeps
 //! them.
@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use firstwake::Serial;
 use firstwake::hardware::Fact;
+use firstwake::{Label, NewSerial, Serial};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde::{Serialize, Serializer};
@@ -18,6 +18,7 @@ use serde::{Serialize, Serializer};
 pub(crate) struct DeviceWish {
     pub(crate) serial: Serial,
     pub(crate) hardware: Vec<(Fact, String)>,
+    pub(crate) label: Option<Label>,
 }
 
 impl From<Serial> for DeviceWish {
@@ -25,6 +26,17 @@ impl From<Serial> for DeviceWish {
         Self {
             serial,
             hardware: Vec::new(),
+            label: None,
+        }
+    }
+}
+
+impl From<DeviceWish> for NewSerial {
+    fn from(wish: DeviceWish) -> Self {
+        Self {
+            serial: wish.serial,
+            hardware: wish.hardware,
+            label: wish.label,
         }
     }
 }
@@ -34,14 +46,16 @@ impl From<Serial> for DeviceWish {
 #[serde(deny_unknown_fields)]
 struct Described {
     serial: Serial,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     hardware: BTreeMap<Fact, Values>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    label: Option<Label>,
 }
 
 /// A board may have several of a fact.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(untagged)]
-enum Values {
+pub(crate) enum Values {
     One(String),
     Several(Vec<String>),
 }
@@ -55,9 +69,18 @@ impl From<Values> for Vec<String> {
     }
 }
 
+/// Facts, each with one value.
+pub(crate) fn one_by_one(hardware: BTreeMap<Fact, Values>) -> Vec<(Fact, String)> {
+    let several = hardware.into_iter().flat_map(|(fact, values)| {
+        let values = Vec::from(values).into_iter();
+        values.map(move |value| (fact, value))
+    });
+    several.collect()
+}
+
 impl Serialize for DeviceWish {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.hardware.is_empty() {
+        if self.hardware.is_empty() && self.label.is_none() {
             return self.serial.serialize(serializer);
         }
         let mut several: BTreeMap<Fact, Vec<String>> = BTreeMap::new();
@@ -70,6 +93,7 @@ impl Serialize for DeviceWish {
         Described {
             serial: self.serial.clone(),
             hardware: hardware.collect(),
+            label: self.label.clone(),
         }
         .serialize(serializer)
     }
@@ -83,7 +107,7 @@ impl<'de> Deserialize<'de> for DeviceWish {
             type Value = DeviceWish;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a serial, or an object with a serial and its hardware")
+                f.write_str("a serial, or an object with a serial, its hardware and label")
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<DeviceWish, E> {
@@ -92,15 +116,15 @@ impl<'de> Deserialize<'de> for DeviceWish {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<DeviceWish, A::Error> {
-                let Described { serial, hardware } =
-                    Described::deserialize(MapAccessDeserializer::new(map))?;
-                let several = hardware.into_iter().flat_map(|(fact, values)| {
-                    let values = Vec::from(values).into_iter();
-                    values.map(move |value| (fact, value))
-                });
+                let Described {
+                    serial,
+                    hardware,
+                    label,
+                } = Described::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(DeviceWish {
                     serial,
-                    hardware: several.collect(),
+                    hardware: one_by_one(hardware),
+                    label,
                 })
             }
         }
@@ -130,7 +154,9 @@ mod tests {
             .collect();
         let expected = [(Fact::Mac, "a"), (Fact::Mac, "b"), (Fact::SdCard, "c")];
         assert_eq!(facts, expected);
-        for wish in [bare, more] {
+        let called = read(r#"{"serial":"LAMP-1","label":"kitchen"}"#).expect("a device");
+        assert_eq!(called.label.as_ref().map(Label::as_str), Some("kitchen"));
+        for wish in [bare, more, called] {
             let json = serde_json::to_string(&wish).expect("JSON");
             assert!(read(&json) == Ok(wish), "{json}");
         }
@@ -143,5 +169,6 @@ mod tests {
         assert!(told("7").contains("a serial, or an object"));
         assert!(told(r#"{"serial":"a","hardware":{"imei":"1"}}"#).contains("imei"));
         assert!(told(r#"{"serial":"a","hard":{}}"#).contains("hard"));
+        assert!(told(r#"{"serial":"a","label":"\n"}"#).contains("a label is"));
     }
 }

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::broker::Broker;
 use crate::control::request::{DevicePage, Outcome, Registered};
-use crate::control::{Act, DeviceView, DevicesWish, ExplanationView, Reply, Request};
+use crate::control::{Act, DeviceView, DevicesWish, ExplanationView, LabelWish, Reply, Request};
 use crate::http::ask::{At, With, answered};
 use crate::http::body;
 use crate::http::caller::{Admin, AsOperator, Viewer};
@@ -244,6 +244,25 @@ pub(super) async fn rename(
     let request = Request::Rename {
         name: name(serial, of.product_id),
         serial: rename.serial,
+    };
+    let device = answered!(&broker, request, Reply::Device(it) => it);
+    Ok(Json(device))
+}
+
+/// Say what people call a device (operator)
+#[utoipa::path(put, path = "/api/v1/devices/{serial}/label", tag = "devices",
+    operation_id = "label_device", params(("serial" = String, Path), Of),
+    request_body = LabelWish, responses((status = OK, body = DeviceView)))]
+pub(super) async fn label(
+    _: AsOperator,
+    State(broker): State<Arc<Broker>>,
+    At(serial): At<Serial>,
+    With(of): With<Of>,
+    body::Json(wish): body::Json<LabelWish>,
+) -> Result<Json<DeviceView>, Problem> {
+    let request = Request::Label {
+        name: name(serial, of.product_id),
+        label: wish.label,
     };
     let device = answered!(&broker, request, Reply::Device(it) => it);
     Ok(Json(device))

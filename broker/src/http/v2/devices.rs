@@ -107,11 +107,8 @@ pub(super) async fn register(
     }
     let mut known = std::collections::HashSet::with_capacity(serials.len());
     serials.retain(|serial| known.insert(serial.clone()));
-    let product_id = product.clone();
-    let wish = DevicesWish {
-        product_id,
-        serials: serials.into_iter().map(Into::into).collect(),
-    };
+    let devices = serials.into_iter().map(Into::into).collect();
+    let wish = DevicesWish::of(product.clone(), devices);
     asked.carry_out(Request::Register(wish)).await?;
     Ok(Answer::Created(format!("/v2/products/{product}/devices")))
 }

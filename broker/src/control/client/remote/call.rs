@@ -3,7 +3,7 @@
 //! One `match`: a request that is not in it does not compile.
 
 use anyhow::{Context, Result, bail};
-use firstwake::{DeviceName, Qos, Timestamp};
+use firstwake::{DeviceName, Qos, Serial, Timestamp};
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::control::request::{Act, Note, Reply, Request, Wanted};
 use crate::control::view::{ProductView, TokenView};
-use crate::control::wish::{BlockWish, OperatorWish};
+use crate::control::wish::{BlockWish, LabelWish, OperatorWish};
 
 /// One call.
 pub(super) struct Call {
@@ -139,6 +139,20 @@ pub(super) fn of(request: Request) -> Result<Call> {
             .json(&wish)?
             .repeated(Repeat::WithKey)
             .then(|body| Ok(Reply::Registered(parse(body)?))),
+        Request::FinishImport(wish) => Asked::new(Method::POST, &["imports"])
+            .json(&wish)?
+            .repeated(Repeat::WithKey)
+            .then(|_| Ok(Reply::Done)),
+        Request::Codes {
+            product,
+            after,
+            limit,
+        } => Asked::new(Method::GET, &["products", product.as_str(), "codes"])
+            .query(&[
+                ("after", after.as_ref().map(Serial::as_str)),
+                ("limit", Some(&limit.to_string())),
+            ])
+            .then(|body| Ok(Reply::Codes(parse(body)?))),
         Request::Device { name } => {
             Asked::device(Method::GET, &name, &[]).then(|body| Ok(Reply::Device(parse(body)?)))
         }
@@ -164,6 +178,9 @@ pub(super) fn of(request: Request) -> Result<Call> {
         Request::Rename { name, serial } => Asked::device(Method::PATCH, &name, &[])
             .json(&json!({ "serial": serial }))?
             .repeated(Repeat::Never)
+            .then(|body| Ok(Reply::Device(parse(body)?))),
+        Request::Label { name, label } => Asked::device(Method::PUT, &name, &["label"])
+            .json(&LabelWish { label })?
             .then(|body| Ok(Reply::Device(parse(body)?))),
         Request::RemoveDevice { name } => Asked::device(Method::DELETE, &name, &[])
             .repeated(Repeat::Never)
