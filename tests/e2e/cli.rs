@@ -121,7 +121,8 @@ fn devices() {
                 "proof",
                 "hardware",
                 "signed_at",
-                "lease_until"
+                "lease_until",
+                "secret_generation"
             ]
         );
         assert_eq!(shown["serial"], "S1");
