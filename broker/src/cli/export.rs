@@ -47,12 +47,12 @@ pub(super) struct Args {
 
 /// A line of the list.
 #[derive(Serialize)]
-struct Line {
-    serial: Serial,
+struct Line<'a> {
+    serial: &'a Serial,
     #[serde(skip_serializing_if = "Option::is_none")]
-    label: Option<Label>,
+    label: Option<&'a Label>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    activation_code: Option<Zeroizing<String>>,
+    activation_code: Option<&'a str>,
 }
 
 impl Args {
@@ -166,9 +166,9 @@ impl List {
             let Reply::Devices(page) = control.ask(request).await? else {
                 bail!("the server gave an answer to another question");
             };
-            let lines = page.devices.into_iter().map(|device| Line {
-                serial: device.serial,
-                label: device.label,
+            let lines = page.devices.iter().map(|device| Line {
+                serial: &device.serial,
+                label: device.label.as_ref(),
                 activation_code: None,
             });
             self.add(lines)?;
@@ -190,10 +190,10 @@ impl List {
             let Reply::Codes(page) = control.ask(request).await? else {
                 bail!("the server gave an answer to another question");
             };
-            let lines = page.devices.into_iter().map(|device| Line {
-                serial: device.serial,
-                label: device.label,
-                activation_code: Some(Zeroizing::new(device.activation_code)),
+            let lines = page.devices.iter().map(|device| Line {
+                serial: &device.serial,
+                label: device.label.as_ref(),
+                activation_code: Some(&device.activation_code),
             });
             self.add(lines)?;
             after = page.next;
@@ -203,7 +203,7 @@ impl List {
         }
     }
 
-    fn add(&mut self, lines: impl ExactSizeIterator<Item = Line>) -> Result<()> {
+    fn add<'a>(&mut self, lines: impl ExactSizeIterator<Item = Line<'a>>) -> Result<()> {
         self.count += lines.len() as u64;
         let mut text = Zeroizing::new(Vec::new());
         match self.format {
@@ -217,9 +217,9 @@ impl List {
                 let mut writer = csv::Writer::from_writer(&mut *text);
                 for line in lines {
                     writer.write_field(line.serial.as_str())?;
-                    writer.write_field(line.label.as_ref().map_or("", Label::as_str))?;
-                    if let Some(code) = &line.activation_code {
-                        writer.write_field(code.as_str())?;
+                    writer.write_field(line.label.map_or("", Label::as_str))?;
+                    if let Some(code) = line.activation_code {
+                        writer.write_field(code)?;
                     }
                     writer.write_record(None::<&[u8]>)?;
                 }

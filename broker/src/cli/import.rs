@@ -186,14 +186,8 @@ impl Import {
 
     fn show(&self, batch: &Batch) {
         let devices = self.summary.new + self.summary.known;
-        let seconds = self.progress.elapsed().as_secs_f64().max(0.001);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "shown to people for a moment"
-        )]
-        let rate = (devices as f64 / seconds) as u64;
+        let took = self.progress.elapsed().as_millis().max(1);
+        let rate = u64::try_from(u128::from(devices) * 1000 / took).unwrap_or(u64::MAX);
         let (devices, rate) = (HumanCount(devices), HumanCount(rate));
         self.progress
             .set_message(format!("{devices} devices, {rate}/s"));
