@@ -223,7 +223,7 @@ impl World {
         Occasion {
             at: draw.at(),
             request: [draw.three; 32],
-            response: (draw.age % 2 == 0).then(|| self.sealed()),
+            response: draw.age.is_multiple_of(2).then(|| self.sealed()),
         }
     }
 }
@@ -347,7 +347,7 @@ fn change(draw: Draw) -> Change {
             moment,
         },
         8 => Change::Configure {
-            mail: (draw.age % 3 > 0).then_some(mail),
+            mail: (!draw.age.is_multiple_of(3)).then_some(mail),
             capacity,
             moment,
         },
@@ -357,7 +357,7 @@ fn change(draw: Draw) -> Change {
         },
         10 => Change::Close {
             connection,
-            expiry: (draw.age % 2 == 0).then_some(2),
+            expiry: draw.age.is_multiple_of(2).then_some(2),
             sent: 1,
             received: vec![1],
             at: draw.at(),
@@ -429,7 +429,7 @@ fn network(number: u8) -> Network {
 fn ban(draw: Draw) -> Ban {
     Ban {
         network: network(draw.one),
-        reason: (draw.three % 2 == 0).then(|| "noise".to_owned()),
+        reason: draw.three.is_multiple_of(2).then(|| "noise".to_owned()),
         at: START,
         until: None,
     }
