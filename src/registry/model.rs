@@ -29,6 +29,7 @@ fn courses() -> impl Strategy<Value = Vec<Vec<Draw>>> {
 fn check<S: Stores>(cases: u32, begin: impl Fn() -> S) {
     let mut runner = TestRunner::new(Config {
         failure_persistence: None,
+        max_shrink_time: 30_000,
         ..Config::with_cases(cases)
     });
     let ran = runner.run(&courses(), |course| {

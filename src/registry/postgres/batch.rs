@@ -39,10 +39,10 @@ pub(super) async fn write(
     group: &[Request],
 ) -> Result<Written, Failure> {
     let lease = Lease::take(pool).await?;
+    let mut known = Known::default();
     // Others may move the counters on until they are locked. Until then they
     // are a good guess: what a batch asks for hardly ever depends on them.
-    let guess = begin(&lease, presence).await?;
-    let mut known = Known::default();
+    let guess = begin(&lease, presence, &mut known, group).await?;
     let (staged, mut hot) = settle(&lease, &mut known, guess, group).await?;
     let is_still = staged.changes.rows.is_empty() || staged.changes.counters == guess;
     if hot.is_empty() && is_still {
@@ -93,10 +93,16 @@ impl Stage {
     }
 }
 
-/// Begins a transaction, and reads the counters as they are now. Durable means
-/// on disk, whatever the database's own setting is; it may promise more.
-/// Whoever has the registry for itself keeps the others out here.
-async fn begin(lease: &Lease, presence: Presence) -> Result<Counters, Failure> {
+/// Begins a transaction, and reads the counters as they are now, and what the
+/// group asks for first. Durable means on disk, whatever the database's own
+/// setting is; it may promise more. Whoever has the registry for itself keeps
+/// the others out here.
+async fn begin(
+    lease: &Lease,
+    presence: Presence,
+    known: &mut Known,
+    group: &[Request],
+) -> Result<Counters, Failure> {
     let among_others = match presence {
         Presence::AmongOthers => format!("SELECT pg_advisory_xact_lock_shared({OPEN_LOCK});"),
         Presence::Alone => String::new(),
@@ -108,9 +114,13 @@ async fn begin(lease: &Lease, presence: Presence) -> Result<Counters, Failure> {
          {among_others}"
     );
     let counters = Select::Row(Table::Meta, COUNTERS_KEY.to_vec());
+    // Waited for, so that the transaction has begun when anything is locked.
     let statement = ask(counters.prepare(lease)).await?;
+    // Nothing comes of this but what it asked for.
+    drop(stage(known, Counters::default(), group));
+    let wanted = known.take_wanted();
     let begun = future::try_join(lease.batch_execute(&sql), counters.run(lease, &statement));
-    let ((), found) = ask(begun).await?;
+    let (((), found), ()) = future::try_join(ask(begun), fetch(lease, known, wanted)).await?;
     Ok(decode_counters(found.first().map(|(_, row)| row))?)
 }
 
