@@ -12,7 +12,7 @@ mod never {
     use super::super::OpenError;
 
     #[derive(Debug, Default)]
-    pub(in super::super) struct Faults;
+    pub(in super::super) struct Faults(());
 
     impl Faults {
         pub(in super::super) fn write<T>(
