@@ -87,6 +87,7 @@ async fn register(server: &Postgres, batch: usize) -> Vec<FeedId> {
     };
     let batch = Batch {
         product: ProductId::parse("aaaaaaaaaaaaaaaaaaaa").expect("valid"),
+        generation: 1,
         devices: (0..BATCH).map(registrant).collect(),
         at: NOW,
     };

@@ -84,12 +84,12 @@ pub struct Embedded {
     writer: Writer,
 }
 
-/// What readers and the writer share. Empty while the writer reopens the store
-/// after an I/O error: readers answer "unavailable" until then.
+/// What readers and the writer share. While the writer reopens the store after
+/// an I/O error there is none, and readers say why.
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
-    store: RwLock<Option<Arc<Store>>>,
+    store: RwLock<Result<Arc<Store>, RegistryError>>,
     newest: watch::Sender<u64>,
     faults: Faults,
 }
@@ -100,10 +100,9 @@ impl Shared {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
-            .ok_or_else(|| RegistryError::Unavailable("it is being reopened".to_owned()))
     }
 
-    fn replace(&self, store: Option<Arc<Store>>) {
+    fn replace(&self, store: Result<Arc<Store>, RegistryError>) {
         *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
     }
 }
@@ -114,9 +113,9 @@ impl Embedded {
         let (store, counters) = Store::open_or_make(path)?;
         let shared = Arc::new(Shared {
             path: path.to_owned(),
-            store: RwLock::new(Some(Arc::new(store))),
+            store: RwLock::new(Ok(Arc::new(store))),
             newest: watch::Sender::new(counters.newest_event),
-            faults: Faults::none(),
+            faults: Faults::default(),
         });
         let writer =
             Writer::spawn(Arc::clone(&shared), counters).map_err(|error| OpenError::Store {

@@ -147,7 +147,9 @@ async fn a_disk_that_cannot_be_read_admits_nobody_and_comes_back() {
 
     // A store that is closed and cannot be opened again, for a while.
     registry.shared.faults.fail_opens();
-    registry.shared.replace(None);
+    registry
+        .shared
+        .replace(Err(RegistryError::Unavailable("closed".to_owned())));
     assert!(is_unavailable(&note(&registry).await));
     assert!(is_unavailable(&registry.device(feed).await));
     registry.shared.faults.end();

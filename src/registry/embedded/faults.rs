@@ -11,14 +11,10 @@ mod never {
     use super::super::super::RegistryError;
     use super::super::OpenError;
 
-    #[derive(Debug)]
-    pub(in super::super) struct Faults;
+    #[derive(Debug, Default)]
+    pub(in super::super) struct Faults(());
 
     impl Faults {
-        pub(in super::super) fn none() -> Self {
-            Self
-        }
-
         pub(in super::super) fn write<T>(
             &self,
             write: impl FnOnce() -> Result<T, RegistryError>,
@@ -73,10 +69,6 @@ mod switched {
     }
 
     impl Faults {
-        pub(in super::super) fn none() -> Self {
-            Self::default()
-        }
-
         /// Every write fails like this once so many have not.
         pub(in super::super) fn fail_writes(&self, after: u64, fault: WriteFault) {
             let mut plan = self.0.lock().expect("no panic");

@@ -63,7 +63,9 @@ async fn a_closed_store_is_opened_by_whoever_reads() {
     let registry = Embedded::open(home.path()).expect("opens");
     let feeds = conformance::register(&registry, 0, &["a"]).await;
     // What the writer does after an I/O error.
-    registry.shared.replace(None);
+    registry
+        .shared
+        .replace(Err(RegistryError::Unavailable("closed".to_owned())));
     let closed = registry.device(feeds[0]).await;
     assert!(matches!(closed, Err(RegistryError::Unavailable(_))));
     // Behind the reader's wish in the writer's queue.
@@ -297,7 +299,9 @@ async fn a_registry_that_is_gone_is_not_made_anew_while_it_serves() {
     let place = home.path().join("registry");
     let registry = Embedded::open(&place).expect("opens");
     conformance::register(&registry, 0, &["a"]).await;
-    registry.shared.replace(None);
+    registry
+        .shared
+        .replace(Err(RegistryError::Unavailable("closed".to_owned())));
     let away = home.path().join("away");
     std::fs::rename(&place, &away).expect("moved");
     let note = || registry.commit(Write::Note, vec![conformance::an_event()]);

@@ -116,10 +116,14 @@ fn run(shared: &Shared, mut counters: Counters, queue: mpsc::Receiver<Request>) 
 /// Opens the store again after an error; what it says is on disk is the truth.
 fn reopen(shared: &Shared, counters: &mut Counters) -> Result<Arc<Store>, RegistryError> {
     let opened = shared.faults.open(|| Store::open(&shared.path));
-    let (store, found) = opened.map_err(|error| RegistryError::Unavailable(error.to_string()))?;
+    let (store, found) = opened.map_err(|error| {
+        let error = RegistryError::Unavailable(error.to_string());
+        shared.replace(Err(error.clone()));
+        error
+    })?;
     let store = Arc::new(store);
     *counters = found;
-    shared.replace(Some(Arc::clone(&store)));
+    shared.replace(Ok(Arc::clone(&store)));
     // What failed may be on disk all the same, and nobody has been told.
     shared.newest.send_if_modified(|newest| {
         let moved = *newest != found.newest_event;
@@ -158,7 +162,7 @@ fn write_group(
         Err(error) => {
             tracing::error!(%error, "the registry could not write");
             if matches!(error, RegistryError::Unavailable(_)) {
-                shared.replace(None);
+                shared.replace(Err(error.clone()));
             }
             staged.into_iter().for_each(|one| one.settle(Err(&error)));
             before
