@@ -24,6 +24,7 @@ mod known;
 mod lease;
 mod line;
 mod migrations;
+mod open_error;
 mod reading;
 mod request;
 mod shelves;
@@ -42,6 +43,7 @@ use tokio::task::AbortHandle;
 pub use self::dial::{Dial, Line};
 use self::hints::Teller;
 use self::lease::{Lease, said, within};
+pub use self::open_error::OpenError;
 use self::request::Request;
 use self::shelves::Tables;
 use self::tables::{Pair, Select};
@@ -76,51 +78,6 @@ const NEWEST_CHANNEL: &str = "firstwake_newest";
 const HINTS_CHANNEL: &str = "firstwake_hints";
 /// How many hints are kept for whoever reads them slowly.
 const HINTS_KEPT: usize = 8192;
-
-/// Why a database cannot be opened as a registry.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// Its tables were made by a newer program.
-    #[error(
-        "the database has tables of version {found}, this program knows version {known}: use the newer program"
-    )]
-    NewerTables {
-        /// What is noted there.
-        found: usize,
-        /// What this program makes.
-        known: usize,
-    },
-    /// Its rows were written by another program.
-    #[error(
-        "the database was written in format {found}, this program knows format {known}: use the program that wrote it"
-    )]
-    OtherFormat {
-        /// What is noted there.
-        found: u32,
-        /// What this program reads.
-        known: u32,
-    },
-    /// Its tables have to be changed, and servers have it open.
-    #[error(
-        "the database has to be brought to this version and servers of an earlier one are running: stop them first"
-    )]
-    InUse,
-    /// Somebody has it for itself.
-    #[error("another command has the registry for itself: try again when it has ended")]
-    Taken,
-    /// It was to be opened alone, and others have it open.
-    #[error("other servers or commands have the registry open: stop them first")]
-    NotAlone,
-    /// Anything else.
-    #[error("{0}")]
-    Database(String),
-}
-
-impl From<RegistryError> for OpenError {
-    fn from(error: RegistryError) -> Self {
-        Self::Database(error.to_string())
-    }
-}
 
 /// The registry in a database, which other servers may have open, too.
 #[derive(Debug)]
@@ -184,8 +141,10 @@ impl Shared {
 
 impl Postgres {
     /// Opens the registry beside others, making its tables if there are none.
-    /// Pool and dial lead to the same database, as a role that may create a
-    /// schema in it or owns the schema `firstwake`.
+    /// Pool and dial lead to the same database, of PostgreSQL 13 or newer, as a
+    /// role that may create a schema in it or owns the schema `firstwake`; and
+    /// they lead there themselves: something in between that hands connections
+    /// from one to another loses notifications and locks.
     pub async fn open(pool: Pool, dial: Arc<dyn Dial>) -> Result<Self, OpenError> {
         Self::open_as(Presence::AmongOthers, pool, dial).await
     }
