@@ -33,7 +33,7 @@ pub struct Inventory {
     firstwake_backup: u32,
     /// The format of the store.
     pub format: u32,
-    /// The moment that it shows, in milliseconds since 1970.
+    /// The moment that it shows.
     pub made_at: Timestamp,
     /// Devices in it.
     pub devices: u64,
