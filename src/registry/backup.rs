@@ -12,10 +12,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::rows::FORMAT;
 use super::{OpenError, RegistryError};
@@ -33,7 +34,7 @@ pub struct Inventory {
     firstwake_backup: u32,
     /// The format of the store.
     pub format: u32,
-    /// The moment that it shows, in milliseconds since 1970.
+    /// The moment that it shows.
     pub made_at: Timestamp,
     /// Devices in it.
     pub devices: u64,
@@ -43,6 +44,8 @@ pub struct Inventory {
     pub newest_feed: u32,
     /// How many rows each table has.
     pub rows: BTreeMap<String, u64>,
+    /// The copy's files, each with its SHA-256 in hex.
+    pub files: BTreeMap<PathBuf, String>,
 }
 
 /// Why no copy was made.
@@ -103,6 +106,9 @@ pub enum NotRestored {
     /// What is there stays.
     #[error("{0} is there: a registry is never written over; move it away first")]
     Occupied(PathBuf),
+    /// Not as it was made.
+    #[error("the backup is damaged: {0} is not as it was made")]
+    Damaged(PathBuf),
     /// A row is missing, or there is one too many.
     #[error("the backup is damaged: table {table} has {found} rows, its list says {listed}")]
     Rows {
@@ -178,11 +184,12 @@ impl Draft {
     }
 
     /// Writes the list, brings everything to disk and moves it into place.
-    pub(super) fn keep(mut self, inventory: &Inventory) -> Result<(), NotBackedUp> {
+    pub(super) fn keep(mut self, inventory: &mut Inventory) -> Result<(), NotBackedUp> {
         let list = self.beside.join(LIST);
-        let keep = || {
+        let mut keep = || {
+            inventory.files = digests(&self.store())?;
             let mut file = File::create_new(&list)?;
-            serde_json::to_writer_pretty(&mut file, inventory)?;
+            serde_json::to_writer_pretty(&mut file, &*inventory)?;
             file.write_all(b"\n")?;
             sync_all(&self.beside)?;
             fs::rename(&self.beside, &self.place)?;
@@ -217,6 +224,7 @@ impl Inventory {
             newest_event: 0,
             newest_feed: 0,
             rows: BTreeMap::new(),
+            files: BTreeMap::new(),
         }
     }
 
@@ -250,7 +258,11 @@ impl Inventory {
 
 /// Copies a backup's store beside the place that it is to have, to disk.
 /// What an earlier attempt has left there goes.
-pub(super) fn fetch(backup: &Path, place: &Path) -> Result<PathBuf, NotRestored> {
+pub(super) fn fetch(
+    backup: &Path,
+    inventory: &Inventory,
+    place: &Path,
+) -> Result<PathBuf, NotRestored> {
     if fs::symlink_metadata(place).is_ok() {
         return Err(NotRestored::Occupied(place.to_owned()));
     }
@@ -266,14 +278,24 @@ pub(super) fn fetch(backup: &Path, place: &Path) -> Result<PathBuf, NotRestored>
         _ => {}
     }
     let from = backup.join(STORE);
-    match copy_all(&from, &beside) {
-        Ok(()) => Ok(beside),
-        Err(error) => {
-            // What could not be copied is what matters.
-            drop(fs::remove_dir_all(&beside));
-            Err(file(&from)(error))
+    let copied = copy_all(&from, &beside).and_then(|()| digests(&beside));
+    let compared = copied.map_err(file(&from)).and_then(|found| {
+        let mut listed = inventory.files.iter();
+        let other = listed.find(|(path, digest)| found.get(*path) != Some(*digest));
+        let other = other.map(|(path, _)| path).or_else(|| {
+            let mut found = found.keys();
+            found.find(|path| !inventory.files.contains_key(*path))
+        });
+        match other {
+            Some(path) => Err(NotRestored::Damaged(from.join(path))),
+            None => Ok(()),
         }
+    });
+    if compared.is_err() {
+        // What is wrong with the backup is what matters.
+        drop(fs::remove_dir_all(&beside));
     }
+    compared.map(|()| beside)
 }
 
 /// Brings a store to disk and into its place.
@@ -308,6 +330,34 @@ fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Every file below a directory, by its path from there.
+fn digests(directory: &Path) -> io::Result<BTreeMap<PathBuf, String>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = PathBuf::from(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            let below = digests(&entry.path())?.into_iter();
+            found.extend(below.map(|(path, digest)| (name.join(path), digest)));
+        } else {
+            found.insert(name, digest(&entry.path())?);
+        }
+    }
+    Ok(found)
+}
+
+fn digest(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut part = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut part)? {
+            0 => return Ok(hex::encode(hash.finalize())),
+            read => hash.update(&part[..read]),
+        }
+    }
 }
 
 /// Brings everything below a directory to disk, and it itself.

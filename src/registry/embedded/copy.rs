@@ -67,7 +67,7 @@ pub(super) fn back_up(
         return Err(RegistryError::Damaged(damaged).into());
     }
     drop(copy);
-    draft.keep(&inventory)?;
+    draft.keep(&mut inventory)?;
     Ok(inventory)
 }
 
@@ -110,7 +110,7 @@ pub(super) fn restore(
     feeds_after: Option<FeedId>,
 ) -> Result<(Inventory, FeedId), NotRestored> {
     let inventory = Inventory::read(from)?;
-    let beside = backup::fetch(from, place)?;
+    let beside = backup::fetch(from, &inventory, place)?;
     let restored = examine(&beside, &inventory, feeds_after).and_then(|newest| {
         backup::settle(&beside, place).map_err(|error| NotRestored::File {
             path: place.to_owned(),

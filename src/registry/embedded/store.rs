@@ -79,10 +79,14 @@ impl Store {
             path: path.to_owned(),
             reason,
         };
-        if !path.join(MARKER).exists() {
-            return Err(store(
-                "there is no complete registry; if its disk is there, restore a backup".to_owned(),
-            ));
+        match path.join(MARKER).try_exists() {
+            Ok(true) => {}
+            Ok(false) => {
+                let sentence = "there is no complete registry; if its disk is there, restore a \
+                                backup";
+                return Err(store(sentence.to_owned()));
+            }
+            Err(error) => return Err(store(error.to_string())),
         }
         // It asserts some of what it finds in its files.
         let opened = panic::catch_unwind(|| Self::open_tables(path));
