@@ -2,7 +2,7 @@
 //! count against what is counted, the log's numbers, and whether each row can
 //! be read at all.
 //!
-//! One checker for every store that keeps rows: it reads [`Shelves`]. It goes
+//! One checker for every store that keeps rows: it reads `Shelves`. It goes
 //! through the tables in pages and holds a page at a time, so that its memory
 //! does not grow with the fleet. What can be computed from devices and
 //! products, an index row or a count, it mends if it is told to; it never
