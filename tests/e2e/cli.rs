@@ -112,6 +112,7 @@ fn devices() {
             [
                 "serial",
                 "product_id",
+                "label",
                 "lifecycle",
                 "feed_id",
                 "registered_at",

@@ -1,5 +1,7 @@
 //! Two servers on one database: a device may come to either, and is one device.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use crate::support::nodes::{Database, Nodes};
@@ -245,8 +247,10 @@ fn a_server_with_another_key_is_refused() {
     let url = nodes.database.url();
     let serve = |key: Option<&str>| {
         let directory = tempfile::tempdir().expect("a directory");
+        let closed = Permissions::from_mode(0o700);
+        fs::set_permissions(directory.path(), closed).expect("its owner's");
         if let Some(key) = key {
-            std::fs::write(directory.path().join("sealing.key"), key).expect("written");
+            fs::write(directory.path().join("sealing.key"), key).expect("written");
         }
         let arguments = ["serve", "--mqtt", "127.0.0.1:0", "--postgres", &url];
         firstwake(directory.path(), &arguments, "").refused()

@@ -20,6 +20,7 @@ use firstwake::{Provisioner, Resealed, SealingKey, StartError, Timestamp, Unseal
 use zeroize::Zeroizing;
 
 use super::{Home, Lock, write_private};
+use crate::control::Unreachable;
 use crate::database::Company;
 use crate::edge::OsEntropy;
 
@@ -147,7 +148,8 @@ impl Lock {
     /// Draws another key and seals everything with it. Whatever ends this in
     /// between, the registry opens with the one key or the other.
     pub(crate) async fn reseal(&self, now: Timestamp) -> Result<Resealed> {
-        let (provisioner, _) = self.open(Company::Nobody, now).await?;
+        let opened = self.open(Company::Nobody, now).await;
+        let (provisioner, _) = opened.map_err(Unreachable::because)?;
         let next = SealingKey::generate(&OsEntropy);
         write_private(&self.home.next_key(), &next.expose_hex())?;
         let resealed = provisioner.reseal(&next).await?;

@@ -31,7 +31,7 @@ impl Check<'_> {
         let unreadable = match Name::read(Table::Meta, key) {
             Name::Format => rows::decode::<u32>(row).err(),
             Name::Counters => self.read_counters(row),
-            Name::LicenceKey => rows::decode::<SealedSecret>(row).err(),
+            Name::LicenceKey | Name::SealingProof => rows::decode::<SealedSecret>(row).err(),
             Name::Product(_) => rows::decode::<Product>(row).err(),
             Name::Operator(_) => rows::decode::<Operator>(row).err(),
             Name::Ban(_) => rows::decode::<Ban>(row).err(),

@@ -94,6 +94,14 @@ pub(super) enum Answer {
 }
 
 impl Request {
+    /// Whether a store takes these two in their order if they come at once. A
+    /// registration may wait behind others.
+    pub(super) fn keeps_its_place(&self, next: &Self) -> bool {
+        ![self, next]
+            .iter()
+            .any(|one| matches!(one, Self::Register(_)))
+    }
+
     pub(super) async fn ask(self, registry: &impl Registry) -> Answer {
         match self {
             Self::Write(write, events) => Answer::Written(registry.commit(*write, events).await),
