@@ -125,7 +125,7 @@ impl Store {
     pub(super) fn open_tables(path: &Path) -> fjall::Result<Self> {
         let database = Database::builder(path)
             .max_journaling_size(128 * 1024 * 1024)
-            .cache_size(64 * 1024 * 1024)
+            .cache_size(256 * 1024 * 1024)
             // Of several, one spins for as long as another merges files: a sixth
             // of an import's time went there.
             .worker_threads(1)
