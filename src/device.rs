@@ -2,7 +2,6 @@
 //!
 //! How it changes stands in [`transition`].
 
-mod label;
 mod transition;
 
 use std::fmt;
@@ -14,12 +13,12 @@ use crate::event::{EventKind, NewEvent, Subject};
 use crate::hardware::Facts;
 use crate::identity::{DeviceName, FeedId, ProductId, Serial};
 use crate::keypair::PublicKey;
+use crate::label::Label;
 use crate::product::{Block, Reactivation};
 use crate::refusal::Refusal;
 use crate::secret::KeyDigest;
 use crate::signed::LoginMark;
 
-pub use self::label::{InvalidLabel, Label};
 pub(crate) use self::transition::Changed;
 pub use self::transition::{Transition, TransitionError};
 

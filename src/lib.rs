@@ -23,6 +23,7 @@ pub mod hardware;
 mod identity;
 mod jws;
 mod keypair;
+mod label;
 pub mod licence;
 pub mod mailbox;
 mod once;
@@ -47,14 +48,12 @@ pub use clock::Timestamp;
 pub use clones::{CloneSignal, Evidence, OnClone, Peer, Takeover};
 pub use code::{ActivationCode, CodeMatch, DeviceKey};
 pub use credential::{Credential, Shape};
-pub use device::{
-    Device, Exceptions, InvalidLabel, Key, Keys, Label, Lifecycle, Standing, Transition,
-    TransitionError,
-};
+pub use device::{Device, Exceptions, Key, Keys, Lifecycle, Standing, Transition, TransitionError};
 pub use entropy::Entropy;
 pub use event::{Event, EventKind, KeySlot, NewEvent, Subject};
 pub use identity::{DeviceName, FeedId, InvalidName, ProductId, Serial};
 pub use keypair::{InvalidPublicKey, PrivateKey, PublicKey};
+pub use label::{InvalidLabel, Label};
 pub use operator::{InvalidOperator, Operator, OperatorName, PasswordHash, Role};
 pub use product::{
     Block, Datastream, DatastreamId, FeedDefaults, Indexed, InvalidDatastream, Product,

@@ -258,7 +258,7 @@ fn a_server_with_another_key_is_refused() {
     let told = serve(None);
     assert!(told.contains("sealing.key is missing"), "{told}");
     let told = serve(Some(&"5a".repeat(32)));
-    assert!(told.contains("does not open"), "{told}");
+    assert!(told.contains("is not this registry's"), "{told}");
 }
 
 #[test]

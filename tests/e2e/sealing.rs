@@ -204,7 +204,7 @@ fn the_wrong_key_is_refused_and_changes_nothing() {
         }
         let serve = ["serve", "--mqtt", "127.0.0.1:0", "--http", "off"];
         firstwake(directory, &serve, "").refused();
-        firstwake(directory, &RESEAL, "").refused();
+        firstwake(directory, &RESEAL, "").failed(3);
         let after = contents(directory);
         let changed: Vec<&String> = after
             .iter()

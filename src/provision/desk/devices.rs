@@ -3,10 +3,11 @@
 
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
-use crate::device::{Device, Label, Transition, TransitionError};
+use crate::device::{Device, Transition, TransitionError};
 use crate::event::EventKind;
 use crate::hardware::{Fact, Facts};
 use crate::identity::{DeviceName, ProductId, Serial};
+use crate::label::Label;
 use crate::provision::{ProductError, Provisioner};
 use crate::registry::{Batch, Commit, Registrant, Registration, RegistryError, Write};
 

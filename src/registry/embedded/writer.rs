@@ -1,9 +1,10 @@
 //! The one thread that writes.
 //!
 //! It takes whoever is waiting ([`Line`] says who is next), stages their writes
-//! in order, syncs once, and only then answers. After an I/O error the store refuses further writes
-//! until it is opened anew: the thread drops it, answers "unavailable", and
-//! opens it again, reading the counters from disk, before the next batch.
+//! in order, syncs once, and only then answers. After an I/O error the store
+//! refuses further writes until it is opened anew: the thread drops it, answers
+//! "unavailable", and opens it again, reading the counters from disk, before
+//! the next batch.
 
 mod line;
 

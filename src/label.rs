@@ -1,3 +1,5 @@
+//! What people call a device.
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
