@@ -39,6 +39,14 @@ pub(crate) enum Company {
     Nobody,
 }
 
+/// Whether there was a registry in the database before: it is made only where
+/// there was none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    Before,
+    Not,
+}
+
 /// Where a database is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,7 +108,7 @@ impl Database {
     }
 
     /// Opens the registry in it.
-    pub(crate) async fn open(&self, company: Company) -> Result<Postgres> {
+    pub(crate) async fn open(&self, company: Company, known: Known) -> Result<Postgres> {
         let mut config = self.parse()?;
         config
             .application_name("firstwake")
@@ -113,9 +121,9 @@ impl Database {
         if over_tls && !self.dangerous_plaintext {
             config.ssl_mode(SslMode::Require);
             let tls = MakeRustlsConnect::new(self.client_tls()?);
-            open(config, tls, company).await
+            open(config, tls, company, known).await
         } else {
-            open(config, NoTls, company).await
+            open(config, NoTls, company, known).await
         }
     }
 
@@ -162,7 +170,12 @@ fn password(path: &Path) -> Result<Zeroizing<String>> {
     ))
 }
 
-async fn open<T>(config: tokio_postgres::Config, tls: T, company: Company) -> Result<Postgres>
+async fn open<T>(
+    config: tokio_postgres::Config,
+    tls: T,
+    company: Company,
+    known: Known,
+) -> Result<Postgres>
 where
     T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
     T::Stream: Send + Sync,
@@ -175,9 +188,10 @@ where
     let manager = Manager::from_config(config.clone(), tls.clone(), recycling);
     let pool = Pool::builder(manager).max_size(CONNECTIONS).build()?;
     let dialler = Arc::new(Dialler { config, tls });
-    let opened = match company {
-        Company::Others => Postgres::open(pool, dialler).await,
-        Company::Nobody => Postgres::open_alone(pool, dialler).await,
+    let opened = match (company, known) {
+        (Company::Others, Known::Not) => Postgres::open(pool, dialler).await,
+        (Company::Others, Known::Before) => Postgres::open_existing(pool, dialler).await,
+        (Company::Nobody, _) => Postgres::open_alone(pool, dialler).await,
     };
     Ok(opened?)
 }

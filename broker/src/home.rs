@@ -5,6 +5,7 @@
 //!   lock            held by whoever has the registry open; names its process
 //!   registry/       the embedded store (`sealed-by` in it tells its key), or
 //!   registry.json   where the database is that the registry lies in
+//!   registry.used   once there was a registry: no other is made in its place
 //!   sealing.key     mode 0600; opens the product secrets; backups leave it out
 //!   sealing.key.next  the one that is to replace it, while that is done
 //!   control.sock    how commands reach a running server
@@ -28,7 +29,7 @@ use zeroize::Zeroizing;
 
 use self::sealing::Keys;
 use crate::control::Unreachable;
-use crate::database::{Company, Database};
+use crate::database::{Company, Database, Known};
 use crate::edge::OsEntropy;
 
 /// The file that says where the database is.
@@ -149,6 +150,10 @@ impl Home {
         if self.database()?.as_ref() == Some(database) {
             return Ok(());
         }
+        match fs::remove_file(self.used()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
         let (path, fresh) = (self.0.join(DATABASE), self.0.join("registry.json.new"));
         drop(fs::remove_file(&fresh));
         write_private(&fresh, &serde_json::to_string_pretty(database)?)?;
@@ -165,6 +170,11 @@ impl Home {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(anyhow!(error).context(format!("{} cannot be read", path.display()))),
         }
+    }
+
+    /// Stands here once a registry was opened in the database.
+    fn used(&self) -> PathBuf {
+        self.0.join("registry.used")
     }
 
     fn registry(&self) -> PathBuf {
@@ -203,11 +213,20 @@ impl Lock {
     /// files are not touched with wrong ones.
     async fn open_registry(&self, company: Company) -> Result<(Arc<dyn Registry>, Keys)> {
         if let Some(database) = self.home.database()? {
-            let opened = database.open(company).await;
+            let used = self.home.used();
+            let known = match used.exists() {
+                true => Known::Before,
+                false => Known::Not,
+            };
+            let opened = database.open(company, known).await;
             let told = || format!("the registry at {}", database.told());
             let registry = opened.with_context(told)?;
             let fresh = registry.sealing_proof().await?.is_none();
-            return Ok((Arc::new(registry), self.keys(fresh)?));
+            let keys = self.keys(fresh)?;
+            if known == Known::Not {
+                write_private(&used, database.told())?;
+            }
+            return Ok((Arc::new(registry), keys));
         }
         let path = self.home.registry();
         let keys = self.keys(!path.exists())?;
@@ -246,7 +265,7 @@ impl Lock {
         };
         if let Some(database) = self.home.database()? {
             let registry = database
-                .open(Company::Nobody)
+                .open(Company::Nobody, Known::Before)
                 .await
                 .map_err(Unreachable::because)?;
             let checked = registry.check(terms, tell).await;

@@ -21,7 +21,7 @@ use crate::sessions::{Origin, Owner, Yielded};
 pub(crate) fn tell_of_session(broker: &Broker, feed: FeedId, origin: &Origin, start: Start) {
     broker.provisioner.registry().tell(Hint::Session {
         feed,
-        began: origin.began,
+        began: origin.began.as_u64(),
         resume: match start {
             Start::Clean => Resume::No,
             Start::Resume => Resume::Yes,
@@ -56,7 +56,7 @@ async fn heed_one(broker: &Arc<Broker>, hint: Hint) {
                 Resume::No => Start::Clean,
                 Resume::Yes => Start::Resume,
             };
-            match broker.sessions.yield_device(feed, began, start) {
+            match broker.sessions.yield_device(feed, began.into(), start) {
                 Yielded::Place(origin) => {
                     let from = (&origin).into();
                     let takeover = Takeover { from, to: peer };

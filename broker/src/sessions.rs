@@ -11,14 +11,14 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use dashmap::DashMap;
-use firstwake::{FeedId, Network, OperatorName, Refusal, Timestamp};
+use firstwake::{FeedId, Network, OperatorName, Refusal};
 
 use crate::bus::Message;
 use crate::control::view::Connected;
 use crate::edge::Tick;
 use crate::mqtt::packet::{Farewell, Start};
 
-pub(crate) use self::handle::{Handle, Origin};
+pub(crate) use self::handle::{Began, Handle, Origin};
 
 /// A session's handle, and that of the session whose place it took.
 type Entered = (Arc<Handle>, Option<Arc<Handle>>);
@@ -208,7 +208,7 @@ impl Sessions {
     }
 
     /// Has a device's session end for one that began elsewhere, and later.
-    pub(crate) fn yield_device(&self, feed: FeedId, began: Timestamp, start: Start) -> Yielded {
+    pub(crate) fn yield_device(&self, feed: FeedId, began: Began, start: Start) -> Yielded {
         let Some(entry) = self.devices.0.get(&feed) else {
             return Yielded::Nothing;
         };
@@ -320,14 +320,20 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use firstwake::Timestamp;
     use firstwake::topic::{Limits, TopicName};
 
     use super::handle::{HANDED, HANDED_BYTES};
     use super::*;
+    use crate::edge::OsEntropy;
+
+    fn at(second: u64) -> Began {
+        Began::at(Timestamp::from_millis(second * 1000))
+    }
 
     /// A peer of this machine that connected at this second.
     fn since(second: u64) -> Origin {
-        let began = Timestamp::from_millis(second * 1000);
+        let began = at(second);
         Origin::new(std::net::Ipv4Addr::LOCALHOST.into(), "a client", began)
     }
 
@@ -372,7 +378,6 @@ mod tests {
     #[test]
     fn a_session_yields_to_a_later_one_elsewhere() {
         let sessions = Arc::new(Sessions::default());
-        let at = |second: u64| Timestamp::from_millis(second * 1000);
         let yields = |second| sessions.yield_device(feed(1), at(second), Start::Resume);
         assert_eq!(yields(1), Yielded::Nothing);
         let place = sessions
@@ -383,6 +388,16 @@ mod tests {
         assert_eq!(yields(5), Yielded::Place(since(5)));
         assert_eq!(place.handle().ended(), Some(Farewell::TakenOver));
         assert_eq!(yields(6), Yielded::Nothing, "it is ending");
+    }
+
+    #[test]
+    fn of_two_that_begin_at_once_one_is_the_later() {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let drawn = [0; 8].map(|_| Began::draw(now, &OsEntropy));
+        assert!(drawn.iter().any(|one| *one != drawn[0]));
+        assert!(drawn.iter().all(|one| *one >= Began::at(now)));
+        let next = Timestamp::from_millis(1_700_000_000_001);
+        assert!(drawn.iter().all(|one| *one < Began::at(next)));
     }
 
     #[test]
@@ -408,7 +423,7 @@ mod tests {
     #[test]
     fn a_ban_ends_the_sessions_of_its_network() {
         let sessions = Arc::new(Sessions::default());
-        let there = Origin::new([192, 0, 2, 7].into(), "", Timestamp::from_millis(0));
+        let there = Origin::new([192, 0, 2, 7].into(), "", at(0));
         let banned = sessions
             .enter(Owner::Device(feed(1)), there, Start::Resume, Tick::NEVER)
             .0;

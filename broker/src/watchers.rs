@@ -158,7 +158,13 @@ pub(crate) async fn enforce(broker: Arc<Broker>) {
     let registry = broker.provisioner.registry();
     let mut newest = registry.newest();
     let mut read = broker.provisioner.loaded_at();
-    while newest.wait_for(|newest| *newest > read).await.is_ok() {
+    while newest.wait_for(|newest| *newest != read).await.is_ok() {
+        if *newest.borrow() < read {
+            // What was followed has not happened, and what is known of it is
+            // wrong: a server that starts anew reads what there is.
+            tracing::error!("the registry has gone back: the server ends, to be started again");
+            return;
+        }
         let page = match registry.events(read, PAGE).await {
             Ok(page) => page,
             Err(error) => {

@@ -256,7 +256,7 @@ mod tests {
             Origin::new(
                 std::net::Ipv4Addr::LOCALHOST.into(),
                 "peer",
-                firstwake::Timestamp::from_millis(0),
+                crate::sessions::Began::at(firstwake::Timestamp::from_millis(0)),
             ),
             Start::Clean,
             Tick::NEVER,

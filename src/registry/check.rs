@@ -24,7 +24,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 use self::products::Known;
-use super::rows::{self, Name, Row, Table};
+use super::rows::{self, Counters, Name, Row, Table};
 use super::{Census, RegistryError};
 use crate::clock::Timestamp;
 use crate::device::Device;
@@ -184,8 +184,9 @@ pub(super) async fn check(
         pending: Changed::new(),
         products: BTreeMap::new(),
         census: Census::default(),
-        unreadable_devices: 0,
+        lost_devices: 0,
         newest_feed: 0,
+        given_out: given_out(shelves).await?,
     };
     check.read_products().await?;
     check.read_devices().await?;
@@ -194,6 +195,14 @@ pub(super) async fn check(
     check.read_mail().await?;
     check.read_meta().await?;
     Ok(check.verdict)
+}
+
+async fn given_out(shelves: &dyn Shelves) -> Result<u32, RegistryError> {
+    let key = [rows::COUNTERS_KEY.to_vec()];
+    let found = shelves.rows(Table::Meta, &key).await?.pop().flatten();
+    // Counters that cannot be read are told of later.
+    let counters = found.and_then(|row| rows::decode::<Counters>(&row).ok());
+    Ok(counters.map_or(0, |counters| counters.newest_feed))
 }
 
 /// A check that is under way.
@@ -208,8 +217,10 @@ struct Check<'a> {
     /// Of the devices that were read.
     census: Census,
     /// While there are some, nothing that counts devices can be judged.
-    unreadable_devices: u64,
+    lost_devices: u64,
     newest_feed: u32,
+    /// The last feed that was given out, as the counters say.
+    given_out: u32,
 }
 
 impl Check<'_> {

@@ -6,7 +6,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Timestamp;
 use crate::clones::{Peer, Takeover};
 use crate::identity::FeedId;
 use crate::mailbox::{Mail, Resume};
@@ -18,8 +17,9 @@ pub enum Hint {
     Session {
         /// The device's feed.
         feed: FeedId,
-        /// When it began, by that server's clock.
-        began: Timestamp,
+        /// When it began, by that server's clock, as a number that no two
+        /// sessions have: the later one's is greater.
+        began: u64,
         /// Whether it goes on with what an earlier one left.
         resume: Resume,
         /// Who holds it.

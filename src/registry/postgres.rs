@@ -32,8 +32,8 @@ mod tables;
 mod writer;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
@@ -107,6 +107,8 @@ struct Shared {
     hints: broadcast::Sender<Hint>,
     /// Whether the others can tell that this server is there.
     present: AtomicBool,
+    /// What the sealing key is known again by, as this server first read it.
+    proof: OnceLock<Vec<u8>>,
 }
 
 impl fmt::Debug for Shared {
@@ -123,6 +125,21 @@ impl Shared {
             *known = newest.max(*known);
             is_newer
         });
+    }
+
+    /// The registry may have been sealed anew while nobody could tell that this
+    /// server was there: it seals with another key, and must write no more.
+    fn check_proof(&self, found: Option<&Vec<u8>>) -> Result<(), RegistryError> {
+        let Some(found) = found else { return Ok(()) };
+        let known = self.proof.get_or_init(|| found.clone());
+        match self.presence == Presence::Alone || known == found {
+            true => Ok(()),
+            false => Err(RegistryError::Unavailable(
+                "it was sealed with another key meanwhile: put that sealing.key in place of the \
+                 one before, and start again"
+                    .to_owned(),
+            )),
+        }
     }
 
     fn enter(&self) {
@@ -149,8 +166,17 @@ impl Postgres {
         Self::open_as(Presence::AmongOthers, pool, dial).await
     }
 
-    /// Opens the registry if nobody else has it open, and keeps others out.
+    /// The same for a registry that was there before: one that is not there any
+    /// more is trouble, and not an empty one.
+    pub async fn open_existing(pool: Pool, dial: Arc<dyn Dial>) -> Result<Self, OpenError> {
+        migrations::require(&pool).await?;
+        Self::open(pool, dial).await
+    }
+
+    /// Opens a registry that is there if nobody else has it open, and keeps
+    /// others out.
     pub async fn open_alone(pool: Pool, dial: Arc<dyn Dial>) -> Result<Self, OpenError> {
+        migrations::require(&pool).await?;
         Self::open_as(Presence::Alone, pool, dial).await
     }
 
@@ -176,6 +202,7 @@ impl Postgres {
             newest: watch::Sender::new(counters.newest_event),
             hints: broadcast::Sender::new(HINTS_KEPT),
             present: AtomicBool::new(false),
+            proof: OnceLock::new(),
         });
         let (first, opened) = oneshot::channel();
         let line = tokio::spawn(line::run(dial, Arc::clone(&shared), first));
@@ -376,7 +403,11 @@ impl Registry for Postgres {
     }
 
     async fn sealing_proof(&self) -> Result<Option<SealedSecret>, RegistryError> {
-        self.read(Table::Meta, rows::SEALING_PROOF_KEY).await
+        let key = rows::SEALING_PROOF_KEY.to_vec();
+        let found = self.select(Select::Row(Table::Meta, key)).await?;
+        let row = found.first().map(|(_, row)| row);
+        self.shared.check_proof(row)?;
+        row.map(|row| rows::decode(row)).transpose()
     }
 
     async fn occasion(&self, id: &OccasionId) -> Result<Option<Occasion>, RegistryError> {

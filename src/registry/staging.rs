@@ -44,6 +44,15 @@ pub(super) struct Changes {
     pub(super) counters: Counters,
 }
 
+impl Changes {
+    /// Has something written where nothing has changed.
+    pub(super) fn rewrite_counters(&mut self) {
+        let row = rows::encode(&self.counters);
+        let key = (Table::Meta, COUNTERS_KEY.to_vec());
+        self.rows.insert(key, Some(row));
+    }
+}
+
 /// A batch that has not been written.
 pub(super) struct Staging<'a, G> {
     ground: &'a G,

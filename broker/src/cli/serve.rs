@@ -99,6 +99,11 @@ fn start_log() {
             EnvFilter::new(quiet)
         }),
     };
+    // Whatever is asked for: its statements' parameters are rows.
+    let filter = match "tokio_postgres=warn".parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         // A line that cannot be written is lost, and nothing else.

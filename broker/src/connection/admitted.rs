@@ -22,7 +22,7 @@ use crate::neighbours;
 use crate::session::{
     ActivationSession, DeviceSession, OperatorSession, Resumption, Will, give_up, take_up,
 };
-use crate::sessions::{Handle, Origin, Owner, Place};
+use crate::sessions::{Began, Handle, Origin, Owner, Place};
 use crate::wire::{Patience, Stream, Wire};
 
 /// How long an earlier session may take to let go of what it shares with the
@@ -186,7 +186,8 @@ fn enter(
         }
     };
     let deadline = patience.deadline().unwrap_or(end);
-    let origin = Origin::new(source, client_id.name(connect), broker.clock.now());
+    let began = Began::draw(broker.clock.now(), &OsEntropy);
+    let origin = Origin::new(source, client_id.name(connect), began);
     broker
         .sessions
         .enter(owner, origin, connect.start, deadline)

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
-use firstwake::{Peer, Refusal, Timestamp};
+use firstwake::{Entropy, Peer, Refusal, Timestamp};
 use tokio::sync::Notify;
 
 use crate::bus::Message;
@@ -41,10 +41,43 @@ pub(crate) struct Handle {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) source: IpAddr,
-    pub(crate) began: Timestamp,
+    pub(crate) began: Began,
     /// The beginning of its client id: enough to tell two apart, and to be
     /// shown to an operator.
     pub(crate) client_id: Box<str>,
+}
+
+/// When a session began, as a number that no two sessions have, whichever
+/// servers they are at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Began(u64);
+
+impl Began {
+    /// Below the milliseconds: chance, so that of two that began at once one is
+    /// the later for everybody.
+    const CHANCE: u32 = 20;
+
+    pub(crate) fn draw(at: Timestamp, entropy: &dyn Entropy) -> Self {
+        let mut chance = [0; 4];
+        entropy.fill(&mut chance);
+        let chance = u64::from(u32::from_be_bytes(chance) >> (u32::BITS - Self::CHANCE));
+        Self(Self::at(at).0 | chance)
+    }
+
+    /// The earliest of this moment.
+    pub(crate) fn at(at: Timestamp) -> Self {
+        Self(at.as_millis() << Self::CHANCE)
+    }
+
+    pub(crate) fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl From<u64> for Began {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
 }
 
 impl From<&Origin> for Peer {
@@ -60,7 +93,7 @@ impl Origin {
     /// Bytes that are kept of a client id. There are thousands of them.
     const CLIENT_ID: usize = 64;
 
-    pub(crate) fn new(source: IpAddr, client_id: &str, began: Timestamp) -> Self {
+    pub(crate) fn new(source: IpAddr, client_id: &str, began: Began) -> Self {
         let kept = client_id.floor_char_boundary(Self::CLIENT_ID);
         Self {
             source,
@@ -87,7 +120,7 @@ impl Handle {
 
     #[cfg(test)]
     pub(crate) fn unplaced() -> Arc<Self> {
-        let long_ago = Timestamp::from_millis(0);
+        let long_ago = Began::at(Timestamp::from_millis(0));
         let origin = Origin::new(std::net::Ipv4Addr::LOCALHOST.into(), "", long_ago);
         Arc::new(Self::new(origin, Tick::NEVER))
     }
@@ -213,7 +246,7 @@ mod tests {
     #[test]
     fn a_long_client_id_is_kept_in_part() {
         let source = std::net::Ipv4Addr::LOCALHOST.into();
-        let long_ago = Timestamp::from_millis(0);
+        let long_ago = Began::at(Timestamp::from_millis(0));
         let kept = |client: &str| Origin::new(source, client, long_ago).client_id.len();
         assert_eq!(kept("LAMP-1"), 6);
         assert_eq!(kept(&"x".repeat(5000)), 64);

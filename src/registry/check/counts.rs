@@ -92,13 +92,13 @@ impl Check<'_> {
                 found.census.total(),
                 self.census.total()
             );
-            match self.unreadable_devices {
+            match self.lost_devices {
                 0 => {
                     right.census = self.census;
                     self.mendable(Table::Meta, key, fault);
                 }
                 unread => {
-                    let fault = format!("{fault}; {unread} devices cannot be read");
+                    let fault = format!("{fault}; {unread} devices cannot be read or are missing");
                     self.lasting(Table::Meta, key, fault);
                 }
             }
@@ -131,12 +131,12 @@ impl Check<'_> {
                 Some(Err(error)) => error.to_string(),
                 None => format!("missing, for {} devices", counted.lifecycles.total()),
             };
-            if self.unreadable_devices == 0 {
+            if self.lost_devices == 0 {
                 self.mendable(Table::Meta, key, fault);
                 self.mend(Table::Meta, key, Some(rows::encode(counted)));
             } else {
-                let unread = self.unreadable_devices;
-                let fault = format!("{fault}; {unread} devices cannot be read");
+                let unread = self.lost_devices;
+                let fault = format!("{fault}; {unread} devices cannot be read or are missing");
                 self.lasting(Table::Meta, key, fault);
             }
         }

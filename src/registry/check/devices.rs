@@ -49,7 +49,7 @@ impl Check<'_> {
         if let Name::Device(feed) = Name::read(Table::Devices, key) {
             self.newest_feed = self.newest_feed.max(feed.as_u32());
         }
-        self.unreadable_devices += 1;
+        self.lost_devices += 1;
         self.lasting(Table::Devices, key, fault);
         None
     }

@@ -65,6 +65,12 @@ impl Check<'_> {
                     "no secret explains it for feed {}"
                 }
                 Some(Found::Row(_)) => "the device of feed {} is not found by it",
+                Some(Found::Nothing) | None if self.was_given_out(feed) => {
+                    kept.push(feed);
+                    let fault = format!("the device of feed {feed} is missing");
+                    self.lasting(Table::Index, key, fault);
+                    continue;
+                }
                 Some(Found::Nothing) | None => "there is no device of feed {}",
             };
             self.mendable(Table::Index, key, fault.replace("{}", &feed.to_string()));
@@ -84,6 +90,11 @@ impl Check<'_> {
                 Some(Found::Unreadable) => return,
                 Some(Found::Row(device)) if self.leads_to(key, device) => return,
                 Some(Found::Row(_)) => format!("the device of feed {feed} is not found by it"),
+                Some(Found::Nothing) | None if self.was_given_out(feed) => {
+                    self.lost_devices += 1;
+                    let fault = format!("the device of feed {feed} is missing");
+                    return self.lasting(Table::Index, key, fault);
+                }
                 Some(Found::Nothing) | None => format!("there is no device of feed {feed}"),
             },
         };
@@ -98,6 +109,12 @@ impl Check<'_> {
         } else if let Err(error) = rows::decode::<T>(row) {
             self.lasting(Table::Index, key, error.to_string());
         }
+    }
+
+    /// Whether a feed ever had a device. One that is removed goes with all its
+    /// index rows: where one is left, the device's own row was lost.
+    fn was_given_out(&self, feed: FeedId) -> bool {
+        feed.as_u32() <= self.given_out
     }
 
     /// Whether a device is to be found by this key.

@@ -23,6 +23,9 @@ use crate::mailbox::{Mail, Mailbox};
 
 /// The file that `fjall` writes once a database is whole.
 const MARKER: &str = "version";
+/// Bytes of rows that may wait in memory before registrations have to; they
+/// take some four times as much there.
+const IN_MEMORY: u64 = 128 * 1024 * 1024;
 
 /// An open store.
 pub(super) struct Store {
@@ -207,6 +210,12 @@ impl Store {
             Table::Events => &self.events,
             Table::Mail => &self.mail,
         }
+    }
+
+    /// Whether so little waits in memory to be put into tables that devices may
+    /// be registered by the thousand.
+    pub(super) fn has_room(&self) -> bool {
+        self.database.write_buffer_size() < IN_MEMORY
     }
 
     /// A batch that is on disk when its commit returns.

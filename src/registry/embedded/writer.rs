@@ -101,9 +101,12 @@ impl Drop for Writer {
 fn run(shared: &Shared, mut counters: Counters, queue: mpsc::Receiver<Request>) {
     let mut line = Line::new(queue);
     let mut group = Vec::with_capacity(GROUP);
-    while line.next(&mut group) {
+    let mut ails = Ails::No;
+    // A store that is closed is opened by whoever comes next.
+    let has_room = || shared.store().map_or(true, |store| store.has_room());
+    while line.next(&mut group, has_room) {
         match shared.store().or_else(|_| reopen(shared, &mut counters)) {
-            Ok(store) => counters = write_group(shared, &store, counters, &mut group),
+            Ok(store) => counters = write_group(shared, &store, counters, &mut ails, &mut group),
             Err(error) => group.drain(..).for_each(|request| request.refuse(&error)),
         }
         // At once, for those who only read. If it does not open yet, whoever
@@ -112,6 +115,14 @@ fn run(shared: &Shared, mut counters: Counters, queue: mpsc::Receiver<Request>) 
             drop(reopen(shared, &mut counters));
         }
     }
+}
+
+/// Whether the last write failed. Then one that changes nothing writes all the
+/// same: whoever asks for it wants to know whether the store can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ails {
+    No,
+    Perhaps,
 }
 
 /// Opens the store again after an error; what it says is on disk is the truth.
@@ -141,6 +152,7 @@ fn write_group(
     shared: &Shared,
     store: &Store,
     before: Counters,
+    ails: &mut Ails,
     group: &mut Vec<Request>,
 ) -> Counters {
     let mut staging = Staging::new(store, before);
@@ -148,11 +160,21 @@ fn write_group(
         .drain(..)
         .filter_map(|request| request.stage(&mut staging))
         .collect();
-    let write = |changes: Changes| match changes.rows.is_empty() {
-        true => Ok(changes.counters),
-        false => shared.faults.write(|| store.write(changes)),
+    let write = |mut changes: Changes| {
+        if changes.rows.is_empty() {
+            match ails {
+                Ails::No => return Ok(changes.counters),
+                Ails::Perhaps => changes.rewrite_counters(),
+            }
+        }
+        shared.faults.write(|| store.write(changes))
     };
-    match staging.finish().and_then(write) {
+    let written = staging.finish().and_then(write);
+    *ails = match written {
+        Ok(_) => Ails::No,
+        Err(_) => Ails::Perhaps,
+    };
+    match written {
         Ok(after) => {
             if after.newest_event != before.newest_event {
                 shared.newest.send_replace(after.newest_event);

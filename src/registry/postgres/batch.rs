@@ -10,18 +10,17 @@
 
 use std::collections::BTreeSet;
 
-use deadpool_postgres::Pool;
 use futures_util::future;
 use tokio_postgres::Error;
 
 use super::super::RegistryError;
-use super::super::rows::{COUNTERS_KEY, Counters, Table};
+use super::super::rows::{COUNTERS_KEY, Counters, SEALING_PROOF_KEY, Table};
 use super::super::staging::{Changes, Staging};
 use super::known::{Known, Wanted, decode_counters};
 use super::lease::{Failure, Lease, said, unavailable, within};
 use super::request::{Request, Staged};
 use super::tables::{self, Select, TABLES, TableChanges};
-use super::{NEWEST_CHANNEL, OPEN_LOCK, Presence};
+use super::{NEWEST_CHANNEL, OPEN_LOCK, Presence, Shared};
 
 /// What a batch came to. It is committed.
 #[derive(Debug)]
@@ -33,16 +32,12 @@ pub(super) struct Written {
 }
 
 /// Writes a group of requests, all that they change or nothing.
-pub(super) async fn write(
-    pool: &Pool,
-    presence: Presence,
-    group: &[Request],
-) -> Result<Written, Failure> {
-    let lease = Lease::take(pool).await?;
+pub(super) async fn write(shared: &Shared, group: &[Request]) -> Result<Written, Failure> {
+    let lease = Lease::take(&shared.pool).await?;
     let mut known = Known::default();
     // Others may move the counters on until they are locked. Until then they
     // are a good guess: what a batch asks for hardly ever depends on them.
-    let guess = begin(&lease, presence, &mut known, group).await?;
+    let guess = begin(&lease, shared, &mut known, group).await?;
     let (staged, mut hot) = settle(&lease, &mut known, guess, group).await?;
     let is_still = staged.changes.rows.is_empty() || staged.changes.counters == guess;
     if hot.is_empty() && is_still {
@@ -99,11 +94,11 @@ impl Stage {
 /// the others out here.
 async fn begin(
     lease: &Lease,
-    presence: Presence,
+    shared: &Shared,
     known: &mut Known,
     group: &[Request],
 ) -> Result<Counters, Failure> {
-    let among_others = match presence {
+    let among_others = match shared.presence {
         Presence::AmongOthers => format!("SELECT pg_advisory_xact_lock_shared({OPEN_LOCK});"),
         Presence::Alone => String::new(),
     };
@@ -113,7 +108,8 @@ async fn begin(
              WHERE current_setting('synchronous_commit') <> 'remote_apply';
          {among_others}"
     );
-    let counters = Select::Row(Table::Meta, COUNTERS_KEY.to_vec());
+    let keys = [COUNTERS_KEY, SEALING_PROOF_KEY].map(<[u8]>::to_vec);
+    let counters = Select::Rows(Table::Meta, keys.to_vec());
     // Waited for, so that the transaction has begun when anything is locked.
     let statement = ask(counters.prepare(lease)).await?;
     // Nothing comes of this but what it asked for.
@@ -121,7 +117,9 @@ async fn begin(
     let wanted = known.take_wanted();
     let begun = future::try_join(lease.batch_execute(&sql), counters.run(lease, &statement));
     let (((), found), ()) = future::try_join(ask(begun), fetch(lease, known, wanted)).await?;
-    Ok(decode_counters(found.first().map(|(_, row)| row))?)
+    let row = |key: &[u8]| found.iter().find(|(of, _)| of == key).map(|(_, row)| row);
+    shared.check_proof(row(SEALING_PROOF_KEY))?;
+    Ok(decode_counters(row(COUNTERS_KEY))?)
 }
 
 /// Stages the group until everything that it asks for is known, but for the

@@ -138,7 +138,6 @@ fn decode(body: &str) -> Option<Vec<Hint>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
     use crate::clones::Peer;
     use crate::identity::FeedId;
     use crate::mailbox::{Mail, Resume};
@@ -157,7 +156,7 @@ mod tests {
         let hints: Vec<Hint> = (1..=2000)
             .map(|number| Hint::Session {
                 feed: FeedId::new(FeedId::MAX - number).expect("valid"),
-                began: Timestamp::from_millis(u64::MAX),
+                began: u64::MAX,
                 resume: Resume::Yes,
                 peer: Peer {
                     source: [0xff; 16].into(),

@@ -53,7 +53,13 @@ pub(super) async fn run(dial: Arc<dyn Dial>, shared: Arc<Shared>, first: First) 
 pub(super) async fn poll(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(POLL).await;
+        let before = *shared.newest.borrow();
         match migrations::counters(&shared.pool).await {
+            Ok(counters) if counters.newest_event < before => {
+                let now = counters.newest_event;
+                tracing::error!(before, now, "the database has lost what was committed");
+                shared.newest.send_replace(now);
+            }
             Ok(counters) => shared.advance(counters.newest_event),
             Err(error) => tracing::debug!(%error, "what is newest is not known"),
         }

@@ -29,6 +29,19 @@ pub(super) async fn apply(pool: &Pool) -> Result<Counters, OpenError> {
     Ok(counters(pool).await?)
 }
 
+/// Sees to it that there is a registry, and makes nothing.
+pub(super) async fn require(pool: &Pool) -> Result<(), OpenError> {
+    let lease = Lease::take(pool).await?;
+    let sql = "SELECT to_regclass('firstwake.meta') IS NOT NULL";
+    let there = ask(lease.query_one(sql, &[])).await?;
+    let there = there.get::<_, bool>(0) && read(&lease, FORMAT_KEY).await?.is_some();
+    lease.give_back();
+    match there {
+        true => Ok(()),
+        false => Err(OpenError::Gone),
+    }
+}
+
 async fn apply_missing(lease: &Lease) -> Result<(), OpenError> {
     let applied = applied(lease).await?;
     let known = MIGRATIONS.len();

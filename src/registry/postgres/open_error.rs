@@ -30,6 +30,12 @@ pub enum OpenError {
         "the database has to be brought to this version and servers of an earlier one are running: stop them first"
     )]
     InUse,
+    /// There is none, and there was one.
+    #[error(
+        "the database holds no registry any more: restore it, or take registry.used out of the \
+         data directory to begin a new one"
+    )]
+    Gone,
     /// Somebody has it for itself.
     #[error("another command has the registry for itself: try again when it has ended")]
     Taken,

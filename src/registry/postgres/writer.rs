@@ -77,7 +77,7 @@ async fn try_write(shared: &Shared, group: &[Request]) -> Result<batch::Written,
                 "the connection is lost that kept other servers out",
             ));
         }
-        match batch::write(&shared.pool, shared.presence, group).await {
+        match batch::write(shared, group).await {
             Ok(written) => return Ok(written),
             Err(failure) => {
                 tracing::debug!(?failure, "a batch failed");

@@ -2,9 +2,12 @@
 //!
 //! Registrations come in batches that take as long as a thousand other writes.
 //! They wait behind those, and between two of them everybody else has a turn:
-//! so nobody waits for more than one. Nor do they wait for ever.
+//! so nobody waits for more than one. And they wait until the store has room:
+//! it takes in more than it can put away, and would grow with a long list.
 
 use std::collections::VecDeque;
+use std::thread;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -13,6 +16,11 @@ use crate::registry::Batch;
 
 /// How many devices are registered with one sync, unless more come at once.
 const DEVICES: usize = 2000;
+/// How long batches wait before they look for room again.
+const BREATH: Duration = Duration::from_millis(2);
+/// After so many they go on without: a store whose own threads have ended says
+/// so to whoever writes.
+const BREATHS: u32 = 5000;
 
 /// Whoever waits for the writer.
 pub(super) struct Line {
@@ -31,27 +39,39 @@ impl Line {
         }
     }
 
-    /// Waits for those who are to be written together. There are none any
-    /// more once it says no.
-    pub(super) fn next(&mut self, group: &mut Vec<Request>) -> bool {
-        if self.batches_are_next && self.take_batches(group) {
-            return true;
-        }
-        if self.batches.is_empty() {
-            if self.queue.blocking_recv_many(group, GROUP) == 0 {
-                return false;
+    /// Waits for those who are to be written together; batches are taken only
+    /// where there is room for them. There are none any more once it says no.
+    pub(super) fn next(&mut self, group: &mut Vec<Request>, has_room: impl Fn() -> bool) -> bool {
+        let mut breaths = 0;
+        loop {
+            let has_room = || breaths >= BREATHS || has_room();
+            if self.batches_are_next && has_room() && self.take_batches(group) {
+                return true;
             }
-        } else {
-            while group.len() < GROUP
-                && let Ok(request) = self.queue.try_recv()
-            {
-                group.push(request);
+            if self.batches.is_empty() {
+                if self.queue.blocking_recv_many(group, GROUP) == 0 {
+                    return false;
+                }
+            } else {
+                while group.len() < GROUP
+                    && let Ok(request) = self.queue.try_recv()
+                {
+                    group.push(request);
+                }
             }
+            let batches = group.extract_if(.., |request| request.batch().is_some());
+            self.batches.extend(batches);
+            self.batches_are_next = !group.is_empty();
+            if self.batches_are_next {
+                return true;
+            }
+            if has_room() {
+                return self.take_batches(group);
+            }
+            // The store tells nobody when it has put something away.
+            thread::park_timeout(BREATH);
+            breaths += 1;
         }
-        let batches = group.extract_if(.., |request| request.batch().is_some());
-        self.batches.extend(batches);
-        self.batches_are_next = !group.is_empty();
-        self.batches_are_next || self.take_batches(group)
     }
 
     /// Takes the batches that share a sync: small ones do. False if none wait.
@@ -81,6 +101,8 @@ impl Request {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use tokio::sync::oneshot;
 
     use super::*;
@@ -121,7 +143,7 @@ mod tests {
         let mut groups = Vec::new();
         for _ in 0..times {
             let mut group = Vec::new();
-            assert!(line.next(&mut group), "somebody waits");
+            assert!(line.next(&mut group, || true), "somebody waits");
             let size = |it: &Request| it.batch().map_or(0, |batch| batch.devices.len());
             groups.push(group.iter().map(size).collect());
         }
@@ -149,6 +171,34 @@ mod tests {
         send(note());
         assert_eq!(groups(&mut line, 2), [vec![2001], vec![0]]);
         drop(sender);
-        assert!(!line.next(&mut Vec::new()), "nobody is left");
+        assert!(!line.next(&mut Vec::new(), || true), "nobody is left");
+    }
+
+    #[test]
+    fn batches_wait_for_room_and_others_do_not() {
+        let (sender, queue) = mpsc::channel(16);
+        let mut line = Line::new(queue);
+        for request in [batch(7), note(), batch(8)] {
+            assert!(sender.try_send(request).is_ok(), "there is room");
+        }
+        let mut group = Vec::new();
+        assert!(line.next(&mut group, || false));
+        assert!(group.iter().all(|request| request.batch().is_none()));
+        // Somebody else comes while they wait, and then there is room.
+        let looks = Cell::new(0);
+        let has_room = || {
+            looks.set(looks.get() + 1);
+            if looks.get() == 2 {
+                assert!(sender.try_send(note()).is_ok(), "there is room");
+            }
+            looks.get() > 4
+        };
+        group.clear();
+        assert!(line.next(&mut group, has_room));
+        assert!(group.iter().all(|request| request.batch().is_none()));
+        group.clear();
+        assert!(line.next(&mut group, has_room));
+        assert_eq!(group.len(), 2, "both batches");
+        assert!(looks.get() > 4);
     }
 }

@@ -322,7 +322,7 @@ async fn hints_reach_the_others_only() {
     };
     let session = Hint::Session {
         feed: FeedId::new(7).expect("valid"),
-        began: NOW,
+        began: 7,
         resume: Resume::Yes,
         peer: Peer {
             source: [127, 0, 0, 1].into(),
