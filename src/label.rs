@@ -24,7 +24,7 @@ impl Label {
     /// Checks a label.
     pub fn parse(text: &str) -> Result<Self, InvalidLabel> {
         let fits = (1..=Self::MAX).contains(&text.chars().count());
-        if fits && !text.contains(char::is_control) && text.trim() == text {
+        if fits && !text.contains(deceives) && text.trim() == text {
             Ok(Self(text.into()))
         } else {
             Err(InvalidLabel)
@@ -35,6 +35,16 @@ impl Label {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a character ends a line, is not seen, or turns others around: two
+/// labels that look alike would not be.
+fn deceives(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+        )
 }
 
 impl FromStr for Label {

@@ -318,15 +318,34 @@ fn private_directory(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(path)
 }
 
+/// What a backup is made of. Anything else might never end.
+enum Kind {
+    Directory,
+    File,
+}
+
+impl Kind {
+    fn of(entry: &fs::DirEntry) -> io::Result<Self> {
+        let found = entry.file_type()?;
+        match (found.is_dir(), found.is_file()) {
+            (true, _) => Ok(Self::Directory),
+            (_, true) => Ok(Self::File),
+            _ => Err(io::Error::other(format!(
+                "{} is no file of a backup",
+                entry.path().display()
+            ))),
+        }
+    }
+}
+
 fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
     private_directory(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_all(&entry.path(), &to)?;
-        } else {
-            fs::copy(entry.path(), to)?;
+        match Kind::of(&entry)? {
+            Kind::Directory => copy_all(&entry.path(), &to)?,
+            Kind::File => drop(fs::copy(entry.path(), to)?),
         }
     }
     Ok(())
@@ -338,11 +357,12 @@ fn digests(directory: &Path) -> io::Result<BTreeMap<PathBuf, String>> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = PathBuf::from(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            let below = digests(&entry.path())?.into_iter();
-            found.extend(below.map(|(path, digest)| (name.join(path), digest)));
-        } else {
-            found.insert(name, digest(&entry.path())?);
+        match Kind::of(&entry)? {
+            Kind::Directory => {
+                let below = digests(&entry.path())?.into_iter();
+                found.extend(below.map(|(path, digest)| (name.join(path), digest)));
+            }
+            Kind::File => drop(found.insert(name, digest(&entry.path())?)),
         }
     }
     Ok(found)

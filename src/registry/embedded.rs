@@ -333,6 +333,9 @@ impl Registry for Embedded {
     }
 
     async fn back_up(&self, into: &Path, now: Timestamp) -> Result<Inventory, NotBackedUp> {
+        if into.starts_with(&self.shared.path) {
+            return Err(NotBackedUp::NotEmpty(self.shared.path.clone()));
+        }
         let (store, into) = (self.store()?, into.to_owned());
         let wanted = copy::Wanted::default();
         let unwanted = wanted.watch();

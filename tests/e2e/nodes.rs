@@ -262,6 +262,48 @@ fn a_server_with_another_key_is_refused() {
 }
 
 #[test]
+fn a_registry_that_is_gone_is_not_begun_anew() {
+    let Some(mut nodes) = Nodes::start() else {
+        return;
+    };
+    nodes.one.fleet(&["S1"]);
+    nodes.one.terminate();
+    assert!(nodes.one.wait().success());
+    nodes.two.terminate();
+    assert!(nodes.two.wait().success());
+    nodes.database.ask("DROP SCHEMA firstwake CASCADE");
+    for asked in [&["device", "list"][..], &["registry", "check"]] {
+        let told = nodes.one.cli(asked).failed(3);
+        assert!(told.contains("no registry any more"), "{told}");
+    }
+    let left = nodes
+        .database
+        .ask("SELECT to_regnamespace('firstwake') IS NULL");
+    assert_eq!(left, "t", "nothing was made");
+}
+
+#[test]
+fn a_server_that_missed_a_reseal_writes_nothing() {
+    let Some(mut nodes) = Nodes::start() else {
+        return;
+    };
+    nodes.one.fleet(&["S1"]);
+    nodes.one.terminate();
+    assert!(nodes.one.wait().success());
+    // Cut off for longer than its connections last.
+    nodes.two.signal("STOP");
+    nodes.database.end_connections();
+    nodes.one.cli(&["registry", "reseal"]).ok();
+    nodes.two.signal("CONT");
+    let refused = nodes.two.cli(&["product", "create", "pump"]).failed(3);
+    assert!(refused.contains("sealed with another key"), "{refused}");
+    nodes.two.terminate();
+    assert!(nodes.two.wait().success());
+    nodes.one.cli(&["registry", "check"]).ok();
+    assert_eq!(nodes.one.lifecycle("S1"), "registered");
+}
+
+#[test]
 fn what_wants_the_registry_alone_waits_until_it_is() {
     let Some(mut nodes) = Nodes::start() else {
         return;

@@ -8,7 +8,8 @@
 mod reading;
 mod rejects;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, bail};
 use firstwake::ProductId;
@@ -67,6 +68,11 @@ struct Summary {
 impl Args {
     pub(super) async fn run(self, control: &mut Control, form: Form) -> Result<()> {
         let list = List::open(&self.file, self.format)?;
+        if let Some(report) = &self.report
+            && same_file(report, &self.file)
+        {
+            bail!("the report would take the place of the list: name another file");
+        }
         let rejects = Rejects::to(self.report.as_deref())?;
         let product_id = match self.product {
             Some(product) => product,
@@ -92,6 +98,11 @@ impl Args {
         import.summary.known += end.repeats;
         import.finish(control, end.outcome, form).await
     }
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    let (one, other) = (fs::canonicalize(one), fs::canonicalize(other));
+    one.is_ok_and(|one| other.is_ok_and(|other| one == other))
 }
 
 /// The product that is meant where none is named.

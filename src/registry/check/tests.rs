@@ -279,6 +279,23 @@ async fn keys_and_codes_are_mended() {
 }
 
 #[tokio::test]
+async fn a_missing_device_is_lasting() {
+    let rack = Rack::filled().await;
+    rack.take(Table::Devices, &rows::device_key(feed(1)));
+    let broken = rack.copy();
+    for repair in [Repair::Report, Repair::Mend] {
+        let (verdict, told) = rack.check(repair).await;
+        assert!(verdict.lasting > 2, "{told:#?}");
+        assert_eq!((verdict.mendable, verdict.mended), (0, 0), "{told:#?}");
+        let missing = told.iter().any(|line| {
+            line.contains("device ") && line.contains("the device of feed 1 is missing (lasting)")
+        });
+        assert!(missing, "{told:#?}");
+        assert_eq!(rack.copy(), broken, "what is left of it stays");
+    }
+}
+
+#[tokio::test]
 async fn counts_are_mended() {
     broken(
         |rack| {

@@ -148,6 +148,24 @@ fn examine(
             });
         }
     }
+    // What people and commands are told is what the list says.
+    for (table, listed, found) in [
+        ("devices", inventory.devices, counters.census.total()),
+        ("events", inventory.newest_event, counters.newest_event),
+        (
+            "feeds",
+            inventory.newest_feed.into(),
+            counters.newest_feed.into(),
+        ),
+    ] {
+        if listed != found {
+            return Err(NotRestored::Rows {
+                table,
+                listed,
+                found,
+            });
+        }
+    }
     let newest = counters.newest_feed;
     let next = match feeds_after {
         Some(feed) => feed.as_u32().max(newest),

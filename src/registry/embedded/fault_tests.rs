@@ -133,6 +133,19 @@ async fn everybody_in_a_failed_batch_is_told_so() {
 }
 
 #[tokio::test]
+async fn whoever_asks_whether_it_can_write_is_told() {
+    let home = tempfile::tempdir().expect("a directory");
+    let registry = Embedded::open(&home.path().join("registry")).expect("opens");
+    let probe = || registry.commit(Write::Note, Vec::new());
+    assert_eq!(probe().await, Ok(Commit::Done));
+    registry.shared.faults.fail_writes(0, WriteFault::Full);
+    assert!(is_unavailable(&note(&registry).await));
+    assert!(is_unavailable(&probe().await), "nothing to write, and yet");
+    registry.shared.faults.end();
+    assert_eq!(probe().await, Ok(Commit::Done));
+}
+
+#[tokio::test]
 async fn a_disk_that_cannot_be_read_admits_nobody_and_comes_back() {
     let home = tempfile::tempdir().expect("a directory");
     let registry = Embedded::open(&home.path().join("registry")).expect("opens");

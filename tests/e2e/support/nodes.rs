@@ -42,6 +42,11 @@ impl Database {
         format!("{}/{}", server.expect("its first database"), self.name)
     }
 
+    /// Has the server do something to this database.
+    pub(crate) fn ask(&self, sql: &str) -> String {
+        ask(&self.url(), sql)
+    }
+
     /// Lets nobody in any more, and ends who is.
     pub(crate) fn close(&self) {
         let name = &self.name;

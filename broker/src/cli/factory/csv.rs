@@ -22,6 +22,11 @@ enum Column {
 impl Columns {
     /// What the head says.
     pub(super) fn parse(head: &str) -> Result<Self> {
+        if head.contains('\r') {
+            bail!(
+                "its lines end with a carriage return alone: save it with line feeds (LF or CRLF)"
+            );
+        }
         let cells = cells(head).map_err(|reason| anyhow!(reason))?;
         let column = |name: &str| match name {
             "serial" => Ok(Column::Serial),
