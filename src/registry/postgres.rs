@@ -33,7 +33,7 @@ mod writer;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
@@ -108,7 +108,7 @@ struct Shared {
     /// Whether the others can tell that this server is there.
     present: AtomicBool,
     /// What the sealing key is known again by, as this server first read it.
-    proof: OnceLock<Vec<u8>>,
+    proof: Mutex<Option<Vec<u8>>>,
 }
 
 impl fmt::Debug for Shared {
@@ -131,8 +131,8 @@ impl Shared {
     /// server was there: it seals with another key, and must write no more.
     fn check_proof(&self, found: Option<&Vec<u8>>) -> Result<(), RegistryError> {
         let Some(found) = found else { return Ok(()) };
-        let known = self.proof.get_or_init(|| found.clone());
-        match self.presence == Presence::Alone || known == found {
+        let mut known = self.proof.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get_or_insert_with(|| found.clone()) == found {
             true => Ok(()),
             false => Err(RegistryError::Unavailable(
                 "it was sealed with another key meanwhile: put that sealing.key in place of the \
@@ -140,6 +140,12 @@ impl Shared {
                     .to_owned(),
             )),
         }
+    }
+
+    /// It was this server that sealed the registry.
+    fn note_proof(&self, written: Vec<u8>) {
+        let mut known = self.proof.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(written);
     }
 
     fn enter(&self) {
@@ -202,7 +208,7 @@ impl Postgres {
             newest: watch::Sender::new(counters.newest_event),
             hints: broadcast::Sender::new(HINTS_KEPT),
             present: AtomicBool::new(false),
-            proof: OnceLock::new(),
+            proof: Mutex::default(),
         });
         let (first, opened) = oneshot::channel();
         let line = tokio::spawn(line::run(dial, Arc::clone(&shared), first));

@@ -117,7 +117,7 @@ fn run(shared: &Shared, mut counters: Counters, queue: mpsc::Receiver<Request>) 
     }
 }
 
-/// Whether the last write failed. Then one that changes nothing writes all the
+/// Whether the last write failed. Then one that notes nothing writes all the
 /// same: whoever asks for it wants to know whether the store can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ails {
@@ -155,24 +155,28 @@ fn write_group(
     ails: &mut Ails,
     group: &mut Vec<Request>,
 ) -> Counters {
+    let is_asked = group.iter().any(Request::asks_whether_it_can);
     let mut staging = Staging::new(store, before);
     let staged: Vec<Staged> = group
         .drain(..)
         .filter_map(|request| request.stage(&mut staging))
         .collect();
+    let mut is_written = false;
     let write = |mut changes: Changes| {
         if changes.rows.is_empty() {
-            match ails {
-                Ails::No => return Ok(changes.counters),
-                Ails::Perhaps => changes.rewrite_counters(),
+            match (&ails, is_asked) {
+                (Ails::Perhaps, true) => changes.rewrite_counters(),
+                _ => return Ok(changes.counters),
             }
         }
+        is_written = true;
         shared.faults.write(|| store.write(changes))
     };
     let written = staging.finish().and_then(write);
-    *ails = match written {
-        Ok(_) => Ails::No,
-        Err(_) => Ails::Perhaps,
+    *ails = match (&written, is_written) {
+        (Err(_), _) => Ails::Perhaps,
+        (Ok(_), true) => Ails::No,
+        (Ok(_), false) => *ails,
     };
     match written {
         Ok(after) => {
@@ -194,6 +198,12 @@ fn write_group(
 }
 
 impl Request {
+    /// Whether it is there for nothing but its outcome.
+    fn asks_whether_it_can(&self) -> bool {
+        matches!(self, Self::Commit { write, events, .. }
+            if matches!(**write, Write::Note) && events.is_empty())
+    }
+
     fn stage(self, staging: &mut Staging<'_, Store>) -> Option<Staged> {
         Some(match self {
             Self::Commit {

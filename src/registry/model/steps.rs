@@ -95,6 +95,15 @@ pub(super) enum Answer {
 }
 
 impl Request {
+    /// Whether the registry is sealed otherwise from then on.
+    pub(super) fn seals(&self, answer: &Answer) -> bool {
+        let Self::Write(write, _) = self else {
+            return false;
+        };
+        let seals = matches!(**write, Write::Reseal(_) | Write::SealingProof(_));
+        seals && *answer == Answer::Written(Ok(Commit::Done))
+    }
+
     /// Whether a store takes these two in their order if they come at once. A
     /// registration may wait behind others.
     pub(super) fn keeps_its_place(&self, next: &Self) -> bool {

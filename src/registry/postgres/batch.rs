@@ -25,6 +25,8 @@ use super::{NEWEST_CHANNEL, OPEN_LOCK, Presence, Shared};
 /// What a batch came to. It is committed.
 #[derive(Debug)]
 pub(super) struct Written {
+    /// What the sealing key is known again by, if that was written.
+    pub(super) proof: Option<Vec<u8>>,
     /// The number of its newest event, if it has any.
     pub(super) newest_event: Option<u64>,
     /// What became of each request.
@@ -69,6 +71,7 @@ struct Sorted {
     tables: [TableChanges; 5],
     /// The number of its newest event, if it has any.
     newest_event: Option<u64>,
+    proof: Option<Vec<u8>>,
 }
 
 impl Stage {
@@ -79,11 +82,14 @@ impl Stage {
             let unchanged = (Table::Meta, COUNTERS_KEY.to_vec());
             self.changes.rows.remove(&unchanged);
         }
+        let proof = (Table::Meta, SEALING_PROOF_KEY.to_vec());
+        let proof = self.changes.rows.get(&proof).cloned().flatten();
         let is_newer = before.is_some_and(|before| before.newest_event < after.newest_event);
         Sorted {
             outcomes: self.outcomes,
             tables: known.sort(self.changes),
             newest_event: is_newer.then_some(after.newest_event),
+            proof,
         }
     }
 }
@@ -224,6 +230,7 @@ async fn commit(lease: Lease, batch: Sorted) -> Result<Written, Failure> {
     lease.give_back();
     Ok(Written {
         newest_event: batch.newest_event,
+        proof: batch.proof,
         outcomes: batch.outcomes,
     })
 }

@@ -55,6 +55,9 @@ fn gather(first: Request, queue: &mut mpsc::Receiver<Request>) -> Vec<Request> {
 async fn write_group(shared: &Shared, group: Vec<Request>) {
     match try_write(shared, &group).await {
         Ok(written) => {
+            if let Some(proof) = written.proof {
+                shared.note_proof(proof);
+            }
             if let Some(newest) = written.newest_event {
                 shared.advance(newest);
             }
