@@ -38,7 +38,10 @@ fn a_code_that_works_once_works_at_one_server() {
     let names: Vec<&str> = serials.iter().map(String::as_str).collect();
     let product = nodes.one.fleet(&names);
     let never = ["product", "set", &product, "--reactivation", "never"];
-    nodes.two.cli(&never).ok();
+    // At both, so that neither has still to hear of it.
+    for broker in [&nodes.one, &nodes.two] {
+        broker.cli(&never).ok();
+    }
     for serial in names {
         let (one, two) = std::thread::scope(|scope| {
             let one = scope.spawn(|| try_to_activate(&nodes.one, serial));
