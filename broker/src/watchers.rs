@@ -158,8 +158,15 @@ pub(crate) async fn enforce(broker: Arc<Broker>) {
     let registry = broker.provisioner.registry();
     let mut newest = registry.newest();
     let mut read = broker.provisioner.loaded_at();
-    while newest.wait_for(|newest| *newest != read).await.is_ok() {
-        if *newest.borrow() < read {
+    // What was read may be ahead of what was told: a batch is there first.
+    let mut told = read;
+    while newest
+        .wait_for(|newest| *newest > read || *newest < told)
+        .await
+        .is_ok()
+    {
+        let before = std::mem::replace(&mut told, *newest.borrow());
+        if told < before {
             // What was followed has not happened, and what is known of it is
             // wrong: a server that starts anew reads what there is.
             tracing::error!("the registry has gone back: the server ends, to be started again");

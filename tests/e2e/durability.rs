@@ -99,6 +99,7 @@ fn no_key_that_a_device_received_is_lost() {
             .ok();
         let known = Known::default();
         let next = AtomicUsize::new(0);
+        let left = AtomicUsize::new(THREADS);
         let address = broker.address();
         thread::scope(|scope| {
             for _ in 0..THREADS {
@@ -107,6 +108,7 @@ fn no_key_that_a_device_received_is_lost() {
                         let n = next.fetch_add(1, Ordering::Relaxed);
                         let serial = format!("r{round}-{n:06}");
                         if n >= DEVICES || wake(address, &serial, &known).is_none() {
+                            left.fetch_sub(1, Ordering::Relaxed);
                             return;
                         }
                     }
@@ -115,6 +117,7 @@ fn no_key_that_a_device_received_is_lost() {
             // Killed at another moment of the storm each time.
             let moment = DEVICES * (round + 1) / (ROUNDS + 2);
             while known.lock().expect("no panic").len() < moment {
+                assert!(left.load(Ordering::Relaxed) > 0, "the server has ended");
                 thread::yield_now();
             }
             broker.kill();
