@@ -73,6 +73,7 @@ impl World {
         let new = [DERIVED, PAIR].map(|serial| NewSerial {
             serial: self::serial(serial),
             hardware: vec![(Fact::CpuSerial, "00000000abcdef01".to_owned())],
+            label: None,
         });
         // Long ago: what was signed before is of another life.
         let then = Timestamp::from_millis(NOW.as_millis() - 86_400_000);
