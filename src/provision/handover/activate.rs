@@ -150,6 +150,8 @@ impl Provisioner {
         if let Some(device) = found.first() {
             self.load(device.feed).await?;
         } else if let Some(other) = self.registry.device(self.somebody()).await? {
+            // A look-up that finds nothing costs less than one that does.
+            self.registry.by_code(&digest).await?;
             self.product_of(&other).await?;
             decide::code_against(code, &other.serial, None, &self.decoy, now);
             // Whoever issues to a right code, or refuses, loads the device again.
