@@ -271,13 +271,8 @@ impl Registry for Embedded {
 
     async fn occasions(&self) -> Result<Vec<(OccasionId, Timestamp)>, RegistryError> {
         let found = self.store()?.under(Table::Meta, &[rows::OCCASIONS])?;
-        let each = found.into_iter().map(|(key, row)| {
-            let id = key.get(1..).and_then(|id| id.try_into().ok());
-            let damaged = || RegistryError::Damaged("a request's name".to_owned());
-            let id = OccasionId::from_bytes(id.ok_or_else(damaged)?);
-            Ok((id, rows::decode::<Occasion>(&row)?.at))
-        });
-        each.collect()
+        let each = found.iter();
+        each.map(|(key, row)| rows::occasion_in(key, row)).collect()
     }
 
     async fn commit(&self, write: Write, events: Vec<NewEvent>) -> Result<Commit, RegistryError> {

@@ -422,12 +422,9 @@ impl Registry for Postgres {
 
     async fn occasions(&self) -> Result<Vec<(OccasionId, Timestamp)>, RegistryError> {
         let all = Select::under(Table::Meta, &[rows::OCCASIONS]);
-        let each = self.select(all).await?.into_iter().map(|(key, row)| {
-            let id = key.get(1..).and_then(|id| id.try_into().ok());
-            let id = OccasionId::from_bytes(id.ok_or_else(|| damaged("a request's name"))?);
-            Ok((id, rows::decode::<Occasion>(&row)?.at))
-        });
-        each.collect()
+        let found = self.select(all).await?;
+        let each = found.iter();
+        each.map(|(key, row)| rows::occasion_in(key, row)).collect()
     }
 
     async fn commit(&self, write: Write, events: Vec<NewEvent>) -> Result<Commit, RegistryError> {

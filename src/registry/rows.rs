@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Census, RegistryError};
 use crate::ban::Network;
+use crate::clock::Timestamp;
 use crate::identity::{FeedId, ProductId, Serial};
-use crate::once::OccasionId;
+use crate::once::{Occasion, OccasionId};
 use crate::operator::OperatorName;
 use crate::product::DatastreamId;
 use crate::secret::{CodeDigest, KeyDigest, TokenDigest};
@@ -158,6 +159,17 @@ pub(super) fn token_key(digest: &TokenDigest) -> Vec<u8> {
 
 pub(super) fn occasion_key(id: &OccasionId) -> Vec<u8> {
     tagged(OCCASIONS, id.as_bytes())
+}
+
+/// A request that is remembered, read back, and since when it is.
+pub(super) fn occasion_in(
+    key: &[u8],
+    row: &[u8],
+) -> Result<(OccasionId, Timestamp), RegistryError> {
+    let id = key.get(1..).and_then(|id| id.try_into().ok());
+    let damaged = || RegistryError::Damaged("a request's name".to_owned());
+    let id = OccasionId::from_bytes(id.ok_or_else(damaged)?);
+    Ok((id, decode::<Occasion>(row)?.at))
 }
 
 pub(super) fn product_census_key(product: &ProductId) -> Vec<u8> {
