@@ -4,6 +4,7 @@
 //! waiting into one batch and syncs it once; nothing is visible before it is
 //! on disk, because durability is asked for in the batch itself.
 
+mod at_hand;
 mod copy;
 mod faults;
 mod shelves;
@@ -181,8 +182,7 @@ impl Registry for Embedded {
     }
 
     async fn by_serial(&self, serial: &Serial) -> Result<Vec<Device>, RegistryError> {
-        let store = self.store()?;
-        store.devices_at(&rows::serial_key(serial))
+        self.store()?.by_serial(serial)
     }
 
     async fn by_code(&self, code: &CodeDigest) -> Result<Vec<Device>, RegistryError> {

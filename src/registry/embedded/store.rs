@@ -9,9 +9,10 @@ use super::super::RegistryError;
 use super::super::check::Changed;
 use super::super::rows::{
     COUNTERS_KEY, Counters, MAILBOXES, Row, Table, decode, device_key, event_key, mail_key,
-    mailbox_key, member_key,
+    mailbox_key, member_key, serial_key,
 };
 use super::super::staging::{Changes, Ground, Rows};
+use super::at_hand::{self, AtHand};
 use crate::device::Device;
 use crate::event::{Event, NewEvent};
 use crate::identity::{FeedId, ProductId, Serial};
@@ -29,6 +30,7 @@ pub(super) struct Store {
     index: Keyspace,
     events: Keyspace,
     mail: Keyspace,
+    at_hand: AtHand,
 }
 
 impl std::fmt::Debug for Store {
@@ -53,13 +55,17 @@ impl Store {
         let mut rows: Vec<_> = rows.into_iter().collect();
         rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let mut batch = self.batch();
+        let mut devices = Vec::new();
         for ((table, key), change) in rows {
+            devices.extend(key_at_hand(table, &key));
             match change {
                 Some(row) => self.insert(&mut batch, table, &key, row),
                 None => batch.remove(self.keyspace(table), key),
             }
         }
-        batch.commit().map_err(unavailable)
+        let written = batch.commit().map_err(unavailable);
+        devices.into_iter().for_each(|key| self.at_hand.forget(key));
+        written
     }
 
     pub(super) fn keyspace(&self, table: Table) -> &Keyspace {
@@ -113,6 +119,19 @@ impl Store {
 
     pub(super) fn device(&self, feed: FeedId) -> Result<Option<Device>, RegistryError> {
         self.read(Table::Devices, &device_key(feed))
+    }
+
+    /// The devices of a serial. Each row is as it is when it is read, which may
+    /// be later than the one that names it: whose serial is another by then is
+    /// none of them.
+    pub(super) fn by_serial(&self, serial: &Serial) -> Result<Vec<Device>, RegistryError> {
+        let feeds: Option<Vec<FeedId>> = self.read(Table::Index, &serial_key(serial))?;
+        let mut devices = Vec::new();
+        for feed in feeds.unwrap_or_default() {
+            let device = self.device(feed)?;
+            devices.extend(device.filter(|device| device.serial == *serial));
+        }
+        Ok(devices)
     }
 
     /// A batch reaches the tables row by row: whoever reads more than one row
@@ -250,7 +269,11 @@ impl Store {
 
 impl Ground for Store {
     fn row(&self, table: Table, key: &[u8]) -> Result<Option<impl AsRef<[u8]>>, RegistryError> {
-        self.keyspace(table).get(key).map_err(unavailable)
+        let read = || self.keyspace(table).get(key).map_err(unavailable);
+        match key_at_hand(table, key) {
+            Some(key) => self.at_hand.row(key, read),
+            None => read(),
+        }
     }
 
     fn under(&self, table: Table, prefix: &[u8]) -> Result<Rows, RegistryError> {
@@ -260,6 +283,14 @@ impl Ground for Store {
             Ok((key.to_vec(), row.to_vec()))
         })
         .collect()
+    }
+}
+
+/// The key of a row that is kept at hand, if it is a device's.
+fn key_at_hand(table: Table, key: &[u8]) -> Option<at_hand::Key> {
+    match table {
+        Table::Devices => key.try_into().ok(),
+        _ => None,
     }
 }
 

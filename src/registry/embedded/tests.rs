@@ -1,6 +1,6 @@
 //! What only a store on disk can show: that it is there after it was closed.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::*;
 use crate::registry::conformance;
@@ -32,6 +32,52 @@ async fn everything_is_there_after_closing() {
     let more = conformance::register(&second, 0, &["b", "c"]).await;
     assert_eq!(more[0], feeds[1]);
     assert!(!feeds.contains(&more[1]), "feeds are never given out twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_is_never_read_as_it_was_before_its_last_write() {
+    let home = tempfile::tempdir().expect("a directory");
+    let registry = Arc::new(Embedded::open(home.path()).expect("opens"));
+    let feed = conformance::register(&*registry, 0, &["a"]).await[0];
+    let (reading, written) = (Arc::clone(&registry), Arc::new(AtomicBool::new(false)));
+    let is_over = Arc::clone(&written);
+    let reader = tokio::spawn(async move {
+        let serial = Serial::parse("a").expect("a serial");
+        let mut newest = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            let alone = reading
+                .device(feed)
+                .await
+                .expect("readable")
+                .expect("it is there");
+            let named = reading.by_serial(&serial).await.expect("readable");
+            assert!(newest <= alone.version && alone.version <= named[0].version);
+            newest = named[0].version;
+            tokio::task::yield_now().await;
+        }
+    });
+    for _ in 0..512 {
+        let before = registry
+            .device(feed)
+            .await
+            .expect("readable")
+            .expect("it is there");
+        let version = before.version;
+        let outcome = registry.commit(Write::Device(before), Vec::new()).await;
+        assert_eq!(
+            outcome,
+            Ok(Commit::Done),
+            "version {version} was not the last"
+        );
+        let behind = registry
+            .device(feed)
+            .await
+            .expect("readable")
+            .expect("it is there");
+        assert_eq!(behind.version, version + 1);
+    }
+    written.store(true, Ordering::Relaxed);
+    reader.await.expect("nothing went back");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::{fs, io, panic};
 
+use fjall::config::{BlockSizePolicy, PartitioningPolicy, PinningPolicy};
 use fjall::{Database, KeyspaceCreateOptions, Readable};
 
 use super::super::super::backup;
@@ -13,6 +14,7 @@ use super::super::super::rows::{
 };
 use super::super::super::{ProductCensus, RegistryError};
 use super::super::OpenError;
+use super::super::at_hand::AtHand;
 use super::{Store, told, unavailable};
 use crate::device::Device;
 use crate::identity::ProductId;
@@ -113,15 +115,27 @@ impl Store {
         // A table is made with these and keeps them.
         let options = || KeyspaceCreateOptions::default().max_memtable_size(16 * 1024 * 1024);
         let table = |name: &str| database.keyspace(name, options);
+        // Most rows of devices are read once in years, each by a block: so blocks
+        // are small, and what says where they lie waits in memory, which takes
+        // some seven bytes a device.
+        let scattered = || {
+            options()
+                .data_block_size_policy(BlockSizePolicy::all(2 * 1024))
+                .index_block_partitioning_policy(PartitioningPolicy::all(false))
+                .index_block_pinning_policy(PinningPolicy::all(true))
+                .filter_block_partitioning_policy(PartitioningPolicy::all(false))
+                .filter_block_pinning_policy(PinningPolicy::all(true))
+        };
         // Nobody asks these for a row that is not there, so they need no filters
         // where nearly all of their rows are.
-        let full = |name: &str| database.keyspace(name, || options().expect_point_read_hits(true));
+        let full = |options: KeyspaceCreateOptions| options.expect_point_read_hits(true);
         Ok(Self {
             meta: table("meta")?,
-            devices: full("devices")?,
-            index: table("index")?,
-            events: full("events")?,
+            devices: database.keyspace("devices", || full(scattered()))?,
+            index: database.keyspace("index", scattered)?,
+            events: database.keyspace("events", || full(options()))?,
             mail: table("mail")?,
+            at_hand: AtHand::nothing(),
             database,
         })
     }
