@@ -7,6 +7,7 @@ import random
 import subprocess
 import time
 from dataclasses import dataclass
+from statistics import median
 
 from . import machine
 from .programs import Failed, listening
@@ -18,6 +19,8 @@ BESIDE = 2_000
 # Seconds that an import may take.
 LONGEST = 3_000
 IN_FLIGHT = 64
+# What is activated in the large registry.
+LARGE = {"delivery": "a delivery", "scattered": "from all over"}
 
 
 @dataclass(frozen=True)
@@ -96,16 +99,28 @@ def reopened(programs, filled):
 
 
 def storms(programs, plan, large, directory, say):
-    """Activations of devices from all over the large registry, others each
-    round, and of as many in one that has no more."""
-    fleet = random.Random(1).sample(range(plan.registered), plan.activated * plan.rounds)
+    """Activations in the large registry, of a delivery (serials in a row) and
+    of devices from all over it, others each round; and of as many in one that
+    has no more."""
+    chance = random.Random(1)
+    delivered = plan.activated * plan.rounds
+    first = (plan.registered - delivered) // 2
+    others = [*range(first), *range(first + delivered, plan.registered)]
+    fleet = chance.sample(others, delivered)
     made = []
     for number in range(plan.rounds):
-        chosen = fleet[number * plan.activated : (number + 1) * plan.activated]
+        part = slice(number * plan.activated, (number + 1) * plan.activated)
+        scattered, delivery = fleet[part], list(range(first, first + delivered))[part]
+        chance.shuffle(delivery)
         small = product(programs, f"{directory}/small-{number}")
-        imported(programs, small, write_list(f"{directory}/few.csv", sorted(chosen)))
-        one = {"few": storm(programs, small, chosen, directory), "many": storm(programs, large, chosen, directory)}
-        say(f"registry, round {number + 1} of {plan.rounds}: {rate(one['few']):,.0f}/s, {rate(one['many']):,.0f}/s")
+        imported(programs, small, write_list(f"{directory}/few.csv", sorted(scattered)))
+        one = {
+            "few": storm(programs, small, scattered, directory),
+            "delivery": storm(programs, large, delivery, directory),
+            "scattered": storm(programs, large, scattered, directory),
+        }
+        rates = ", ".join(f"{what} {rate(result):,.0f}/s" for what, result in one.items())
+        say(f"registry, round {number + 1} of {plan.rounds}: {rates}")
         made.append(one)
     return made
 
@@ -141,10 +156,10 @@ def render(about, plan, seen):
     more = "" if served["meanwhile"] else " (and for a moment behind it)"
     waits = f"p50 {activations['p50'] / 1e3:.1f} ms, p99 {activations['p99'] / 1e3:.1f} ms"
     figures = [
-        f"A registry of {plan.registered:,} devices; {plan.activated:,} of them are activated in each of {plan.rounds} rounds, {IN_FLIGHT} in flight, beside as many in a registry that has no more; medians (least–most):",
+        f"A registry of {plan.registered:,} devices; in each of {plan.rounds} rounds a delivery of {plan.activated:,} with serials in a row is activated in it, in any order, and {plan.activated:,} from all over it, {IN_FLIGHT} in flight; beside them as many in a registry that has no more; medians (least–most):",
         table(["what", "measured", "target", "verdict"], rows(plan, seen)),
         f"While a server imported them, devices were activated one at a time{more}: {waits} from the TCP connection to the answer.",
-        f"Activations: {spread([rate(one['few']) for one in made])}/s in the small registry, {spread([rate(one['many']) for one in made])}/s in the large one.",
+        f"Activations: {spread([rate(one['few']) for one in made])}/s in the small registry; in the large one {spread([rate(one['delivery']) for one in made])}/s of a delivery, {spread([rate(one['scattered']) for one in made])}/s from all over.",
     ]  # fmt: skip
     return "\n\n".join([table(["machine", ""], [*about, ("load after (1 min)", f"{machine.load():.2f}")]), *figures])
 
@@ -152,8 +167,8 @@ def render(about, plan, seen):
 def rows(plan, seen):
     """What | measured | target | verdict."""
     made, served = seen["rounds"], seen["served"]
-    ratios = [rate(one["many"]) / rate(one["few"]) for one in made]
-    memory = max(*(one["many"]["memory"][0] for one in made), served["memory"][0])
+    memory = max(*(one[what]["memory"][0] for one in made for what in LARGE), served["memory"][0])
+    ratios = {what: [rate(one[what]) / rate(one["few"]) for one in made] for what in LARGE}
     fast = lambda value: verdict(value, 100_000, 100_000)  # noqa: E731
     soon = lambda times: verdict(max(times), 5, 5, False)  # noqa: E731
     seconds = lambda times: f"{spread(times, '{:.2f}')} s"  # noqa: E731
@@ -165,5 +180,5 @@ def rows(plan, seen):
         ("start to listening, behind a kill", seconds(seen["killed"]), "5 s", soon(seen["killed"])),
         ("resident memory of the server, most seen", f"{memory / 1e6:,.0f} MB", "1 GB", verdict(memory, 1e9, 1e9, False)),
         ("on disk", f"{seen['disk'] / 1e9:.2f} GB, {seen['disk'] / plan.registered:,.0f} B a device", "–", "–"),
-        (f"activation rate over that at {plan.activated:,}", spread(ratios, "{:.2f}"), "0.8", verdict(min(ratios), 0.8, 0.8)),
+        *((f"activation rate over that at {plan.activated:,}, {LARGE[what]}", spread(each, "{:.2f}"), "0.8", verdict(median(each), 0.8, 0.8)) for what, each in ratios.items()),
     ]  # fmt: skip

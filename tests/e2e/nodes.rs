@@ -146,7 +146,7 @@ fn two_that_take_turns_at_two_servers_are_seen() {
 fn what_is_sent_at_one_server_reaches_a_device_at_the_other() {
     let Some(nodes) = Nodes::start() else { return };
     nodes.one.fleet(&["S1"]);
-    let (mut device, credentials) = nodes.one.device(Version::V5, "S1");
+    let (mut device, credentials) = nodes.one.device(Version::V311, "S1");
     let feed = credentials.feed;
     let commands = format!("feeds/{feed}/commands/+");
     for qos in [1, 0] {
@@ -187,7 +187,7 @@ fn a_session_goes_on_at_another_server_when_its_own_is_killed() {
 fn a_database_that_goes_away_lets_nobody_in_and_comes_back() {
     let Some(nodes) = Nodes::start() else { return };
     nodes.one.fleet(&["S1", "S2"]);
-    let (mut session, _) = nodes.one.device(Version::V5, "S1");
+    let (mut session, _) = nodes.one.device(Version::V311, "S1");
     nodes.database.close();
     for (version, code_told) in [(Version::V311, 3), (Version::V5, 0x88)] {
         let code = code("S2");
@@ -283,6 +283,33 @@ fn a_registry_that_is_gone_is_not_begun_anew() {
         .database
         .ask("SELECT to_regnamespace('firstwake') IS NULL");
     assert_eq!(left, "t", "nothing was made");
+}
+
+/// As a failover to a copy that was behind leaves it.
+#[test]
+fn a_database_that_has_gone_back_ends_its_servers() {
+    let Some(mut nodes) = Nodes::start() else {
+        return;
+    };
+    nodes.one.fleet(&["S1", "S2"]);
+    let mut sessions = [
+        nodes.one.device(Version::V311, "S1").0,
+        nodes.two.device(Version::V311, "S2").0,
+    ];
+    let counters = "key = convert_to('counters', 'UTF8')";
+    let copy = format!("CREATE TABLE copy AS SELECT row FROM firstwake.meta WHERE {counters}");
+    nodes.database.ask(&copy);
+    // Whose session ends has been told.
+    for (session, serial) in sessions.iter_mut().zip(["S1", "S2"]) {
+        nodes.one.cli(&["device", "suspend", serial]).ok();
+        session.expect_farewell(0x98);
+    }
+    let back = format!("UPDATE firstwake.meta SET row = copy.row FROM copy WHERE {counters}");
+    nodes.database.ask(&back);
+    for server in [&mut nodes.one, &mut nodes.two] {
+        assert!(!server.wait().success());
+        assert!(server.log().contains("gone back"), "{}", server.log());
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use tempfile::TempDir;
 
 use super::command::{Done, command, firstwake};
-use super::{Connect, Peer, Version};
+use super::{Connect, Peer, Version, eventually};
 
 /// A server and its data directory. Dropping it kills the process.
 pub(crate) struct TestBroker {
@@ -165,7 +165,9 @@ impl TestBroker {
 
     /// Waits for the process to end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        self.child.wait().expect("it ends")
+        eventually("the server's end", || {
+            self.child.try_wait().expect("it was started here")
+        })
     }
 
     /// Files that the server has open.

@@ -117,7 +117,7 @@ impl Store {
         let table = |name: &str| database.keyspace(name, options);
         // Most rows of devices are read once in years, each by a block: so blocks
         // are small, and what says where they lie waits in memory, which takes
-        // some seven bytes a device.
+        // six to eight bytes a device.
         let scattered = || {
             options()
                 .data_block_size_policy(BlockSizePolicy::all(2 * 1024))
