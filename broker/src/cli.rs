@@ -29,6 +29,7 @@ mod serve;
 mod status;
 mod token;
 
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -107,6 +108,10 @@ enum Command {
     Man(man::Args),
 }
 
+/// Threads that serve, for each core. They read the registry themselves, and
+/// while one waits for a disk another goes on.
+const THREADS_A_CORE: usize = 2;
+
 /// Runs the command that the arguments name.
 pub(crate) fn run() -> ExitCode {
     let matches = Args::command().get_matches();
@@ -117,7 +122,9 @@ pub(crate) fn run() -> ExitCode {
     if !matches!(args.command, Command::Man(_)) {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     }
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let outcome = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS_A_CORE * cores)
         .enable_all()
         .build()
         .map_err(Into::into)
