@@ -4,7 +4,7 @@ from statistics import median
 
 from . import handshakes, machine, reconnects, uplink
 from .mosquitto import about_mosquitto
-from .report import percentile, spread, table, verdict
+from .report import percentile, spread, storm_cells, table, verdict
 
 QOS = {"qos0": "QoS 0", "qos1": "QoS 1"}
 
@@ -91,9 +91,7 @@ def handshake_rows(made):
 
 
 def storm_row(how, who, results, rate, phase):
-    times = lambda part: spread([one["phases_us"][phase][part] / 1e3 for one in results], "{:.1f}")  # noqa: E731
-    cpu = [one["server_cpu_us"] for one in results if "server_cpu_us" in one]
-    return (how, who, spread([rate(one) for one in results]), times("p50"), times("p99"), f"{median(cpu):.0f} µs" if cpu else "–")
+    return (how, who, *storm_cells(results, rate, phase))
 
 
 def uplink_rows(plan, made):

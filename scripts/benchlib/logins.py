@@ -4,11 +4,10 @@ signed logins, end to end over MQTT and on one core without a network."""
 import json
 import subprocess
 from dataclasses import dataclass
-from statistics import median
 
 from . import machine
 from .programs import RUN, Failed, write
-from .report import spread, table
+from .report import spread, storm_cells, table
 
 PROOFS = {
     "code": "activation code",
@@ -110,10 +109,7 @@ def storm_rows(made):
     for proof, name in PROOFS.items():
         for who, called in (("floor", "floor"), ("firstwake", "Firstwake")):
             results = [one[who, proof] for one in made]
-            times = lambda part: spread([one["phases_us"]["login"][part] / 1e3 for one in results], "{:.1f}")  # noqa: E731
-            cpu = [one["server_cpu_us"] for one in results if "server_cpu_us" in one]
-            yield (name, called, spread([rate(one) for one in results]), times("p50"), times("p99"),
-                   f"{median(cpu):.0f} µs" if cpu else "–")  # fmt: skip
+            yield (name, called, *storm_cells(results, rate, "login"))
 
 
 def admission_rows(made):

@@ -3,7 +3,7 @@
 from statistics import median
 
 from . import machine
-from .report import spread, table, verdict
+from .report import spread, storm_cells, table, verdict
 from .storms import rate
 
 NAMES = {"floor": "bare axum handler", "http": "Firstwake over HTTP", "mqtt": "Firstwake over MQTT"}
@@ -52,8 +52,4 @@ def render(about, plan, made):
 
 def rows(made):
     for key, name in NAMES.items():
-        results = [one[key] for one in made]
-        phase = lambda part: [one["phases_us"]["activation"][part] / 1e3 for one in results]  # noqa: E731
-        cpu = [one["server_cpu_us"] for one in results if "server_cpu_us" in one]
-        yield (name, spread([rate(one) for one in results]), spread(phase("p50"), "{:.1f}"),
-               spread(phase("p99"), "{:.1f}"), f"{median(cpu):.0f} µs" if cpu else "–")  # fmt: skip
+        yield (name, *storm_cells([one[key] for one in made]))

@@ -104,8 +104,8 @@ def storms(programs, plan, large, directory, say):
     chance = random.Random(1)
     delivered = plan.activated * plan.rounds
     first = (plan.registered - delivered) // 2
-    others = [*range(first), *range(first + delivered, plan.registered)]
-    fleet = chance.sample(others, delivered)
+    others = chance.sample(range(plan.registered - delivered), delivered)
+    fleet = [number if number < first else number + delivered for number in others]
     made = []
     for number in range(plan.rounds):
         part = slice(number * plan.activated, (number + 1) * plan.activated)

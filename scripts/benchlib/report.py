@@ -17,6 +17,14 @@ def spread(values, form="{:,.0f}"):
     return f"{show(median(values))} ({show(min(values))}–{show(max(values))})"
 
 
+def storm_cells(results, rate=rate, phase="activation"):
+    """A storm's rate, p50 and p99 in ms, and the server's CPU for each device,
+    over all rounds."""
+    times = lambda part: spread([one["phases_us"][phase][part] / 1e3 for one in results], "{:.1f}")  # noqa: E731
+    cpu = [one["server_cpu_us"] for one in results if "server_cpu_us" in one]
+    return spread([rate(one) for one in results]), times("p50"), times("p99"), f"{median(cpu):.0f} µs" if cpu else "–"
+
+
 def percentile(values, share):
     """The least value that so many are not above."""
     ordered = sorted(values)
@@ -70,11 +78,7 @@ def storm_rows(plan, made):
         ("mosquitto_calm", f"mosquitto, {plan.devices:,}, `--request`, {min(BACKLOG, plan.in_flight)} in flight"),
     ]
     for key, name in names:
-        results = [one[key] for one in made]
-        phase = lambda part: [one["phases_us"]["activation"][part] / 1e3 for one in results]  # noqa: E731
-        cpu = [one["server_cpu_us"] for one in results if "server_cpu_us" in one]
-        yield (name, spread([rate(one) for one in results]), spread(phase("p50"), "{:.1f}"),
-               spread(phase("p99"), "{:.1f}"), f"{median(cpu):.0f} µs" if cpu else "–")  # fmt: skip
+        yield (name, *storm_cells([one[key] for one in made]))
 
 
 def held_rows(held):

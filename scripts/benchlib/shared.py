@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from . import held, machine, mqtt
 from .programs import Child, Failed, listening
-from .report import percentile, spread, table, verdict
+from .report import percentile, storm_cells, table, verdict
 from .storms import rate
 
 WITH_POSTGRES = pathlib.Path(__file__).resolve().parent.parent / "with-postgres"
@@ -122,7 +122,5 @@ def render(about, plan, seen):
 
 def rows(made):
     for key, name in NAMES.items():
-        results = [one[key] for one in made]
-        phase = lambda part: [one["phases_us"]["activation"][part] / 1e3 for one in results]  # noqa: E731
-        rates = [rate(one) for one in results]
-        yield (name, spread(rates), spread(phase("p50"), "{:.1f}"), spread(phase("p99"), "{:.1f}"))
+        made_by, p50, p99, _ = storm_cells([one[key] for one in made])
+        yield (name, made_by, p50, p99)
