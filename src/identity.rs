@@ -41,6 +41,15 @@ impl Serial {
         }
     }
 
+    /// Makes `count` serials: `prefix` and a number of at least six digits,
+    /// from 000000 on. Registering a fleet and simulating it use this one rule,
+    /// so that both mean the same devices by the same words.
+    pub fn numbered(prefix: &str, count: u32) -> Result<Vec<Self>, InvalidName> {
+        (0..count)
+            .map(|number| Self::parse(&format!("{prefix}{number:06}")))
+            .collect()
+    }
+
     /// The characters.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -16,7 +16,7 @@ use firstwake::{
     ActivationCode, DeviceName, NewProduct, ProductId, ProductSecret, Provisioner, SealingKey,
     Serial, Timestamp, Transition,
 };
-use firstwake_broker::plugin::{OsEntropy, Plugin};
+use firstwake_rumqttd::{OsEntropy, Plugin};
 use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, QoS, v5};
 use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
 use serde_json::Value;

@@ -40,6 +40,7 @@ use self::exit::Exit;
 use self::form::Form;
 use self::place::{Place, Reaches};
 use crate::control::Absent;
+#[cfg(feature = "demo")]
 use crate::demo;
 use crate::home::FirstOperator;
 use crate::http;
@@ -63,6 +64,7 @@ enum Command {
     /// Run the server until it is told to stop
     Serve(Box<serve::Args>),
     /// Show what this is: a server, thousands of simulated devices, an operator
+    #[cfg(feature = "demo")]
     Demo(demo::Args),
     /// Kinds of devices
     #[command(subcommand)]
@@ -153,6 +155,7 @@ impl Args {
         let reach = async |absent| place.reach(absent).await;
         match self.command {
             Command::Serve(args) => args.run(place.data_dir()?, form).await,
+            #[cfg(feature = "demo")]
             Command::Demo(args) => args.run().await,
             Command::Product(command) => {
                 let mut control = reach(command.absent()).await?;
@@ -211,9 +214,9 @@ impl Command {
             Self::Serve(_) | Self::Registry(_) | Self::Cert(_) | Self::Code(_) => {
                 (Reaches::Here, true)
             }
-            Self::Demo(_) | Self::Openapi | Self::Completions(_) | Self::Man(_) => {
-                (Reaches::Here, false)
-            }
+            #[cfg(feature = "demo")]
+            Self::Demo(_) => (Reaches::Here, false),
+            Self::Openapi | Self::Completions(_) | Self::Man(_) => (Reaches::Here, false),
             Self::Product(_)
             | Self::Device(_)
             | Self::Feed(_)

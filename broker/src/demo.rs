@@ -141,7 +141,7 @@ impl Set {
         let Reply::ProductCreated { product, secret } = control.ask(create).await? else {
             bail!("the server gave an answer to another question");
         };
-        let serials = device_sim::serials::generate(PREFIX, devices)?;
+        let serials = Serial::numbered(PREFIX, devices)?;
         for chunk in serials.chunks(CHUNK) {
             let register = Request::Register(DevicesWish::of(
                 product.product_id.clone(),

@@ -7,7 +7,7 @@ use firstwake::{Entropy, Timestamp};
 
 /// The operating system's random generator.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct OsEntropy;
+pub(crate) struct OsEntropy;
 
 impl Entropy for OsEntropy {
     fn fill(&self, buffer: &mut [u8]) {

@@ -11,6 +11,7 @@ mod config;
 mod connection;
 mod control;
 mod database;
+#[cfg(feature = "demo")]
 mod demo;
 mod downlink;
 mod edge;
@@ -28,7 +29,6 @@ mod neighbours;
 mod origins;
 mod output;
 mod paces;
-pub mod plugin;
 mod server;
 mod session;
 mod sessions;

@@ -20,6 +20,7 @@ impl Stop {
     }
 
     /// Listens for the end of the terminal, too.
+    #[cfg(feature = "demo")]
     pub(crate) fn or_hangup(mut self) -> io::Result<Self> {
         self.0.push(signal(SignalKind::hangup())?);
         Ok(self)

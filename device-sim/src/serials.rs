@@ -1,21 +1,12 @@
 //! Which devices make up a fleet.
 //!
 //! A specification is `PREFIX:COUNT` or the name of a file with one serial a
-//! line. Whoever registers a fleet and whoever simulates it must mean the same
-//! devices by the same words, so [`generate`] is the one place that makes them.
+//! line.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use firstwake::{InvalidName, Serial};
-
-/// `prefix` followed by a number of at least six digits, from `000000` on:
-/// `generate("demo-", 3)` is `demo-000000`, `demo-000001`, `demo-000002`.
-pub fn generate(prefix: &str, count: u32) -> Result<Vec<Serial>, InvalidName> {
-    (0..count)
-        .map(|number| Serial::parse(&format!("{prefix}{number:06}")))
-        .collect()
-}
 
 /// Where a fleet's serials come from.
 ///
@@ -23,7 +14,7 @@ pub fn generate(prefix: &str, count: u32) -> Result<Vec<Serial>, InvalidName> {
 /// colon since a prefix may hold colons itself; anything else names a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SerialSource {
-    /// See [`generate`]. These are made when the text is parsed, so that a
+    /// See [`Serial::numbered`]. These are made when the text is parsed, so that a
     /// wrong prefix is wrong usage.
     Generated(Vec<Serial>),
     /// One serial a line; blank lines are skipped.
@@ -73,7 +64,7 @@ impl FromStr for SerialSource {
                 if !(1..=MOST).contains(&count) {
                     return Err(SerialsError::Count);
                 }
-                let serials = generate(prefix, count).map_err(SerialsError::Prefix)?;
+                let serials = Serial::numbered(prefix, count).map_err(SerialsError::Prefix)?;
                 Ok(Self::Generated(serials))
             }
             _ => Ok(Self::File(text.into())),
@@ -118,13 +109,13 @@ mod tests {
 
     #[test]
     fn generated_names_are_padded_to_six_digits() {
-        let serials = generate("demo-", 3).expect("a valid prefix");
+        let serials = Serial::numbered("demo-", 3).expect("a valid prefix");
         assert_eq!(
             names(&serials),
             ["demo-000000", "demo-000001", "demo-000002"]
         );
-        assert!(generate("de mo", 1).is_err());
-        assert!(generate(&"x".repeat(59), 1).is_err());
+        assert!(Serial::numbered("de mo", 1).is_err());
+        assert!(Serial::numbered(&"x".repeat(59), 1).is_err());
     }
 
     #[test]

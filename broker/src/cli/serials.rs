@@ -42,7 +42,7 @@ pub(super) fn gather(
         serials.extend(lines(&path, Serial::parse)?);
     }
     if let Some(Pattern { prefix, count }) = generate {
-        serials.extend(device_sim::serials::generate(&prefix, count)?);
+        serials.extend(Serial::numbered(&prefix, count)?);
     }
     if serials.is_empty() {
         return Err(anyhow!(

@@ -18,9 +18,9 @@ use device_sim::credentials::{self, CredentialsFile, Keyholder};
 use device_sim::reconnect::{self, ReconnectPlan, ReconnectReport};
 use device_sim::{
     Ask, Confirm, ConnackCode, Downlink, Hold, Outcome, Phase, Plan, Refusal, Report, Step,
-    Transport, floor, serials, storm,
+    Transport, floor, storm,
 };
-use firstwake::ProductSecret;
+use firstwake::{ProductSecret, Serial};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -46,7 +46,7 @@ pub(crate) async fn activate(broker: SocketAddr, devices: u32, transport: Transp
         broker,
         transport,
         secret: ProductSecret::parse(&"0".repeat(40)).expect("a secret"),
-        serials: serials::generate("a+b", devices).expect("a prefix"),
+        serials: Serial::numbered("a+b", devices).expect("a prefix"),
         in_flight: in_flight(),
         ask: Ask::Subscribe,
         confirm: Confirm::ThenHold(Hold::For(Duration::from_millis(1))),

@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use device_sim::{
     Ask, Confirm, Counts, Hold, HoldSummary, Outcome, Phase, Plan, PlanError, Progress, Report,
-    Stage, Step, Transport, floor, serials, storm,
+    Stage, Step, Transport, floor, storm,
 };
-use firstwake::ProductSecret;
+use firstwake::{ProductSecret, Serial};
 use tokio::sync::oneshot;
 
 use scripted::{ANSWER, CONNACK, Script, Then, scripted};
@@ -32,7 +32,7 @@ fn plan(broker: SocketAddr, devices: u32, confirm: Confirm) -> Plan {
         broker,
         transport: Transport::Plain,
         secret: ProductSecret::parse(&"0".repeat(40)).expect("a secret"),
-        serials: serials::generate("a+b", devices).expect("a prefix"),
+        serials: Serial::numbered("a+b", devices).expect("a prefix"),
         in_flight: NonZeroUsize::new(20).expect("not zero"),
         ask: Ask::Subscribe,
         confirm,

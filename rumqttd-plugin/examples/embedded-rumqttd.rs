@@ -21,7 +21,7 @@ use firstwake::{
     ActivationCode, DatastreamId, NewProduct, ProductSecret, Provisioner, SealingKey, Serial,
     Timestamp,
 };
-use firstwake_broker::plugin::{OsEntropy, Plugin};
+use firstwake_rumqttd::{OsEntropy, Plugin};
 use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
 
 /// Published: whoever reads this can compute the code of every serial.

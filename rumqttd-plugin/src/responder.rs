@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
-use super::{NOWHERE, Shared};
+use crate::{NOWHERE, Shared};
 
 /// All requests there are.
 const REQUESTS: &str = "provision/+/request";
@@ -149,7 +149,7 @@ impl Shared {
             Ok(asked) => asked,
             Err(invalid) => return Answer::error("bad_request", &invalid.to_string()),
         };
-        let Some(activation) = self.kept.find(&request.serial, self.clock.tick()) else {
+        let Some(activation) = self.kept.find(&request.serial, self.clock.elapsed()) else {
             return Answer::error(
                 "unavailable",
                 "connect again with the activation code and ask within a minute",

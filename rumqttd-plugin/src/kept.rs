@@ -9,13 +9,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use firstwake::{ProductId, Serial};
 
-use crate::edge::Tick;
-
-/// How long an activation is kept, in seconds.
-const LIFETIME: u32 = 60;
+/// How long an activation is kept.
+const LIFETIME: Duration = Duration::from_secs(60);
 /// Activations kept at once. One rumqttd listener accepts fewer than this in a
 /// lifetime; beyond it the oldest is forgotten, and its device connects again.
 const LIMIT: usize = 65_536;
@@ -33,7 +32,7 @@ pub(super) struct Kept<T> {
 struct Rows<T> {
     live: HashMap<Serial, Row<T>>,
     /// Every row in the order it was kept, and some that are gone already.
-    order: VecDeque<(Serial, u64, Tick)>,
+    order: VecDeque<(Serial, u64, Duration)>,
     newest: u64,
 }
 
@@ -63,7 +62,7 @@ impl<T: Clone> Kept<T> {
         product: &ProductId,
         serial: &Serial,
         value: T,
-        now: Tick,
+        now: Duration,
     ) -> Result<(), SerialTaken> {
         let mut rows = self.swept(now);
         if rows
@@ -79,7 +78,7 @@ impl<T: Clone> Kept<T> {
         rows.newest += 1;
         let number = rows.newest;
         rows.order
-            .push_back((serial.clone(), number, now.plus(LIFETIME)));
+            .push_back((serial.clone(), number, now + LIFETIME));
         let row = Row {
             product: product.clone(),
             number,
@@ -90,7 +89,7 @@ impl<T: Clone> Kept<T> {
     }
 
     /// What is kept for this serial.
-    pub(super) fn find(&self, serial: &Serial, now: Tick) -> Option<T> {
+    pub(super) fn find(&self, serial: &Serial, now: Duration) -> Option<T> {
         let rows = self.swept(now);
         rows.live.get(serial).map(|row| row.value.clone())
     }
@@ -108,7 +107,7 @@ impl<T: Clone> Kept<T> {
     }
 
     /// The rows without those whose minute is over.
-    fn swept(&self, now: Tick) -> MutexGuard<'_, Rows<T>> {
+    fn swept(&self, now: Duration) -> MutexGuard<'_, Rows<T>> {
         let mut rows = self.lock();
         while rows.order.front().is_some_and(|(_, _, ends)| *ends <= now) {
             rows.drop_oldest();
@@ -152,39 +151,53 @@ mod tests {
     #[test]
     fn the_newest_of_a_device_is_kept_for_a_minute() {
         let (kept, lamp, s1) = (Kept::new(), product("a"), serial("S1"));
-        assert_eq!(kept.keep(&lamp, &s1, 1, Tick::at(0)), Ok(()));
-        assert_eq!(kept.keep(&lamp, &s1, 2, Tick::at(30)), Ok(()));
-        assert_eq!(kept.find(&s1, Tick::at(59)), Some(2));
-        assert_eq!(kept.find(&s1, Tick::at(60)), Some(2), "the first one's end");
-        assert_eq!(kept.find(&s1, Tick::at(89)), Some(2));
-        assert_eq!(kept.find(&s1, Tick::at(90)), None);
-        assert_eq!(kept.find(&serial("S2"), Tick::at(0)), None);
+        assert_eq!(kept.keep(&lamp, &s1, 1, Duration::from_secs(0)), Ok(()));
+        assert_eq!(kept.keep(&lamp, &s1, 2, Duration::from_secs(30)), Ok(()));
+        assert_eq!(kept.find(&s1, Duration::from_secs(59)), Some(2));
+        assert_eq!(
+            kept.find(&s1, Duration::from_secs(60)),
+            Some(2),
+            "the first one's end"
+        );
+        assert_eq!(kept.find(&s1, Duration::from_secs(89)), Some(2));
+        assert_eq!(kept.find(&s1, Duration::from_secs(90)), None);
+        assert_eq!(kept.find(&serial("S2"), Duration::from_secs(0)), None);
     }
 
     #[test]
     fn two_products_never_share_a_serial_at_one_time() {
         let (kept, s1) = (Kept::new(), serial("S1"));
         let (lamp, pump) = (product("a"), product("b"));
-        assert_eq!(kept.keep(&lamp, &s1, 1, Tick::at(0)), Ok(()));
-        assert_eq!(kept.keep(&pump, &s1, 2, Tick::at(59)), Err(SerialTaken));
-        assert_eq!(kept.find(&s1, Tick::at(59)), Some(1));
-        assert_eq!(kept.keep(&pump, &s1, 3, Tick::at(60)), Ok(()));
+        assert_eq!(kept.keep(&lamp, &s1, 1, Duration::from_secs(0)), Ok(()));
+        assert_eq!(
+            kept.keep(&pump, &s1, 2, Duration::from_secs(59)),
+            Err(SerialTaken)
+        );
+        assert_eq!(kept.find(&s1, Duration::from_secs(59)), Some(1));
+        assert_eq!(kept.keep(&pump, &s1, 3, Duration::from_secs(60)), Ok(()));
         kept.forget(&lamp, &s1);
-        assert_eq!(kept.find(&s1, Tick::at(60)), Some(3), "not the lamp's");
+        assert_eq!(
+            kept.find(&s1, Duration::from_secs(60)),
+            Some(3),
+            "not the lamp's"
+        );
         kept.forget(&pump, &s1);
-        assert_eq!(kept.keep(&lamp, &s1, 4, Tick::at(60)), Ok(()));
-        assert_eq!(kept.find(&s1, Tick::at(60)), Some(4));
+        assert_eq!(kept.keep(&lamp, &s1, 4, Duration::from_secs(60)), Ok(()));
+        assert_eq!(kept.find(&s1, Duration::from_secs(60)), Some(4));
     }
 
     #[test]
     fn it_never_grows_beyond_its_limit() {
         let (kept, lamp) = (Kept::with_limit(2), product("a"));
         for (text, value) in [("S1", 1), ("S2", 2), ("S2", 3), ("S3", 4)] {
-            assert_eq!(kept.keep(&lamp, &serial(text), value, Tick::at(0)), Ok(()));
+            assert_eq!(
+                kept.keep(&lamp, &serial(text), value, Duration::from_secs(0)),
+                Ok(())
+            );
             kept.forget(&lamp, &serial("S4"));
             assert!(kept.lock().order.len() <= 2);
         }
-        let found = ["S1", "S2", "S3"].map(|text| kept.find(&serial(text), Tick::at(0)));
+        let found = ["S1", "S2", "S3"].map(|text| kept.find(&serial(text), Duration::from_secs(0)));
         assert_eq!(found, [None, Some(3), Some(4)]);
     }
 }

@@ -18,7 +18,7 @@
 //!   topics make it slower with the square of their number.
 //!
 //! `docs/plugin.md` has the whole list, with figures; `firstwake serve` is the
-//! answer to it. This module must never decide who gets in, and never say more
+//! answer to it. This package must never decide who gets in, and never say more
 //! than the response topic of the device that proved its code.
 //!
 //! ```no_run
@@ -26,7 +26,7 @@
 //! #     provisioner: std::sync::Arc<firstwake::Provisioner>,
 //! #     mut config: rumqttd::Config,
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
-//! use firstwake_broker::plugin::Plugin;
+//! use firstwake_rumqttd::Plugin;
 //!
 //! let plugin = Plugin::new(provisioner);
 //! for server in config.v4.iter_mut().flat_map(|servers| servers.values_mut()) {
@@ -42,6 +42,7 @@
 //! ```
 
 mod kept;
+mod os;
 mod responder;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -53,11 +54,11 @@ use rumqttd::local::{LinkRx, LinkTx};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
+pub use self::os::OsEntropy;
 pub use self::responder::{Responder, ResponderEnded};
-pub use crate::edge::OsEntropy;
 
 use self::kept::Kept;
-use crate::edge::Clock;
+use self::os::Clock;
 
 /// Where peers come from, as far as rumqttd tells.
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -152,7 +153,7 @@ impl Shared {
         let activation = Arc::new(Mutex::new(activation));
         let kept = self
             .kept
-            .keep(&product, &serial, activation, self.clock.tick());
+            .keep(&product, &serial, activation, self.clock.elapsed());
         if kept.is_err() {
             tracing::warn!(%product, %serial, "another product's device of this serial is being activated");
         }
