@@ -9,7 +9,6 @@ use crate::clock::Timestamp;
 use crate::feed::{Body, CurrentValue, Format, NotRead, Value};
 use crate::identity::{FeedId, Serial};
 use crate::product::DatastreamId;
-use crate::provision::DeviceLogin;
 use crate::secret::ApiKey;
 
 /// The topic on which a device's activation is answered.
@@ -94,16 +93,6 @@ impl Uplink {
             Carries::Value(id) | Carries::Row(id) => data(feed, id),
         };
         Some(Self { topic, carries })
-    }
-
-    /// The same for a device that is in: its key may stand before a topic of
-    /// Xively's, nobody else's.
-    pub fn of(login: &DeviceLogin, topic: &TopicName) -> Option<Self> {
-        let text = without_key(topic.as_str(), |key| login.is_with(key))?;
-        if text.len() == topic.as_str().len() {
-            return Self::permit(login.feed(), topic);
-        }
-        Self::permit(login.feed(), &TopicName::parse(text, Limits::DEVICE).ok()?)
     }
 
     /// The one datastream that the message is for, if its topic names one.

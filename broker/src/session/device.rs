@@ -198,7 +198,7 @@ impl<S: Stream> DeviceSession<S> {
             return self.take_request(publish, broker).await;
         }
         let uplink = match &publish.topic {
-            Ok(topic) => Uplink::of(&self.login, topic).ok_or(Verdict::NotAuthorized),
+            Ok(topic) => self.login.uplink(topic).ok_or(Verdict::NotAuthorized),
             Err(_) => Err(Verdict::TopicInvalid),
         };
         let uplink = match uplink {

@@ -1,7 +1,7 @@
 //! A peer's will: checked when it connects, published if it vanishes.
 
 use firstwake::Admission;
-use firstwake::topic::device::{Downlink, Uplink};
+use firstwake::topic::device::Downlink;
 use firstwake::topic::{Limits, TopicName};
 
 use super::Departure;
@@ -39,7 +39,7 @@ impl Will {
                     return Err(Rejection::WillRetain);
                 }
                 let topic = parse(Limits::DEVICE)?;
-                let uplink = Uplink::of(login, &topic).ok_or(Rejection::WillTopic)?;
+                let uplink = login.uplink(&topic).ok_or(Rejection::WillTopic)?;
                 (uplink.into_topic(), false)
             }
             Admission::Operator(login) => {

@@ -12,6 +12,8 @@ use crate::registry::RegistryError;
 use crate::rights::Rights;
 use crate::secret::{ApiKey, TokenDigest};
 use crate::token::Token;
+use crate::topic::device::{Uplink, without_key};
+use crate::topic::{Limits, TopicName};
 
 /// Who was let in, and as what.
 #[derive(Debug)]
@@ -127,6 +129,17 @@ impl DeviceLogin {
     /// What it proved itself with.
     pub fn key(&self) -> Key {
         self.key
+    }
+
+    /// The uplink topic of this device that `topic` names, in its canonical
+    /// form; `None` if it names none. The device's key, and no other, may stand
+    /// before one of Xively's topics.
+    pub fn uplink(&self, topic: &TopicName) -> Option<Uplink> {
+        let text = without_key(topic.as_str(), |key| self.is_with(key))?;
+        if text.len() == topic.as_str().len() {
+            return Uplink::permit(self.feed, topic);
+        }
+        Uplink::permit(self.feed, &TopicName::parse(text, Limits::DEVICE).ok()?)
     }
 }
 
