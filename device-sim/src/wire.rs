@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::outcome::Mishap;
-use crate::source::SourceAddress;
+use crate::source::{self, SourceAddress};
 use crate::stream::Stream;
 
 /// Nothing that is said to a device that activates comes near this many bytes.
@@ -77,7 +77,7 @@ pub(crate) async fn connect(
     }
     .map_err(|_| Mishap::NoSocket)?;
     if let SourceAddress::Bound(address) = source {
-        socket.bind(address).map_err(|_| Mishap::NoSocket)?;
+        source::bind(&socket, address).map_err(|_| Mishap::NoSocket)?;
     }
     socket.set_nodelay(true).map_err(|_| Mishap::NoSocket)?;
     socket

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Connect, Credentials, Door, Everywhere, PASSWORD, Peer, Version, code, eventually,
+    Connect, Credentials, Door, Everywhere, PASSWORD, Peer, Sources, Version, code, eventually,
 };
 
 /// What nobody waits longer for, on a machine that does much else.
@@ -126,13 +126,13 @@ fn strangers<'a>(
 ) -> Kind<'a> {
     let connect = Connect::new("nobody", "x").bytes(Version::V5);
     let garbage: Vec<u8> = (0..5_000_u32).map(|n| ((n * n) >> 3) as u8).collect();
-    let mut halves = VecDeque::new();
+    let (mut halves, sources) = (VecDeque::new(), Sources::new());
     Box::new(move || {
         let door = doors.next().unwrap_or(Door::Mqtt);
         let address = server.broker.listens(door.name());
-        let mut peer = Peer::open(address, Version::V5);
+        let mut peer = Peer::open_from(sources.next(), address, Version::V5);
         drop(peer.offer(&garbage));
-        let mut half = server.peer(door, Version::V5);
+        let mut half = server.peer_from(sources.next(), door, Version::V5);
         drop(half.offer(&connect[..connect.len() / 2]));
         halves.push_back(half);
         if halves.len() > 100 {
@@ -222,13 +222,15 @@ fn returning<'a>(
     known: &'a Credentials,
 ) -> Kind<'a> {
     let commands = format!("feeds/{}/commands/+", known.feed);
+    let sources = Sources::new();
     Box::new(move || {
         let connect = Connect {
             clean: false,
             properties: &[0x11, 0, 0, 0x0e, 0x10],
             ..Connect::new("S7", &known.key)
         };
-        let mut peer = server.peer(doors.next().unwrap_or(Door::Mqtt), Version::V5);
+        let door = doors.next().unwrap_or(Door::Mqtt);
+        let mut peer = server.peer_from(sources.next(), door, Version::V5);
         drop(peer.offer(&connect.bytes(Version::V5)));
         drop(peer.offer(&Version::V5.subscribe(7, &[(&commands, 1)])));
         peer.says_something_within(SOON);

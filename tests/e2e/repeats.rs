@@ -1,13 +1,13 @@
 //! Refused ten thousand times: nothing is left behind.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::wire::DISCONNECT;
-use crate::support::{Connect, HUNG, TestBroker, Version, code, eventually};
+use crate::support::{Connect, Peer, Sources, TestBroker, Version, code, dial_from, eventually};
 
 const REPEATS: usize = 10_000;
 const THREADS: usize = 4;
@@ -79,14 +79,14 @@ fn cases(product: &str) -> Vec<Case> {
 }
 
 /// Lets every case happen this often, from a few threads at once.
-fn repeat(address: SocketAddr, cases: &[Case], times: usize) {
+fn repeat(address: SocketAddr, sources: &Sources, cases: &[Case], times: usize) {
     for case in cases {
         let next = AtomicUsize::new(0);
         thread::scope(|scope| {
             for _ in 0..THREADS {
                 scope.spawn(|| {
                     while next.fetch_add(1, Ordering::Relaxed) < times {
-                        once(address, case);
+                        once(address, sources, case);
                     }
                 });
             }
@@ -94,9 +94,8 @@ fn repeat(address: SocketAddr, cases: &[Case], times: usize) {
     }
 }
 
-fn once(address: SocketAddr, case: &Case) {
-    let mut stream = TcpStream::connect(address).expect("the server listens");
-    stream.set_read_timeout(Some(HUNG)).expect("not zero");
+fn once(address: SocketAddr, sources: &Sources, case: &Case) {
+    let mut stream = dial_from(sources.next(), address);
     stream.write_all(&case.says).expect("the server reads");
     stream.shutdown(Shutdown::Write).ok();
     let mut heard = Vec::new();
@@ -117,10 +116,10 @@ fn settled_memory(broker: &TestBroker) -> u64 {
     })
 }
 
-fn second_connects(broker: &TestBroker, times: usize) {
+fn second_connects(broker: &TestBroker, sources: &Sources, times: usize) {
     let connect = Connect::new("S1", &code("S1")).bytes(Version::V311);
     for _ in 0..times {
-        let mut peer = broker.peer(Version::V311);
+        let mut peer = Peer::open_from(sources.next(), broker.address(), Version::V311);
         peer.send(&[connect.as_slice(), &connect].concat());
         peer.expect(&Version::V311.connack(0));
         peer.expect_close();
@@ -134,9 +133,10 @@ fn ten_thousand_of_each_leave_nothing_behind() {
     let product = broker.fleet(&["S1", "S2", "spent"]);
     broker.device(Version::V311, "spent");
     let cases = cases(&product);
+    let sources = Sources::new();
 
-    repeat(broker.address(), &cases, REPEATS / 5);
-    second_connects(&broker, REPEATS / 5);
+    repeat(broker.address(), &sources, &cases, REPEATS / 5);
+    second_connects(&broker, &sources, REPEATS / 5);
     let events = broker.events().len();
     let memory = settled_memory(&broker);
     let files = eventually("warm", || {
@@ -145,8 +145,8 @@ fn ten_thousand_of_each_leave_nothing_behind() {
     });
 
     let begun = Instant::now();
-    repeat(broker.address(), &cases, REPEATS);
-    second_connects(&broker, REPEATS);
+    repeat(broker.address(), &sources, &cases, REPEATS);
+    second_connects(&broker, &sources, REPEATS);
     let minutes = begun.elapsed().as_secs() / 60 + 1;
 
     eventually("files are closed", || {

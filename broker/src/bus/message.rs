@@ -173,3 +173,6 @@ impl Message {
         Some((encoded.number, message))
     }
 }
+
+#[cfg(test)]
+mod stored_tests;

@@ -28,9 +28,13 @@ pub(crate) type Secure = StreamOwned<ClientConnection, TcpStream>;
 
 /// Makes a TLS connection to a server that calls itself `localhost`.
 pub(crate) fn secure(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Secure> {
+    secure_over(dial(address), config)
+}
+
+/// The same over a connection that is there.
+pub(crate) fn secure_over(mut tcp: TcpStream, config: &Arc<ClientConfig>) -> io::Result<Secure> {
     let name = ServerName::try_from("localhost").expect("a name");
     let mut connection = ClientConnection::new(Arc::clone(config), name).expect("a client");
-    let mut tcp = dial(address);
     while connection.is_handshaking() {
         connection.complete_io(&mut tcp)?;
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
-use super::carriers::{Secure, Socket, secure};
-use super::peer::dial;
+use super::carriers::{Secure, Socket, secure, secure_over};
+use super::peer::{dial, dial_from};
 use super::{Connect, HttpPeer, Peer, TestBroker, Version, firstwake};
 
 /// A way in.
@@ -81,12 +82,22 @@ impl Everywhere {
 
     /// A peer that has come through a door and said nothing.
     pub(crate) fn peer(&self, door: Door, version: Version) -> Peer {
-        let address = self.broker.listens(door.name());
+        self.peer_over(dial(self.broker.listens(door.name())), door, version)
+    }
+
+    /// The same from another address of this machine.
+    pub(crate) fn peer_from(&self, source: [u8; 4], door: Door, version: Version) -> Peer {
+        let tcp = dial_from(source, self.broker.listens(door.name()));
+        self.peer_over(tcp, door, version)
+    }
+
+    fn peer_over(&self, tcp: TcpStream, door: Door, version: Version) -> Peer {
+        let secure = |tcp| secure_over(tcp, &self.trust).expect("TLS");
         match door {
-            Door::Mqtt => Peer::open(address, version),
-            Door::Mqtts => Peer::over(self.secure(door), version),
-            Door::Ws => Peer::over(Socket::ask(dial(address)), version),
-            Door::Wss => Peer::over(Socket::ask(self.secure(door)), version),
+            Door::Mqtt => Peer::over(tcp, version),
+            Door::Mqtts => Peer::over(secure(tcp), version),
+            Door::Ws => Peer::over(Socket::ask(tcp), version),
+            Door::Wss => Peer::over(Socket::ask(secure(tcp)), version),
         }
     }
 

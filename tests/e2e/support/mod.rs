@@ -23,7 +23,7 @@ pub(crate) use everywhere::{Door, Everywhere};
 pub(crate) use fleet::{Credentials, SECRET, code};
 pub(crate) use http::HttpPeer;
 pub(crate) use operator::PASSWORD;
-pub(crate) use peer::{Peer, dial};
+pub(crate) use peer::{Peer, Sources, dial, dial_from};
 pub(crate) use way::Way;
 pub(crate) use wire::{Connect, Version};
 

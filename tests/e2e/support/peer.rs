@@ -2,10 +2,13 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpSocket;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
+};
 
 use super::HUNG;
 use super::wire::{
@@ -32,6 +35,45 @@ pub(crate) fn dial(address: SocketAddr) -> TcpStream {
     stream
 }
 
+/// Connects from another address of this machine. The port is chosen with the
+/// connection: a bind would take one that no other server's peer has.
+pub(crate) fn dial_from(source: [u8; 4], address: SocketAddr) -> TcpStream {
+    let open = || {
+        let kind = (AddressFamily::Inet, SockType::Stream);
+        let socket = socket(kind.0, kind.1, SockFlag::SOCK_CLOEXEC, None)?;
+        setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+        let [a, b, c, d] = source;
+        bind(socket.as_raw_fd(), &SockaddrIn::new(a, b, c, d, 0))?;
+        let SocketAddr::V4(to) = address else {
+            panic!("{address} is not of 127.0.0.0/8");
+        };
+        connect(socket.as_raw_fd(), &SockaddrIn::from(to))?;
+        nix::Result::Ok(TcpStream::from(socket))
+    };
+    let stream = open().expect("the server listens");
+    stream.set_nodelay(true).expect("an open socket");
+    stream.set_read_timeout(Some(HUNG)).expect("not zero");
+    stream
+}
+
+/// Addresses of this machine in turn, for stories that make thousands of
+/// connections: one address has 28,000 ports, and a closed connection keeps its
+/// port for a while.
+pub(crate) struct Sources(AtomicU32);
+
+impl Sources {
+    const COUNT: u32 = 250;
+
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    pub(crate) fn next(&self) -> [u8; 4] {
+        let nth = self.0.fetch_add(1, Ordering::Relaxed) % Self::COUNT;
+        [127, 8, 0, 1 + nth as u8]
+    }
+}
+
 pub(crate) struct Peer {
     stream: Box<dyn Carrier + Send>,
     pub(crate) version: Version,
@@ -51,20 +93,7 @@ impl Peer {
 
     /// The same from another address of this machine: all of 127.0.0.0/8 are.
     pub(crate) fn open_from(source: [u8; 4], address: SocketAddr, version: Version) -> Self {
-        let connect = async {
-            let socket = TcpSocket::new_v4()?;
-            socket.bind((source, 0).into())?;
-            socket.connect(address).await?.into_std()
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build();
-        let stream = runtime.expect("a runtime").block_on(connect);
-        let stream = stream.expect("the server listens");
-        stream.set_nonblocking(false).expect("an open socket");
-        stream.set_nodelay(true).expect("an open socket");
-        stream.set_read_timeout(Some(HUNG)).expect("not zero");
-        Self::over(stream, version)
+        Self::over(dial_from(source, address), version)
     }
 
     /// Sends a CONNECT; the answer is not read.
