@@ -313,7 +313,7 @@ pub(super) fn beside(place: &Path, what: &str) -> PathBuf {
     place.with_file_name(name)
 }
 
-fn private_directory(path: &Path) -> io::Result<()> {
+pub(super) fn private_directory(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().mode(0o700).create(path)
 }

@@ -67,6 +67,9 @@ pub enum Repair {
     Report,
     /// Index rows and counts are put right.
     Mend,
+    /// The same, and what a damaged or shortened store has lost is given up
+    /// first, so that it opens.
+    AcceptLoss,
 }
 
 /// What a check is given.
@@ -258,7 +261,7 @@ impl Check<'_> {
     /// Writes what the page has put right.
     async fn settle(&mut self) -> Result<(), RegistryError> {
         let pending = std::mem::take(&mut self.pending);
-        if self.terms.repair == Repair::Mend && !pending.is_empty() {
+        if self.terms.repair != Repair::Report && !pending.is_empty() {
             self.shelves.put(pending).await?;
         }
         Ok(())
@@ -267,7 +270,7 @@ impl Check<'_> {
     fn mendable(&mut self, table: Table, key: &[u8], fault: impl Into<String>) {
         let remedy = match self.terms.repair {
             Repair::Report => Remedy::Mendable,
-            Repair::Mend => Remedy::Mended,
+            Repair::Mend | Repair::AcceptLoss => Remedy::Mended,
         };
         self.found(table, key, fault.into(), remedy);
     }

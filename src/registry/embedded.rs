@@ -6,7 +6,12 @@
 
 mod at_hand;
 mod copy;
+mod double;
 mod faults;
+mod journal;
+mod lists;
+mod mark;
+mod open_error;
 mod shelves;
 mod store;
 mod writer;
@@ -17,11 +22,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use tokio::sync::{oneshot, watch};
 
+use self::double::Double;
 use self::faults::Faults;
+use self::mark::Mark;
 use self::store::Store;
 use self::writer::{Request, Writer};
 use super::backup::{Inventory, NotBackedUp, NotRestored};
-use super::check::{self, Progress, Terms, Verdict};
+use super::check::{self, Progress, Repair, Terms, Verdict};
 use super::rows::{self, Table};
 use super::staging::Ground;
 use super::{Batch, Census, Commit, ProductCensus, Registration, Registry, RegistryError, Write};
@@ -39,41 +46,7 @@ use crate::sealing::SealedSecret;
 use crate::secret::{CodeDigest, KeyDigest, TokenDigest};
 use crate::token::Token;
 
-/// Why a store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Written by a newer program.
-    #[error(
-        "{path} was written in format {found}, this program knows format {known}: use the newer program"
-    )]
-    NewerFormat {
-        /// Where the store is.
-        path: PathBuf,
-        /// What is written there.
-        found: u32,
-        /// What this program reads.
-        known: u32,
-    },
-    /// Anything else.
-    #[error("{path} cannot be opened: {reason}")]
-    Store {
-        /// Where the store is.
-        path: PathBuf,
-        /// What the store says.
-        reason: String,
-    },
-}
-
-/// Why a store could not be checked to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum NotChecked {
-    /// It cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// It cannot be read on, or not be written.
-    #[error(transparent)]
-    Store(#[from] RegistryError),
-}
+pub use self::open_error::{NotChecked, OpenError};
 
 /// The registry in a directory of its own.
 ///
@@ -91,6 +64,7 @@ pub struct Embedded {
 struct Shared {
     path: PathBuf,
     store: RwLock<Result<Arc<Store>, RegistryError>>,
+    mark: Mark,
     newest: watch::Sender<u64>,
     faults: Faults,
 }
@@ -109,12 +83,15 @@ impl Shared {
 }
 
 impl Embedded {
-    /// Opens the store in `path`, making it if it is not there.
+    /// Opens the store in `path`, making it if it is not there. One that has
+    /// lost something is refused, and left as it is.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let (store, counters) = Store::open_or_make(path)?;
+        Store::make_if_empty(path)?;
+        let (store, counters, mark) = Store::open_marked(path)?;
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             store: RwLock::new(Ok(Arc::new(store))),
+            mark,
             newest: watch::Sender::new(counters.newest_event),
             faults: Faults::default(),
         });
@@ -137,14 +114,25 @@ impl Embedded {
         copy::restore(backup, path, feeds_after)
     }
 
-    /// Checks the store in `path` that nobody has open. What is wrong is told,
-    /// and is no error.
+    /// Checks the store in `path`, which nothing has open. Findings are reported,
+    /// and are no error; a store that has lost something is one. Without a repair
+    /// the store's files stay as they are: a double of it is opened.
     pub async fn check(
         path: &Path,
         terms: Terms<'_>,
         tell: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verdict, NotChecked> {
-        let (store, _) = Store::open(path)?;
+        if terms.repair == Repair::Report {
+            Store::look(path)?;
+            let double = Double::of(path)?;
+            let opened = Store::open_marked(double.path());
+            let (store, _, _mark) = opened.map_err(|error| error.of(path))?;
+            return Ok(check::check(&store, terms, tell).await?);
+        }
+        if terms.repair == Repair::AcceptLoss {
+            Store::accept_loss(path)?;
+        }
+        let (store, _, _mark) = Store::open_marked(path)?;
         Ok(check::check(&store, terms, tell).await?)
     }
 
@@ -347,3 +335,6 @@ mod tests;
 
 #[cfg(test)]
 mod fault_tests;
+
+#[cfg(test)]
+mod damage_tests;

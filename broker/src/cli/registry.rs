@@ -41,6 +41,10 @@ pub(super) enum Command {
         /// or product
         #[arg(long)]
         repair: bool,
+        /// Give up what a damaged registry has lost, so that it opens without
+        /// it. The last resort, where there is no backup
+        #[arg(long, requires = "repair")]
+        accept_loss: bool,
     },
     /// Seal all that is sealed with a new sealing key, which takes the place of
     /// the one before; no server may be running
@@ -55,10 +59,14 @@ impl Command {
                 directory,
                 feeds_after,
             } => backup::restore(&directory, feeds_after, place, form),
-            Self::Check { repair } => {
-                let repair = match repair {
-                    true => Repair::Mend,
-                    false => Repair::Report,
+            Self::Check {
+                repair,
+                accept_loss,
+            } => {
+                let repair = match (repair, accept_loss) {
+                    (_, true) => Repair::AcceptLoss,
+                    (true, false) => Repair::Mend,
+                    (false, false) => Repair::Report,
                 };
                 check::run(repair, place, form).await
             }

@@ -1,6 +1,7 @@
 //! The database: one `fjall` with a keyspace for each table, because each costs
 //! memory and a file set of its own.
 
+mod guarded;
 mod opening;
 
 use fjall::{Database, Keyspace, PersistMode, Readable, Snapshot};

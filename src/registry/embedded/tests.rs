@@ -151,7 +151,8 @@ async fn a_store_of_the_first_format_is_counted() {
 #[tokio::test]
 async fn a_newer_format_is_refused() {
     let home = tempfile::tempdir().expect("a directory");
-    let (store, _) = Store::open_or_make(home.path()).expect("opens");
+    Store::make_if_empty(home.path()).expect("made");
+    let (store, _) = Store::open(home.path()).expect("opens");
     let mut batch = store.batch();
     store.insert(&mut batch, Table::Meta, b"format", rows::encode(&3u32));
     batch.commit().expect("written");

@@ -19,6 +19,7 @@ use super::super::rows::Counters;
 use super::super::staging::{Changes, Staging};
 use super::super::{Batch, Commit, Registration, RegistryError, Write};
 use super::Shared;
+use super::mark::Position;
 use super::store::Store;
 use crate::event::NewEvent;
 use crate::identity::FeedId;
@@ -127,14 +128,18 @@ enum Ails {
 
 /// Opens the store again after an error; what it says is on disk is the truth.
 fn reopen(shared: &Shared, counters: &mut Counters) -> Result<Arc<Store>, RegistryError> {
-    let opened = shared.faults.open(|| Store::open(&shared.path));
-    let (store, found) = opened.map_err(|error| {
+    let known = Some(shared.mark.position());
+    let opened = shared
+        .faults
+        .open(|| Store::open_behind(&shared.path, known));
+    let (store, found, position) = opened.map_err(|error| {
         let error = RegistryError::Unavailable(error.to_string());
         shared.replace(Err(error.clone()));
         error
     })?;
     let store = Arc::new(store);
     *counters = found;
+    shared.mark.note(position);
     shared.replace(Ok(Arc::clone(&store)));
     // What failed may be on disk all the same, and nobody has been told.
     shared.newest.send_if_modified(|newest| {
@@ -170,7 +175,11 @@ fn write_group(
             }
         }
         is_written = true;
-        shared.faults.write(|| store.write(changes))
+        let batch = store.next_batch();
+        let written = shared.faults.write(|| store.write(changes))?;
+        // It is on disk, so the mark may say so.
+        shared.mark.note(Position::new(batch, written));
+        Ok(written)
     };
     let written = staging.finish().and_then(write);
     *ails = match (&written, is_written) {

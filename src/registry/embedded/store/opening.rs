@@ -23,9 +23,9 @@ use crate::identity::ProductId;
 const MARKER: &str = "version";
 
 impl Store {
-    /// Opens the store in `path`, making one if there is nothing. It is made
-    /// beside its place, so that one which was cut off in the making is none.
-    pub(in super::super) fn open_or_make(path: &Path) -> Result<(Self, Counters), OpenError> {
+    /// Makes a store in `path` if there is nothing. It is made beside its place,
+    /// so that one which was cut off in the making is none.
+    pub(in super::super) fn make_if_empty(path: &Path) -> Result<(), OpenError> {
         let store = |error: String| OpenError::Store {
             path: path.to_owned(),
             reason: error,
@@ -51,25 +51,17 @@ impl Store {
             };
             make().map_err(store)?;
         }
-        Self::open(path)
+        Ok(())
     }
 
     /// Opens the store in `path`, where one is: a disk that is gone is not
     /// taken for a registry without devices.
     pub(in super::super) fn open(path: &Path) -> Result<(Self, Counters), OpenError> {
+        Self::look(path)?;
         let store = |reason: String| OpenError::Store {
             path: path.to_owned(),
             reason,
         };
-        match path.join(MARKER).try_exists() {
-            Ok(true) => {}
-            Ok(false) => {
-                let sentence = "there is no complete registry; if its disk is there, restore a \
-                                backup";
-                return Err(store(sentence.to_owned()));
-            }
-            Err(error) => return Err(store(error.to_string())),
-        }
         // It asserts some of what it finds in its files.
         let opened = panic::catch_unwind(|| Self::open_tables(path));
         let rows = match opened {
@@ -102,6 +94,21 @@ impl Store {
         }
         let counters = rows.counters().map_err(damaged)?;
         Ok((rows, counters))
+    }
+
+    /// Refuses a directory that holds no store; changes nothing.
+    pub(in super::super) fn look(path: &Path) -> Result<(), OpenError> {
+        let sentence = match path.join(MARKER).try_exists() {
+            Ok(true) => return Ok(()),
+            Ok(false) => {
+                "there is no complete registry; if its disk is there, restore a backup".to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        Err(OpenError::Store {
+            path: path.to_owned(),
+            reason: sentence,
+        })
     }
 
     pub(in super::super) fn open_tables(path: &Path) -> fjall::Result<Self> {
