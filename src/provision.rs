@@ -56,7 +56,7 @@ use crate::event::NewEvent;
 use crate::identity::FeedId;
 use crate::keypair::{PrivateKey, PublicKey};
 use crate::refusal::Refusal;
-use crate::registry::{Registry, RegistryError, Write};
+use crate::registry::{HintCredentials, Registry, RegistryError, Write};
 use crate::sealing::SealingKey;
 use crate::secret::ProductSecret;
 use crate::source::Source;
@@ -129,6 +129,7 @@ impl Provisioner {
         // First: what another server writes meanwhile is followed later.
         let loaded = *registry.newest().borrow();
         let challenger = Challenger::new(&sealing);
+        let hints = HintCredentials::draw(&sealing, &*entropy);
         let proof = registry.sealing_proof().await?;
         proof
             .as_ref()
@@ -142,6 +143,8 @@ impl Provisioner {
         for ban in registry.bans().await? {
             bans.put(ban.network, ban.until);
         }
+        // Last: from now on it is certain that the key is the registry's.
+        registry.seal_hints(hints);
         Ok(Self {
             decoy: ProductSecret::generate(&*entropy),
             decoy_key: PrivateKey::generate(&*entropy).public(),

@@ -43,7 +43,7 @@ use crate::secret::{CodeDigest, KeyDigest, TokenDigest};
 use crate::token::Token;
 
 pub use embedded::{Embedded, NotChecked, OpenError};
-pub use hint::Hint;
+pub use hint::{Hint, HintCredentials};
 pub use memory::Memory;
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;
@@ -462,6 +462,14 @@ pub trait Registry: Send + Sync {
 
     /// The number of the newest event, for whoever follows the log.
     fn newest(&self) -> watch::Receiver<u64>;
+
+    /// Whether other servers may have this registry open, too.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Sets what hints are sealed with. Without it none is passed on or taken.
+    fn seal_hints(&self, _with: HintCredentials) {}
 
     /// Passes a hint on to the other servers on this registry. It may be lost.
     fn tell(&self, _hint: Hint) {}

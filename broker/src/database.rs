@@ -5,8 +5,9 @@
 //! later finds the same registry. Over a network the database is spoken to
 //! with TLS.
 
+mod address;
+
 use std::fs;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -95,6 +96,10 @@ impl Database {
                  postgres://USER@%2Frun%2Fpostgresql/NAME for a socket of this machine"
             );
         }
+        let (hosts, addresses) = (config.get_hosts().len(), config.get_hostaddrs().len());
+        if addresses > 0 && addresses != hosts {
+            bail!("the URL of the database names {hosts} hosts and {addresses} in hostaddr");
+        }
         Ok(())
     }
 
@@ -110,21 +115,30 @@ impl Database {
     /// Opens the registry in it.
     pub(crate) async fn open(&self, company: Company, known: Known) -> Result<Postgres> {
         let mut config = self.parse()?;
+        let in_the_clear = self.is_in_the_clear(&config);
+        if in_the_clear && !self.dangerous_plaintext {
+            config = address::literally(&config);
+        }
         config
             .application_name("firstwake")
             .connect_timeout(CONNECTING);
         if let Some(path) = &self.password_file {
             config.password(password(path)?);
         }
-        let over_tls =
-            self.certificate_authority.is_some() || !config.get_hosts().iter().all(is_here);
-        if over_tls && !self.dangerous_plaintext {
+        if in_the_clear {
+            open(config, NoTls, company, known).await
+        } else {
             config.ssl_mode(SslMode::Require);
             let tls = MakeRustlsConnect::new(self.client_tls()?);
             open(config, tls, company, known).await
-        } else {
-            open(config, NoTls, company, known).await
         }
+    }
+
+    /// Whether it is spoken to without TLS.
+    fn is_in_the_clear(&self, config: &tokio_postgres::Config) -> bool {
+        let is_asked_for =
+            self.certificate_authority.is_some() || config.get_ssl_mode() == SslMode::Require;
+        self.dangerous_plaintext || (!is_asked_for && address::is_here(config))
     }
 
     fn client_tls(&self) -> Result<ClientConfig> {
@@ -146,19 +160,6 @@ impl Database {
         Ok(ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth())
-    }
-}
-
-/// Whether nobody on the way can listen in.
-fn is_here(host: &Host) -> bool {
-    match host {
-        Host::Unix(_) => true,
-        Host::Tcp(name) => {
-            let address = name
-                .parse()
-                .is_ok_and(|address: IpAddr| address.is_loopback());
-            address || name == "localhost"
-        }
     }
 }
 
@@ -233,6 +234,8 @@ mod tests {
         for (bad, told) in [
             ("postgres://u:secret@db.example/f", "password_file"),
             ("user=firstwake", "names no host"),
+            ("host=a,b hostaddr=10.0.0.7 user=f", "2 hosts and 1"),
+            ("hostaddr=127.0.0.1 user=f", "names no host"),
             ("mysql://db.example", "not understood"),
         ] {
             let refused = check(bad).expect_err(bad).to_string();
@@ -242,16 +245,25 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_needs_no_tls() {
-        let here = |url: &str| {
-            let config = Database::at(url.to_owned()).parse().expect("valid");
-            config.get_hosts().iter().all(is_here)
+    fn tls_is_left_out_only_where_nobody_listens_in() {
+        let clear =
+            |database: &Database| database.is_in_the_clear(&database.parse().expect("understood"));
+        let at = |url: &str| Database::at(url.to_owned());
+        assert!(clear(&at("host=localhost user=f")));
+        assert!(clear(&at("host=localhost user=f sslmode=disable")));
+        assert!(!clear(&at("host=localhost user=f sslmode=require")));
+        assert!(!clear(&at("host=localhost hostaddr=10.0.0.7 user=f")));
+        assert!(!clear(&at("host=10.0.0.7 user=f sslmode=disable")));
+        let certified = Database {
+            certificate_authority: Some("ca.pem".into()),
+            ..at("host=localhost user=f")
         };
-        assert!(here("host=/run/postgresql user=f"));
-        assert!(here("postgres://f@127.0.0.1,localhost/f"));
-        assert!(here("postgres://f@[::1]/f"));
-        assert!(!here("postgres://f@127.0.0.1,10.0.0.7/f"));
-        assert!(!here("postgres://f@localhost.example/f"));
+        assert!(!clear(&certified));
+        let asked_for = Database {
+            dangerous_plaintext: true,
+            ..at("host=10.0.0.7 user=f")
+        };
+        assert!(clear(&asked_for));
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Dispatch<'_> {
         let here = self
             .sessions
             .is_some_and(|sessions| sessions.has_device(feed));
-        if !here && registry.hints().is_some() {
+        if !here && registry.is_shared() {
             let mail = Mail {
                 topic: message.topic.clone(),
                 expires_at: message.expires_at(),

@@ -4,11 +4,17 @@
 //! They tell each other in passing, and what is told here makes nothing right
 //! that would be wrong without it: who gets in, and what waits for a device,
 //! is in the registry. Where there is one server, nothing is told or heard.
+//!
+//! What is heard is another server's: hints are sealed and each is taken once
+//! (`registry/hint`). A session that began elsewhere ends the earlier one here
+//! on that server's word, because no row says yet who is the later: it is
+//! written once the earlier one has let go.
 
 use std::sync::Arc;
 
 use firstwake::mailbox::Resume;
 use firstwake::registry::Hint;
+use firstwake::topic::device::Downlink;
 use firstwake::{FeedId, Takeover, Timestamp};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -81,7 +87,9 @@ async fn heed_one(broker: &Arc<Broker>, hint: Hint) {
         Hint::Mail { feed } => broker.sessions.tell_of_mail(feed),
         Hint::Values { feed } => broker.sessions.tell_of_values(feed),
         Hint::Message { feed, mail } => {
-            if let Some(message) = Message::of_mail(&mail) {
+            // A device reads nothing but what is its own, whoever says so.
+            let is_its_own = Downlink::of(&mail.topic).is_some_and(|it| it.feed() == feed);
+            if let (true, Some(message)) = (is_its_own, Message::of_mail(&mail)) {
                 broker.sessions.hand(feed, Arc::new(message));
             }
         }

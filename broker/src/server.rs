@@ -74,9 +74,9 @@ impl Config {
         let open = |entrance| Door::open(entrance, &mut certificates, &limits);
         let doors = entrances.into_iter().map(open).collect::<Result<_>>()?;
         let (provisioner, first_operator) = lock.open(Company::Others, clock.now()).await?;
-        let clock = match provisioner.registry().hints() {
-            Some(_) => clock.among_others(),
-            None => clock,
+        let clock = match provisioner.registry().is_shared() {
+            true => clock.among_others(),
+            false => clock,
         };
         let failures = Rate::per_minute(limits.failures_per_minute, limits.failures_burst);
         let provisioner = provisioner.with_failures(failures);

@@ -3,12 +3,51 @@
 //! A hint makes something happen sooner, and is never needed for it to be
 //! right: it may be lost, come twice, or come late. Whatever must not be lost
 //! is in the registry.
+//!
+//! The way that hints go is open to others, so they are sealed with a key that
+//! only servers with the registry's sealing key have.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::clones::{Peer, Takeover};
+use crate::entropy::Entropy;
 use crate::identity::FeedId;
 use crate::mailbox::{Mail, Resume};
+use crate::sealing::SealingKey;
+
+/// The key of a registry's hints, and the name under which one running server
+/// seals them.
+#[derive(Clone)]
+#[cfg_attr(
+    not(feature = "postgres"),
+    expect(dead_code, reason = "only servers that share a registry use them")
+)]
+pub struct HintCredentials {
+    pub(super) key: Zeroizing<[u8; 32]>,
+    /// Never drawn twice, so that a number under it makes a nonce.
+    pub(super) session: [u8; 16],
+}
+
+impl HintCredentials {
+    /// Derives the key and draws a name.
+    pub(crate) fn draw(sealing: &SealingKey, entropy: &dyn Entropy) -> Self {
+        let mut session = [0; 16];
+        entropy.fill(&mut session);
+        Self {
+            key: Zeroizing::new(sealing.derive(b"firstwake hints v1")),
+            session,
+        }
+    }
+}
+
+impl fmt::Debug for HintCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HintCredentials(…)")
+    }
+}
 
 /// Something that another server may want to know at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,9 +9,11 @@
 //! Each server gathers its writes into batches, one transaction each; how
 //! several write at once is told in `batch`. Nothing is answered before its
 //! commit has returned, on disk whatever the database's settings are. Servers
-//! hear of each other's events by notifications, with a poll behind them; each
-//! holds an advisory lock while it is open, so that one that needs the registry
-//! for itself can tell.
+//! hear of each other's events by sealed notifications, with a poll behind them;
+//! each holds a lock on a table of the registry while it is open, so that one
+//! that needs the registry for itself can tell. Nothing here depends on what a
+//! role without rights on the registry's tables may do: notify, listen, and take
+//! advisory locks.
 //!
 //! Nothing here makes a connection: the pool and the [`Dial`] are handed in.
 //! Nothing here knows what time it is, either; how long to wait is all that is
@@ -25,6 +27,7 @@ mod lease;
 mod line;
 mod migrations;
 mod open_error;
+mod place;
 mod reading;
 mod request;
 mod shelves;
@@ -37,12 +40,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 pub use self::dial::{Dial, Line};
-use self::hints::Teller;
-use self::lease::{Lease, said, within};
+use self::hints::{Exchange, Teller};
 pub use self::open_error::OpenError;
 use self::request::Request;
 use self::shelves::Tables;
@@ -50,7 +52,8 @@ use self::tables::{Pair, Select};
 use super::check::{self, Progress, Terms, Verdict};
 use super::rows::{self, MAILBOXES, Row, Table};
 use super::{
-    Batch, Census, Commit, Hint, ProductCensus, Registration, Registry, RegistryError, Write,
+    Batch, Census, Commit, Hint, HintCredentials, ProductCensus, Registration, Registry,
+    RegistryError, Write,
 };
 use crate::ban::Ban;
 use crate::clock::Timestamp;
@@ -66,14 +69,6 @@ use crate::sealing::SealedSecret;
 use crate::secret::{CodeDigest, KeyDigest, TokenDigest};
 use crate::token::Token;
 
-/// The advisory lock that every open server shares, and that whoever needs the
-/// registry for itself takes alone. Advisory locks are a database's own, so
-/// one database holds one registry.
-const OPEN_LOCK: i64 = i64::from_be_bytes(*b"fw open\0");
-/// The advisory lock of whoever brings the tables up to date.
-const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"fw migr\0");
-/// Where the number of the newest event is told.
-const NEWEST_CHANNEL: &str = "firstwake_newest";
 /// Where servers tell each other hints.
 const HINTS_CHANNEL: &str = "firstwake_hints";
 /// How many hints are kept for whoever reads them slowly.
@@ -101,10 +96,19 @@ enum Presence {
 struct Shared {
     pool: Pool,
     presence: Presence,
-    /// By which this server knows its own hints.
-    id: Arc<str>,
     newest: watch::Sender<u64>,
+    /// Those of the others.
     hints: broadcast::Sender<Hint>,
+    exchange: Exchange,
+    /// Wakes whoever asks the database what is newest.
+    look: Notify,
+    /// Whether a letter of an unknown epoch has woken it since it last woke by
+    /// itself.
+    is_curious: AtomicBool,
+    /// Wakes whoever sends hints.
+    news: Notify,
+    /// Whether the others have to hear that there is something new.
+    has_news: AtomicBool,
     /// Whether the others can tell that this server is there.
     present: AtomicBool,
     /// What the sealing key is known again by, as this server first read it.
@@ -148,12 +152,21 @@ impl Shared {
         *known = Some(written);
     }
 
+    /// The others are to look what is newest.
+    fn announce(&self) {
+        self.has_news.store(true, Ordering::Release);
+        self.news.notify_one();
+    }
+
     fn enter(&self) {
         self.present.store(true, Ordering::Release);
+        // An epoch may have to be drawn.
+        self.look.notify_one();
     }
 
     /// Says whether it was present.
     fn leave(&self) -> bool {
+        self.exchange.lose();
         self.present.swap(false, Ordering::AcqRel)
     }
 
@@ -200,13 +213,20 @@ impl Postgres {
         pool: Pool,
         dial: Arc<dyn Dial>,
     ) -> Result<Self, OpenError> {
-        let counters = migrations::apply(&pool).await?;
+        migrations::apply(&pool).await?;
+        let (counters, place) = place::read(&pool).await?;
+        let exchange = Exchange::default();
+        exchange.learn(place);
         let shared = Arc::new(Shared {
-            id: draw_id(&pool).await?,
             pool,
             presence,
             newest: watch::Sender::new(counters.newest_event),
             hints: broadcast::Sender::new(HINTS_KEPT),
+            exchange,
+            look: Notify::new(),
+            is_curious: AtomicBool::new(false),
+            news: Notify::new(),
+            has_news: AtomicBool::new(false),
             present: AtomicBool::new(false),
             proof: Mutex::default(),
         });
@@ -214,11 +234,11 @@ impl Postgres {
         let line = tokio::spawn(line::run(dial, Arc::clone(&shared), first));
         let ended = |_| OpenError::Database("the connection has ended".to_owned());
         opened.await.map_err(ended)??;
-        let poll = tokio::spawn(line::poll(Arc::clone(&shared)));
+        let look = tokio::spawn(hints::look(Arc::clone(&shared)));
         Ok(Self {
             requests: writer::spawn(Arc::clone(&shared)),
-            teller: Teller::spawn(shared.pool.clone(), Arc::clone(&shared.id)),
-            tasks: [line.abort_handle(), poll.abort_handle()],
+            teller: Teller::spawn(Arc::clone(&shared)),
+            tasks: [line.abort_handle(), look.abort_handle()],
             shared,
         })
     }
@@ -268,16 +288,6 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
     }
-}
-
-/// A name that no other server has. The database draws it, which all of them
-/// ask.
-async fn draw_id(pool: &Pool) -> Result<Arc<str>, OpenError> {
-    let lease = Lease::take(pool).await?;
-    let drawn = within(lease.query_one("SELECT gen_random_uuid()::text", &[])).await?;
-    let drawn = drawn.map_err(|error| OpenError::Database(said(&error)))?;
-    lease.give_back();
-    Ok(drawn.get::<_, &str>(0).into())
 }
 
 fn devices_of(feeds: Vec<FeedId>) -> Select {
@@ -382,7 +392,7 @@ impl Registry for Postgres {
     }
 
     async fn census(&self) -> Result<Census, RegistryError> {
-        Ok(migrations::counters(&self.shared.pool).await?.census)
+        Ok(place::read(&self.shared.pool).await?.0.census)
     }
 
     async fn product_census(&self, id: &ProductId) -> Result<ProductCensus, RegistryError> {
@@ -507,12 +517,24 @@ impl Registry for Postgres {
         self.shared.newest.subscribe()
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn seal_hints(&self, with: HintCredentials) {
+        self.shared.exchange.introduce(with);
+        self.shared.look.notify_one();
+    }
+
     fn tell(&self, hint: Hint) {
         self.teller.tell(hint);
     }
 
     fn hints(&self) -> Option<broadcast::Receiver<Hint>> {
-        Some(self.shared.hints.subscribe())
+        let hints = self.shared.hints.subscribe();
+        self.shared.exchange.listen();
+        self.shared.look.notify_one();
+        Some(hints)
     }
 }
 

@@ -56,6 +56,7 @@ mod sessions;
 mod shared;
 mod slow_readers;
 mod stopping;
+mod strangers;
 mod support;
 mod topics;
 mod transports;

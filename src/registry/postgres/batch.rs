@@ -20,7 +20,7 @@ use super::known::{Known, Wanted, decode_counters};
 use super::lease::{Failure, Lease, said, unavailable, within};
 use super::request::{Request, Staged};
 use super::tables::{self, Select, TABLES, TableChanges};
-use super::{NEWEST_CHANNEL, OPEN_LOCK, Presence, Shared};
+use super::{Presence, Shared};
 
 /// What a batch came to. It is committed.
 #[derive(Debug)]
@@ -105,8 +105,9 @@ async fn begin(
     group: &[Request],
 ) -> Result<Counters, Failure> {
     let among_others = match shared.presence {
-        Presence::AmongOthers => format!("SELECT pg_advisory_xact_lock_shared({OPEN_LOCK});"),
-        Presence::Alone => String::new(),
+        // At once or never: a command may take longer than anybody would wait.
+        Presence::AmongOthers => "LOCK TABLE firstwake.presence IN ROW SHARE MODE NOWAIT",
+        Presence::Alone => "",
     };
     let sql = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
@@ -210,12 +211,8 @@ async fn commit(lease: Lease, batch: Sorted) -> Result<Written, Failure> {
     for (table, changes) in TABLES.into_iter().zip(&batch.tables) {
         ready.extend(ask(changes.prepare(&lease, table)).await?);
     }
-    let end = match batch.newest_event {
-        Some(newest) => format!("NOTIFY {NEWEST_CHANNEL}, '{newest}'; COMMIT"),
-        None => "COMMIT".to_owned(),
-    };
     let written = tables::run_all(&lease, &ready);
-    let sent = within(future::join(written, lease.batch_execute(&end))).await;
+    let sent = within(future::join(written, lease.batch_execute("COMMIT"))).await;
     let (written, committed) = sent.map_err(|_| unknown("the database does not answer"))?;
     if let Some(error) = written.into_iter().find_map(Result::err) {
         return Err(match error.as_db_error() {

@@ -125,6 +125,9 @@ impl Failure {
             SqlState::CRASH_SHUTDOWN,
         ];
         let code = error.code();
+        if code == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+            return Self::Refused(unavailable("a command has the registry for itself"));
+        }
         let lost = code.is_none() && (error.is_closed() || is_broken(error));
         match lost || code.is_some_and(|code| passing.contains(code)) {
             true => Self::Again(said(error)),

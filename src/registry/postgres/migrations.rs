@@ -4,29 +4,92 @@
 use deadpool_postgres::Pool;
 use tokio_postgres::Error;
 
+use tokio_postgres::error::SqlState;
+
 use super::super::RegistryError;
 use super::super::rows::{self, COUNTERS_KEY, Counters, FORMAT, FORMAT_KEY, Table};
-use super::known::decode_counters;
+use super::OpenError;
 use super::lease::{Lease, said, unavailable, within};
 use super::tables::{Pair, Select};
-use super::{MIGRATION_LOCK, OPEN_LOCK, OpenError};
 
 /// What is done to a database in turn. One that was applied anywhere is never
 /// changed again.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/1.sql")];
+pub(super) const MIGRATIONS: [&str; 2] = [
+    include_str!("migrations/1.sql"),
+    include_str!("migrations/2.sql"),
+];
+/// How often it is tried where several begin at once.
+const ATTEMPTS: usize = 5;
 
 /// Brings the database to what this program expects. All of it, or nothing.
-pub(super) async fn apply(pool: &Pool) -> Result<Counters, OpenError> {
+pub(super) async fn apply(pool: &Pool) -> Result<(), OpenError> {
+    let mut tries = ATTEMPTS;
+    loop {
+        tries -= 1;
+        match apply_once(pool).await {
+            // Another server has made the schema, or the table, at this moment.
+            Err(Trouble::Overtaken(_)) if tries > 0 => {}
+            Err(Trouble::Overtaken(error) | Trouble::Lasting(error)) => return Err(error),
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+/// Why it was not brought up to date.
+enum Trouble {
+    /// Something is there that was not there a moment before.
+    Overtaken(OpenError),
+    Lasting(OpenError),
+}
+
+async fn apply_once(pool: &Pool) -> Result<(), Trouble> {
     let lease = Lease::take(pool).await?;
-    ask(lease.batch_execute(&format!(
-        "BEGIN; SET LOCAL synchronous_commit = on; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
-    )))
-    .await?;
+    ask(lease.batch_execute("BEGIN; SET LOCAL synchronous_commit = on")).await?;
+    make_room(&lease).await?;
+    // Whoever made one of them has the others wait here. No more than a
+    // statement may: then this is an error that says so.
+    let lock = "LOCK TABLE firstwake.migrations IN EXCLUSIVE MODE";
+    ask(lease.batch_execute(lock)).await?;
     apply_missing(&lease).await?;
     check_format(&lease).await?;
     ask(lease.batch_execute("COMMIT")).await?;
     lease.give_back();
-    Ok(counters(pool).await?)
+    Ok(())
+}
+
+/// Makes the schema and the table of migrations, where they are not.
+async fn make_room(lease: &Lease) -> Result<(), Trouble> {
+    let make = async |sql: &str| {
+        let overtaken = [
+            SqlState::UNIQUE_VIOLATION,
+            SqlState::DUPLICATE_SCHEMA,
+            SqlState::DUPLICATE_TABLE,
+        ];
+        let made = within(lease.batch_execute(sql)).await?;
+        made.map_err(|error| {
+            let told = OpenError::Database(said(&error));
+            match error.code().is_some_and(|code| overtaken.contains(code)) {
+                true => Trouble::Overtaken(told),
+                false => Trouble::Lasting(told),
+            }
+        })
+    };
+    let sql = "SELECT to_regnamespace('firstwake') IS NOT NULL,
+                      to_regclass('firstwake.migrations') IS NOT NULL";
+    let there = ask(lease.query_one(sql, &[])).await?;
+    if !there.get::<_, bool>(0) {
+        make("CREATE SCHEMA firstwake").await?;
+    }
+    if !there.get::<_, bool>(1) {
+        make(
+            "CREATE TABLE firstwake.migrations (
+                 number integer PRIMARY KEY,
+                 applied_at timestamptz NOT NULL DEFAULT now()
+             )",
+        )
+        .await?;
+    }
+    Ok(())
 }
 
 /// Sees to it that there is a registry, and makes nothing.
@@ -54,13 +117,15 @@ async fn apply_missing(lease: &Lease) -> Result<(), OpenError> {
     if missing.is_empty() {
         return Ok(());
     }
-    if applied > 0 {
-        // Whoever has it open expects the tables as they are.
-        let sql = format!("SELECT pg_try_advisory_xact_lock({OPEN_LOCK})");
-        let is_free = ask(lease.query_one(&sql, &[])).await?;
-        if !is_free.get::<_, bool>(0) {
-            return Err(OpenError::InUse);
-        }
+    // Whoever has it open expects the tables as they are. The first version had
+    // no such table.
+    if applied > 1 {
+        let lock = "LOCK TABLE firstwake.presence IN EXCLUSIVE MODE NOWAIT";
+        let locked = within(lease.batch_execute(lock)).await?;
+        locked.map_err(|error| match error.code() {
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => OpenError::InUse,
+            _ => OpenError::Database(said(&error)),
+        })?;
     }
     ask(lease.batch_execute("SET LOCAL statement_timeout = 0")).await?;
     for (number, sql) in MIGRATIONS.iter().enumerate().skip(applied) {
@@ -77,19 +142,6 @@ async fn apply_missing(lease: &Lease) -> Result<(), OpenError> {
 
 /// How many have been applied.
 async fn applied(lease: &Lease) -> Result<usize, OpenError> {
-    let sql = "SELECT to_regnamespace('firstwake') IS NOT NULL,
-                      to_regclass('firstwake.migrations') IS NOT NULL";
-    let there = ask(lease.query_one(sql, &[])).await?;
-    if !there.get::<_, bool>(0) {
-        ask(lease.batch_execute("CREATE SCHEMA firstwake")).await?;
-    }
-    if !there.get::<_, bool>(1) {
-        let sql = "CREATE TABLE firstwake.migrations (
-                       number integer PRIMARY KEY,
-                       applied_at timestamptz NOT NULL DEFAULT now()
-                   )";
-        ask(lease.batch_execute(sql)).await?;
-    }
     let sql = "SELECT coalesce(max(number), 0) FROM firstwake.migrations";
     let newest: i32 = ask(lease.query_one(sql, &[])).await?.get(0);
     Ok(usize::try_from(newest).unwrap_or(0))
@@ -116,14 +168,6 @@ async fn check_format(lease: &Lease) -> Result<(), OpenError> {
     }
 }
 
-/// The counters as they are now.
-pub(super) async fn counters(pool: &Pool) -> Result<Counters, RegistryError> {
-    let lease = Lease::take(pool).await?;
-    let found = read(&lease, COUNTERS_KEY).await?;
-    lease.give_back();
-    decode_counters(found.as_ref().map(|(_, row)| row))
-}
-
 async fn read(lease: &Lease, key: &[u8]) -> Result<Option<Pair>, RegistryError> {
     let select = Select::Row(Table::Meta, key.to_vec());
     let read = async {
@@ -138,4 +182,10 @@ async fn read(lease: &Lease, key: &[u8]) -> Result<Option<Pair>, RegistryError> 
 async fn ask<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, OpenError> {
     let answered = within(answer).await?;
     answered.map_err(|error| OpenError::Database(said(&error)))
+}
+
+impl<E: Into<OpenError>> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        Self::Lasting(error.into())
+    }
 }

@@ -37,11 +37,17 @@ pub enum OpenError {
     )]
     Gone,
     /// Somebody has it for itself.
-    #[error("another command has the registry for itself: try again when it has ended")]
-    Taken,
+    #[error("another command has the registry for itself: try again when it has ended ({by})")]
+    Taken {
+        /// Its connection, in words.
+        by: String,
+    },
     /// It was to be opened alone, and others have it open.
-    #[error("other servers or commands have the registry open: stop them first")]
-    NotAlone,
+    #[error("other servers or commands have the registry open: stop them first ({by})")]
+    NotAlone {
+        /// Their connections, in words.
+        by: String,
+    },
     /// Anything else.
     #[error("{0}")]
     Database(String),

@@ -1,6 +1,7 @@
 //! What only a database that several share can show.
 
 mod faults;
+mod hints;
 mod opening;
 pub(crate) mod server;
 mod together;

@@ -60,6 +60,7 @@ async fn write_group(shared: &Shared, group: Vec<Request>) {
             }
             if let Some(newest) = written.newest_event {
                 shared.advance(newest);
+                shared.announce();
             }
             let outcomes = group.into_iter().zip(written.outcomes);
             outcomes.for_each(|(request, staged)| request.settle(staged));

@@ -1,9 +1,9 @@
 //! Two servers on one PostgreSQL database.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -47,6 +47,16 @@ impl Database {
         ask(&self.url(), sql)
     }
 
+    /// A role that may connect to this database, as every role of a cluster may
+    /// at first, and has no rights on anything in it.
+    pub(crate) fn stranger(&self) -> Stranger {
+        let role = format!("stranger_of_{}", self.name);
+        ask(self.server, &format!("CREATE ROLE {role} LOGIN"));
+        let url = self.url();
+        let (_, place) = url.split_once('@').expect("a user and a place");
+        Stranger::connect(&format!("postgres://{role}@{place}"))
+    }
+
     /// Lets nobody in any more, and ends who is.
     pub(crate) fn close(&self) {
         let name = &self.name;
@@ -72,6 +82,67 @@ impl Database {
              WHERE datname = '{name}' AND pid <> pg_backend_pid()"
         );
         ask(self.server, &sql);
+    }
+}
+
+/// A connection of a role without rights, which stays.
+pub(crate) struct Stranger {
+    psql: Child,
+    lines: BufReader<ChildStdout>,
+    marks: usize,
+}
+
+impl Stranger {
+    fn connect(url: &str) -> Self {
+        let mut psql = Command::new("psql")
+            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("psql");
+        let lines = BufReader::new(psql.stdout.take().expect("piped"));
+        Self {
+            psql,
+            lines,
+            marks: 0,
+        }
+    }
+
+    /// Does something, whether it is allowed or not, and says what came of it,
+    /// with every notification until now.
+    pub(crate) fn ask(&mut self, sql: &str) -> Vec<String> {
+        self.marks += 1;
+        let mark = format!("mark {}", self.marks);
+        let mut stdin = self.psql.stdin.as_ref().expect("piped");
+        writeln!(stdin, "{sql};\nSELECT '{mark}';\n\\echo {mark} behind").expect("psql");
+        let mut said = Vec::new();
+        loop {
+            let mut line = String::new();
+            let read = self.lines.read_line(&mut line).expect("text");
+            assert!(read > 0, "psql has ended");
+            match line.trim_end() {
+                line if line == mark => {}
+                line if line == format!("{mark} behind") => return said,
+                line => said.push(line.to_owned()),
+            }
+        }
+    }
+
+    /// The contents of the notifications until now.
+    pub(crate) fn notifications(&mut self) -> Vec<String> {
+        let payload = |line: &String| {
+            let (_, behind) = line.split_once("with payload \"")?;
+            Some(behind.split_once('"')?.0.to_owned())
+        };
+        self.ask("SELECT 1").iter().filter_map(payload).collect()
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        drop(self.psql.kill());
+        drop(self.psql.wait());
     }
 }
 

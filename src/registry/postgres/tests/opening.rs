@@ -12,7 +12,7 @@ use crate::registry::{Commit, RegistryError, Write, rows};
 
 /// Ends the connections that show who has a database open.
 const CUT_HOLDERS: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks
-    WHERE locktype = 'advisory' AND granted
+    WHERE locktype = 'relation' AND granted AND relation = to_regclass('firstwake.presence')
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 /// All that a database holds, as text.
@@ -73,9 +73,9 @@ async fn many_may_open_an_empty_database_at_once() {
 #[tokio::test]
 async fn newer_tables_are_refused() {
     let database = database!();
-    let sql = "INSERT INTO firstwake.migrations (number) VALUES (2)";
+    let sql = "INSERT INTO firstwake.migrations (number) VALUES (3)";
     let refused = refusal(&database, sql, None).await;
-    assert_eq!(refused, OpenError::NewerTables { found: 2, known: 1 });
+    assert_eq!(refused, OpenError::NewerTables { found: 3, known: 2 });
     assert!(refused.to_string().contains("use the newer program"));
 }
 
@@ -94,19 +94,23 @@ async fn one_that_is_alone_keeps_others_out() {
     let database = database!();
     let server = database.open().await;
     let refused = database.try_open_alone().await.expect_err("not alone");
-    assert_eq!(refused, OpenError::NotAlone);
+    let OpenError::NotAlone { by } = refused else {
+        panic!("{refused}");
+    };
+    assert!(by.contains("from a socket since 20"), "{by}");
     let admin = database.connect().await;
     drop(server);
     // Its lock goes with its connection, which the database ends a moment later.
     let alone = loop {
         match database.try_open_alone().await {
             Ok(alone) => break alone,
-            Err(error) => assert_eq!(error, OpenError::NotAlone),
+            Err(error) => assert!(matches!(error, OpenError::NotAlone { .. }), "{error}"),
         }
     };
-    assert_eq!(database.try_open().await.err(), Some(OpenError::Taken));
-    let another = database.try_open_alone().await;
-    assert_eq!(another.err(), Some(OpenError::NotAlone));
+    let taken = database.try_open().await.expect_err("taken");
+    assert!(matches!(taken, OpenError::Taken { .. }), "{taken}");
+    let another = database.try_open_alone().await.expect_err("not alone");
+    assert!(matches!(another, OpenError::NotAlone { .. }), "{another}");
     let note = || alone.commit(Write::Note, vec![an_event()]);
     assert_eq!(note().await, Ok(Commit::Done));
 
@@ -136,11 +140,39 @@ async fn a_server_that_does_not_show_is_kept_out() {
     };
     let (server, alone) = (Arc::new(server), Arc::new(alone));
     let (kept_out, let_in) = tokio::join!(note(Arc::clone(&server)), note(Arc::clone(&alone)));
-    assert!(matches!(kept_out, Err(RegistryError::Unavailable(_))));
+    let told = kept_out.expect_err("kept out").to_string();
+    assert!(
+        told.contains("a command has the registry for itself"),
+        "{told}"
+    );
     assert_eq!(let_in, Ok(Commit::Done));
     drop(alone);
     while note(Arc::clone(&server)).await.is_err() {}
     assert!(server.events(0, 9).await.is_ok_and(|all| all.len() >= 2));
+}
+
+/// A version before had one migration less; nothing of it is lost.
+#[tokio::test]
+async fn tables_of_an_earlier_version_are_brought_to_this_one() {
+    let database = database!();
+    let first = database.open().await;
+    let feeds = register(&first, 0, &["a"]).await;
+    drop(first);
+    let admin = database.connect().await;
+    let back = "DROP TABLE firstwake.presence, firstwake.hint_epoch;
+                DELETE FROM firstwake.migrations WHERE number = 2";
+    loop {
+        // Until its connections have ended.
+        if admin
+            .batch_execute(&format!("SET lock_timeout = '1s'; {back}"))
+            .await
+            .is_ok()
+        {
+            break;
+        }
+    }
+    let again = database.open().await;
+    assert_eq!(register(&again, 0, &["a"]).await, feeds);
 }
 
 #[tokio::test]

@@ -7,13 +7,26 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use tokio_postgres::{Client, Config, Error, NoTls};
 
-use super::super::{Dial, Line, OpenError, Postgres};
+use super::super::{Dial, Line, OpenError, Postgres, Registry};
+use crate::entropy::counting::Counting;
+use crate::registry::HintCredentials;
+use crate::sealing::SealingKey;
+
+/// The sealing key of most servers here.
+pub(crate) const KEY: u8 = 0x5a;
+
+/// As a server of this sealing key has them; no two have the same name.
+pub(crate) fn credentials(key: u8) -> HintCredentials {
+    static ENTROPY: LazyLock<Counting> = LazyLock::new(Counting::default);
+    let key = SealingKey::parse(&hex::encode([key; 32])).expect("64 characters");
+    HintCredentials::draw(&key, &*ENTROPY)
+}
 
 /// An empty database, whose name nobody else has.
 #[derive(Clone)]
@@ -54,14 +67,28 @@ impl Database {
         self.config.clone()
     }
 
+    /// A role that may connect and has no rights on anything here.
+    pub(crate) async fn stranger(&self) -> Config {
+        let admin = self.connect().await;
+        let drawn = "SELECT 'r' || replace(gen_random_uuid()::text, '-', '')";
+        let name: String = admin.query_one(drawn, &[]).await.expect("a name").get(0);
+        let sql = format!("CREATE ROLE {name} LOGIN");
+        admin.batch_execute(&sql).await.expect("a role");
+        let mut config = self.config.clone();
+        config.user(&name);
+        config
+    }
+
     /// A connection past the store.
     pub(crate) async fn connect(&self) -> Client {
         connect(&self.config).await
     }
 
+    /// Opens it as a server with the key that all of these tests have.
     pub(crate) async fn open(&self) -> Postgres {
-        let opened = Postgres::open(self.pool(), self.dial()).await;
-        opened.expect("opens")
+        let opened = self.try_open().await.expect("opens");
+        opened.seal_hints(credentials(KEY));
+        opened
     }
 
     pub(crate) async fn try_open(&self) -> Result<Postgres, OpenError> {

@@ -1,35 +1,31 @@
 //! Two servers on one database.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::Either;
 use futures_util::{Stream, StreamExt, future};
-use tokio::sync::broadcast::Receiver;
 use tokio_postgres::{AsyncMessage, Error};
 
 use super::super::dial::Messages;
-use super::super::{Dial, Line, NEWEST_CHANNEL, Postgres};
+use super::super::{Dial, Line, Postgres};
 use super::database;
 use crate::clock::Timestamp;
-use crate::clones::Peer;
 use crate::device::{Key, Transition};
 use crate::entropy::counting::Counting;
 use crate::identity::FeedId;
-use crate::mailbox::Resume;
 use crate::registry::conformance::{an_event, product, register};
-use crate::registry::{Commit, Hint, Registry, Write};
+use crate::registry::{Commit, Registry, Write};
 use crate::secret::ApiKey;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 /// Longer than anything here may take; it ends a test that would hang.
-const FOREVER: Duration = Duration::from_secs(60);
+pub(super) const FOREVER: Duration = Duration::from_secs(60);
 
 /// Waits until a server has heard of an event.
-async fn hears(registry: &Postgres, number: u64) {
+pub(super) async fn hears(registry: &Postgres, number: u64) {
     let mut newest = registry.newest();
     let heard = newest.wait_for(|newest| *newest >= number);
     let heard = tokio::time::timeout(FOREVER, heard).await;
@@ -234,38 +230,6 @@ async fn each_hears_of_the_others_events() {
     assert_eq!(*two.newest().borrow(), 4);
 }
 
-/// What is told apart from what is asked for: a number that only a notification
-/// can tell, and a notification that only a commit can have sent.
-#[tokio::test]
-async fn what_is_newest_is_told() {
-    let database = database!();
-    let server = database.open().await;
-    let Line {
-        client,
-        mut messages,
-    } = database.dial().dial().await.expect("a connection");
-    let listen = format!("LISTEN {NEWEST_CHANNEL}");
-    let listen = pin!(client.batch_execute(&listen));
-    let Either::Left((Ok(()), _)) = future::select(listen, messages.next()).await else {
-        panic!("nothing is told yet");
-    };
-    let note = server.commit(Write::Note, vec![an_event(); 3]).await;
-    assert_eq!(note, Ok(Commit::Done));
-    let told = tokio::time::timeout(FOREVER, messages.next()).await;
-    let Ok(Some(Ok(AsyncMessage::Notification(told)))) = told else {
-        panic!("{told:?}");
-    };
-    assert_eq!(told.payload(), "3");
-
-    let admin = database.connect().await;
-    let tell = format!("NOTIFY {NEWEST_CHANNEL}, '7'; NOTIFY {NEWEST_CHANNEL}, '5'");
-    admin.batch_execute(&tell).await.expect("told");
-    hears(&server, 7).await;
-    let note = server.commit(Write::Note, vec![an_event()]).await;
-    assert_eq!(note, Ok(Commit::Done));
-    assert_eq!(*server.newest().borrow(), 7, "it never goes back");
-}
-
 /// A connection over which no notification comes.
 struct Deaf(Arc<dyn Dial>);
 
@@ -305,77 +269,4 @@ async fn whoever_hears_nothing_asks() {
     let note = one.commit(Write::Note, vec![an_event()]).await;
     assert_eq!(note, Ok(Commit::Done));
     hears(&two, 1).await;
-}
-
-async fn next(hints: &mut Receiver<Hint>) -> Hint {
-    let heard = tokio::time::timeout(FOREVER, hints.recv()).await;
-    heard.expect("in time").expect("open")
-}
-
-#[tokio::test]
-async fn hints_reach_the_others_only() {
-    let database = database!();
-    let servers = [database.open().await, database.open().await];
-    let [mut one, mut two] = [&servers[0], &servers[1]].map(|it| it.hints().expect("some"));
-    let mail = |number| Hint::Mail {
-        feed: FeedId::new(number).expect("valid"),
-    };
-    let session = Hint::Session {
-        feed: FeedId::new(7).expect("valid"),
-        began: 7,
-        resume: Resume::Yes,
-        peer: Peer {
-            source: [127, 0, 0, 1].into(),
-            client_id: "c".to_owned(),
-        },
-    };
-    servers[0].tell(mail(1));
-    servers[0].tell(session.clone());
-    servers[0].tell(mail(1));
-    assert_eq!(next(&mut two).await, mail(1));
-    assert_eq!(next(&mut two).await, session);
-    // Behind what it told itself, had that come back.
-    servers[1].tell(mail(2));
-    assert_eq!(next(&mut one).await, mail(2));
-}
-
-#[tokio::test]
-async fn more_hints_than_fit_are_sent_in_pieces() {
-    let database = database!();
-    let (one, two) = (database.open().await, database.open().await);
-    let mut heard = two.hints().expect("some");
-    for number in 1..=3000 {
-        one.tell(Hint::Mail {
-            feed: FeedId::new(number).expect("valid"),
-        });
-    }
-    for number in 1..=3000 {
-        let hint = next(&mut heard).await;
-        let feed = FeedId::new(number).expect("valid");
-        assert_eq!(hint, Hint::Mail { feed });
-    }
-}
-
-#[tokio::test]
-async fn whoever_was_cut_off_may_have_missed_something() {
-    let database = database!();
-    let (one, two) = (database.open().await, database.open().await);
-    let mut heard = two.hints().expect("some");
-    let admin = database.connect().await;
-    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-               WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    admin.query_one(cut, &[]).await.expect("cut");
-    assert_eq!(next(&mut heard).await, Hint::Missed);
-    let hint = Hint::Mail {
-        feed: FeedId::new(1).expect("valid"),
-    };
-    // The other's first attempt may still go over a connection that is gone.
-    let telling = async {
-        loop {
-            one.tell(hint.clone());
-            tokio::task::yield_now().await;
-        }
-    };
-    let hearing = async { while next(&mut heard).await != hint {} };
-    future::select(pin!(telling), pin!(hearing)).await;
 }
