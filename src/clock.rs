@@ -3,6 +3,8 @@
 //! The core never asks what time it is: every function that needs to know
 //! takes a [`Timestamp`]. That is what makes lifecycles testable.
 
+pub mod steady;
+
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -28,6 +30,12 @@ impl Timestamp {
     pub fn plus(self, span: Duration) -> Self {
         let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(millis))
+    }
+
+    /// The time between the two, whichever is earlier: a moment that lies ahead
+    /// because the clock was set back is not taken for a recent one.
+    pub fn apart(self, other: Self) -> Duration {
+        Duration::from_millis(self.0.abs_diff(other.0))
     }
 
     /// How long ago `earlier` was; zero if it lies in the future.

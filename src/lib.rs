@@ -10,7 +10,7 @@
 //! [`Attempt`] → [`Provisioner::admit`] → [`Admission`] → [`Provisioner::issue`].
 
 mod ban;
-mod clock;
+pub mod clock;
 mod clones;
 mod code;
 mod credential;

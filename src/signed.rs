@@ -176,6 +176,32 @@ pub struct LoginMark {
     jti: Jti,
 }
 
+impl LoginMark {
+    /// The mark of a device whose last login is dated later than now, because a
+    /// clock was wrong, and was forgotten: no login from before is good, in the
+    /// whole seconds that devices count in.
+    pub(crate) fn floor(now: Timestamp) -> Self {
+        let second = now.as_millis() / 1000 * 1000;
+        Self {
+            issued_at: Timestamp::from_millis(second),
+            jti: Jti(FLOOR.to_owned()),
+        }
+    }
+
+    /// Whether it stands for no login of the device's.
+    pub(crate) fn is_floor(&self) -> bool {
+        self.jti.0 == FLOOR
+    }
+
+    /// Whether it is dated later than any login that is good now.
+    pub(crate) fn is_ahead_of(&self, now: Timestamp) -> bool {
+        self.issued_at > now.plus(LEEWAY)
+    }
+}
+
+/// A `jti` that comes before nearly any other, and that no device uses.
+const FLOOR: &str = "----------------------------------------------------------------";
+
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 struct Jti(String);

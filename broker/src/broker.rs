@@ -103,6 +103,7 @@ impl Broker {
             capacity: self.limits.mailbox(),
             rates: *self.rates.lock().unwrap_or_else(PoisonError::into_inner),
             moment: self.clock.moment(),
+            jump: self.clock.jump(),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use firstwake::clock::steady::Difference;
 use firstwake::mailbox::{Capacity, Mail, Moment};
 use firstwake::registry::Hint;
 use firstwake::topic::device::{Downlink, DownlinkKind};
@@ -26,6 +27,8 @@ pub(crate) struct Dispatch<'a> {
     /// What happened in the last whole second.
     pub(crate) rates: Counts,
     pub(crate) moment: Moment,
+    /// How far the machine's clock is from the server's time, if it has jumped.
+    pub(crate) jump: Option<Difference>,
 }
 
 /// What became of a message.

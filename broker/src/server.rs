@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use firstwake::Rate;
+use firstwake::{Rate, Registry, Timestamp};
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -74,6 +74,7 @@ impl Config {
         let open = |entrance| Door::open(entrance, &mut certificates, &limits);
         let doors = entrances.into_iter().map(open).collect::<Result<_>>()?;
         let (provisioner, first_operator) = lock.open(Company::Others, clock.now()).await?;
+        let clock = clock.guarded(newest_event(&**provisioner.registry()).await?);
         let clock = match provisioner.registry().is_shared() {
             true => clock.among_others(),
             false => clock,
@@ -110,6 +111,13 @@ impl Config {
             first_operator,
         })
     }
+}
+
+/// When the newest event was written.
+async fn newest_event(registry: &dyn Registry) -> Result<Option<Timestamp>> {
+    let newest = *registry.newest().borrow();
+    let events = registry.events(newest.saturating_sub(1), 1).await?;
+    Ok(events.first().map(|event| event.body.at))
 }
 
 impl Server {

@@ -32,7 +32,7 @@ pub(crate) async fn sweep(broker: Arc<Broker>) {
         pause.tick().await;
         let now = broker.clock.tick();
         broker.sessions.sweep(now);
-        broker.bus.retained().sweep(broker.clock.now());
+        broker.bus.retained().sweep(broker.clock.cautious());
         for will in broker.wills.take_due(now) {
             broker.publish_will(will).await;
         }
@@ -75,7 +75,7 @@ async fn expire_round(broker: &Broker) -> Result<(), RegistryError> {
             return Ok(());
         };
         after = Some(*last);
-        let moment = broker.clock.moment();
+        let moment = broker.clock.cautious_moment();
         for (feed, mailbox) in page {
             if mailbox.is_over(moment) && !broker.sessions.has_device(feed) {
                 registry
@@ -98,7 +98,7 @@ pub(crate) async fn renew_leases(broker: Arc<Broker>) {
         let Some(lease) = broker.provisioner.shortest_lease() else {
             continue;
         };
-        if now.since(last) < lease / 4 {
+        if now.apart(last) < lease / 4 {
             continue;
         }
         last = now;
@@ -121,7 +121,11 @@ pub(crate) async fn index_codes(broker: Arc<Broker>) {
     let mut second = interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        match broker.provisioner.index_codes(broker.clock.now()).await {
+        match broker
+            .provisioner
+            .index_codes(broker.clock.cautious())
+            .await
+        {
             Ok(Indexing::Goes) => continue,
             Ok(Indexing::Done) => {}
             Err(error) => {
@@ -139,7 +143,7 @@ pub(crate) async fn drop_ended(broker: Arc<Broker>) {
     minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         minute.tick().await;
-        let (provisioner, now) = (&broker.provisioner, broker.clock.now());
+        let (provisioner, now) = (&broker.provisioner, broker.clock.cautious());
         for dropped in [
             provisioner.drop_ended_bans(now).await,
             provisioner.drop_expired_tokens(now).await,

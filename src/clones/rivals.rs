@@ -89,8 +89,8 @@ impl Rivalry {
     fn judge(&mut self, takeover: &Takeover, now: Timestamp) -> Option<CloneSignal> {
         let Takeover { from, to } = takeover;
         self.displaced
-            .retain(|(_, when)| now.since(*when) <= AT_ONCE);
-        self.returns.retain(|when| now.since(*when) <= MEMORY);
+            .retain(|(_, when)| now.apart(*when) <= AT_ONCE);
+        self.returns.retain(|when| now.apart(*when) <= MEMORY);
         let displaced = |is_it: fn(&Peer, &Peer) -> bool| {
             self.displaced.iter().any(|(peer, _)| is_it(peer, to))
         };

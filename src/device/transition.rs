@@ -196,6 +196,7 @@ impl Device {
             }
             Transition::Release => {
                 self.take_back_from(Standing::Quarantined, Lifecycle::Quarantined)?;
+                self.forget_login_ahead_of(now);
                 EventKind::DeviceReleased
             }
             Transition::Revoke if found == Lifecycle::Revoked => {
@@ -210,6 +211,7 @@ impl Device {
             }
             Transition::Reset | Transition::ResetFromRevoked => {
                 self.start_over();
+                self.forget_login_ahead_of(now);
                 EventKind::DeviceReset
             }
             Transition::Reopen { .. } if found == Lifecycle::Revoked => {
@@ -229,6 +231,16 @@ impl Device {
             }
         };
         Ok(Changed::new(self, [kind], now))
+    }
+
+    /// A last login that a wrong clock dated later than now would keep the device
+    /// out until then. Whatever was signed before now stays used up.
+    fn forget_login_ahead_of(&mut self, now: Timestamp) {
+        let last = self.last_login.take();
+        self.last_login = last.map(|last| match last.is_ahead_of(now) {
+            true => LoginMark::floor(now),
+            false => last,
+        });
     }
 
     fn put_aside_as(&mut self, standing: Standing) -> Result<(), TransitionError> {

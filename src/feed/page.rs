@@ -104,7 +104,7 @@ impl FeedPage<'_> {
     pub fn to_json(&self, now: Timestamp) -> Vec<u8> {
         let newest = self.datastreams.iter().filter_map(|one| one.current);
         let newest = newest.map(|current| current.at).max();
-        let live = newest.is_some_and(|at| now.since(at) <= LIVE);
+        let live = newest.is_some_and(|at| now.apart(at) <= LIVE);
         json(&FeedJson {
             id: self.id,
             title: self.title,

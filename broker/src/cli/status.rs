@@ -27,7 +27,12 @@ impl Args {
             "version": server.version,
             "devices": devices,
             "devices_connected": connected,
+            "clock": server.clock,
         });
+        let clock = server.clock.map_or_else(
+            || "as the machine's".to_owned(),
+            |jump| format!("the machine's has jumped, it is {jump}"),
+        );
         let words = fields(&[
             ("place", place.to_owned()),
             (
@@ -37,6 +42,7 @@ impl Args {
             ("version", server.version),
             ("devices", devices.to_string()),
             ("connected", connected.to_string()),
+            ("clock", clock),
         ]);
         form.tell(&answer, &words)
     }

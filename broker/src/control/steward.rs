@@ -196,6 +196,7 @@ pub(crate) async fn carry_out(
         Request::BackUp { into } => Reply::BackedUp(registry.back_up(&into, now).await?),
         Request::Version => Reply::Version(VersionView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            clock: dispatch.jump.map(|jump| jump.to_string()),
         }),
         Request::Events { after, limit } => {
             let events = registry.events(after, limit).await?;

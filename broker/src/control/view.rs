@@ -213,6 +213,11 @@ pub(crate) struct VersionView {
     /// Of the program.
     #[schema(example = "0.1.0")]
     pub(crate) version: String,
+    /// How far the machine's clock is from the time that the server goes by;
+    /// only while the clock has jumped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "365days ahead")]
+    pub(crate) clock: Option<String>,
 }
 
 impl From<Device> for DeviceView {

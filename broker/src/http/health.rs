@@ -31,7 +31,12 @@ async fn ready(State(broker): State<Arc<Broker>>) -> Result<Json<Value>, Problem
         let sentence = "the router has ended: the server is about to stop";
         return Err(Problem::new(Kind::Unavailable, sentence));
     }
-    answers(&**broker.provisioner.registry()).await
+    let mut answer = answers(&**broker.provisioner.registry()).await?;
+    // It serves on, by its own time: for whoever looks after the machine.
+    if let Some(jump) = broker.clock.jump() {
+        answer.0["clock"] = json!(jump.to_string());
+    }
+    Ok(answer)
 }
 
 /// Whether the registry reads, and would write: it is given nothing to write,

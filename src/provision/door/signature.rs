@@ -51,7 +51,7 @@ impl Provisioner {
                 return Err(self.refuse(device, source, refusal, now).await);
             }
             if device.last_login.as_ref() >= Some(&login) {
-                return Err(self.replayed(&signed, source, now).await);
+                return Err(self.not_newer(&signed, source, now).await);
             }
             let shown = signed.claims.hardware();
             let board = self
@@ -209,6 +209,18 @@ impl Provisioner {
     }
 
     /// A token that was used: somebody may have recorded it.
+    /// A login that does not come behind the last one. Where a clock that was
+    /// wrong is the reason for it, nothing is suspected: an alarm would put aside
+    /// every device that logged in meanwhile.
+    async fn not_newer(&self, signed: &Signed, source: IpAddr, now: Timestamp) -> NotAdmitted {
+        let refusal = match &signed.device.last_login {
+            Some(last) if last.is_floor() => Refusal::TokenExpired,
+            Some(last) if last.is_ahead_of(now) => Refusal::TokenReplayed,
+            _ => return self.replayed(signed, source, now).await,
+        };
+        self.refuse(&signed.device, source, refusal, now).await
+    }
+
     async fn replayed(&self, signed: &Signed, source: IpAddr, now: Timestamp) -> NotAdmitted {
         let evidence = Evidence::from_source(source);
         let (device, product) = (&signed.device, &signed.product);

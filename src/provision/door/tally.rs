@@ -110,13 +110,13 @@ impl Folded {
     pub(in crate::provision) fn due(&self, subject: Folding, now: Timestamp) -> Option<u64> {
         let mut folded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if folded.len() >= FOLDED && !folded.contains_key(&subject) {
-            folded.retain(|_, (last, held)| *held > 0 || now.since(*last) < FOLD);
+            folded.retain(|_, (last, held)| *held > 0 || now.apart(*last) < FOLD);
             if folded.len() >= FOLDED {
                 return None;
             }
         }
         match folded.get_mut(&subject) {
-            Some((last, held)) if now.since(*last) < FOLD => {
+            Some((last, held)) if now.apart(*last) < FOLD => {
                 *held += 1;
                 None
             }
@@ -159,5 +159,10 @@ mod tests {
         assert_eq!(folded.due(subject.clone(), at(60)), Some(60));
         let other = Folding::Device(FeedId::new(1).expect("valid"), Refusal::Suspended);
         assert_eq!(folded.due(other, at(60)), Some(1));
+        // A clock that was a year ahead, and was set right: nothing is held.
+        assert_eq!(folded.due(subject.clone(), at(31_536_000)), Some(1));
+        assert_eq!(folded.due(subject.clone(), at(31_536_001)), None);
+        assert_eq!(folded.due(subject.clone(), at(70)), Some(2));
+        assert_eq!(folded.due(subject, at(71)), None);
     }
 }

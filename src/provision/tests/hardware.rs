@@ -8,7 +8,7 @@ use crate::event::EventKind;
 use crate::hardware::{Facts, HardwareMode, Pepper};
 
 impl World {
-    async fn mode(&self, mode: HardwareMode, on_clone: OnClone) {
+    pub(super) async fn mode(&self, mode: HardwareMode, on_clone: OnClone) {
         self.set(ProductChange {
             hardware_mode: Some(mode),
             on_clone: Some(on_clone),

@@ -38,6 +38,7 @@ impl Own {
             capacity: Limits::default().mailbox(),
             rates: Counts::default(),
             moment: Clock::start().moment(),
+            jump: None,
         };
         carry_out(request, &dispatch).await
     }
