@@ -6,6 +6,7 @@
 //! can compare nothing.
 
 mod policy;
+mod value;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +20,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use crate::entropy::Entropy;
 
 pub use self::policy::{Compared, FactSet, HardwareMode, HardwarePolicy};
+pub use self::value::{FactValue, InvalidFactValue};
 
 /// Something that can be read on a board. Rows hold the position in this list:
 /// new facts come at its end.
@@ -78,7 +80,7 @@ impl Fact {
         let value = value.trim_matches(|symbol: char| symbol == '\0' || symbol.is_whitespace());
         let value = value.to_ascii_lowercase();
         match self {
-            Self::Mac => value.replace('-', ":"),
+            Self::Mac => value::mac(&value).unwrap_or_else(|| value.replace('-', ":")),
             _ => value,
         }
     }
@@ -299,6 +301,8 @@ mod tests {
             "b8:27:eb:01:02:03",
             "B8:27:EB:01:02:03\n",
             " B8-27-eb-01-02-03\0",
+            "B827EB010203",
+            "b827.eb01.0203",
         ] {
             assert_eq!(
                 FactHash::of(&pepper(), Fact::Mac, text).to_string(),

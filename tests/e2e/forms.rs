@@ -79,12 +79,12 @@ fn every_command_answers_in_json_too() {
     };
     told(
         &["device", "register", &product, "S1", "S3"],
-        r#"{"new":1,"known":1}"#,
+        r#"{"new":1,"known":1,"repeated":0}"#,
     );
     holds(&["device", "suspend", "S1"], "lifecycle", "suspended");
     told(
         &["device", "resume", "--product", &product, "--yes"],
-        r#"{"changed":1,"already":2,"failed":0}"#,
+        r#"{"changed":1,"already":2,"failed":0,"rejected":0}"#,
     );
     holds(&["device", "reopen", "S1"], "serial", "S1");
     let rename = ["product", "set", &product, "--name", "bulb"];

@@ -1,7 +1,7 @@
 //! Long lists of devices: taken in, and given back.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -23,12 +23,13 @@ fn import(way: &Way, more: &[&str], list: &str) -> Done {
 }
 
 /// The summary of an import that went well.
-fn counted(way: &Way, more: &[&str], list: &str) -> [u64; 3] {
+fn counted(way: &Way, more: &[&str], list: &str) -> [u64; 4] {
     counts(&import(way, more, list).json())
 }
 
-fn counts(summary: &Value) -> [u64; 3] {
-    ["new", "known", "rejected"].map(|name| summary[name].as_u64().expect("a count"))
+/// New, known before, repeated in the list, rejected.
+fn counts(summary: &Value) -> [u64; 4] {
+    ["new", "known", "repeated", "rejected"].map(|name| summary[name].as_u64().expect("a count"))
 }
 
 fn events(way: &Way, kind: &str) -> Vec<Value> {
@@ -50,17 +51,20 @@ fn a_list_is_taken_in_once() {
         let product = product(way);
         let list: String = (0..4500).map(|n| format!("L{n:05},lamp {n}\n")).collect();
         let list = format!("serial,label\n{list}L00007,again\n");
-        assert_eq!(counted(way, &["--dry-run"], &list), [4500, 1, 0]);
+        assert_eq!(counted(way, &["--dry-run"], &list), [4500, 0, 1, 0]);
         assert!(events(way, "device_registered").is_empty(), "only said");
         assert!(events(way, "import_finished").is_empty(), "only said");
 
-        assert_eq!(counted(way, &["--product", &product], &list), [4500, 1, 0]);
+        assert_eq!(
+            counted(way, &["--product", &product], &list),
+            [4500, 0, 1, 0]
+        );
         assert_eq!(
             counted(way, &[], &list),
-            [0, 4501, 0],
+            [0, 4500, 1, 0],
             "it is there already"
         );
-        assert_eq!(counted(way, &["--dry-run"], &list), [0, 4501, 0]);
+        assert_eq!(counted(way, &["--dry-run"], &list), [0, 4500, 1, 0]);
         let shown = way.json(&["device", "show", "L00008"]);
         assert_eq!(shown["label"], "lamp 8");
 
@@ -71,7 +75,7 @@ fn a_list_is_taken_in_once() {
                 ["registered", "known", "rejected"].map(|name| it[name].as_u64().expect("a count"))
             })
             .collect();
-        assert_eq!(told, [[4500, 1, 0], [0, 4501, 0]]);
+        assert_eq!(told, [[4500, 0, 0], [0, 4500, 0]]);
         assert_eq!(finished[0]["product_id"], json!(product));
         assert_eq!(events(way, "device_registered").len(), 4500);
         // And the codes are what finds them.
@@ -89,7 +93,7 @@ fn bad_lines_are_told_and_cost_nothing_else() {
         let done = import(way, &["--report", text(&report)], list);
         assert_eq!(done.status, 1, "{done:?}");
         let summary: Value = serde_json::from_str(&done.stdout).expect("a summary");
-        assert_eq!(counts(&summary), [1, 0, 2]);
+        assert_eq!(counts(&summary), [1, 0, 0, 2]);
         assert!(done.stderr.contains("2 lines were rejected"), "{done:?}");
         let written = fs::read_to_string(&report).expect("a report");
         let lines: Vec<&str> = written.lines().collect();
@@ -108,6 +112,73 @@ fn bad_lines_are_told_and_cost_nothing_else() {
 }
 
 #[test]
+fn lists_come_as_factories_send_them() {
+    every_way(|way| {
+        product(way);
+        let file = way.place().join("list.csv");
+        let import = |more: &[&str], list: &[u8]| {
+            fs::write(&file, list).expect("written");
+            let import = ["device", "import", text(&file), "--output", "json"];
+            way.run(&[&import[..], more].concat())
+        };
+        // A spreadsheet's text of Unicode: UTF-16, tabs, its own names, an empty
+        // row below.
+        let sheet = "\u{feff}Serial Number\tMAC\tLabel\tColour\r\n\
+                     B1\tDC-A6-32-01-02-03\tK\u{fc}che\tred\r\n\t\t\t\r\n";
+        let sheet: Vec<u8> = sheet.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let refused = import(&[], &sheet).refused();
+        assert!(refused.contains("--column serial="), "{refused}");
+        let serial = ["--column", "serial=Serial Number"];
+        let refused = import(&serial, &sheet).refused();
+        assert!(refused.contains("\"Colour\"") && refused.contains("--ignore-columns"));
+        let options = [&serial[..], &["--ignore-columns"]].concat();
+        let done = import(&options, &sheet).json();
+        assert_eq!(counts(&done), [1, 0, 0, 0]);
+        let shown = way.json(&["device", "show", "B1"]);
+        assert_eq!(shown["label"], "K\u{fc}che");
+        assert_eq!(shown["hardware"], json!(["mac"]));
+
+        // What is wrong costs its line.
+        let mut list =
+            b"serial;mac\nB2;\nB3;dc:a6:32:zz:00:01\n=\"0002\";\n1,23457E+11;\n".to_vec();
+        list.extend(vec![b'x'; 5_000_000]);
+        list.extend(b"\nB4;\nB2;\n;\n");
+        let report = way.place().join("rejected.csv");
+        let done = import(&["--report", text(&report)], &list);
+        assert_eq!(done.status, 1, "{done:?}");
+        let summary: Value = serde_json::from_str(&done.stdout).expect("a summary");
+        assert_eq!(counts(&summary), [2, 0, 1, 4]);
+        let written = fs::read_to_string(&report).expect("a report");
+        let lines: Vec<&str> = written.lines().collect();
+        assert!(lines[1].starts_with("3,B3,\"this is no mac"), "{written}");
+        assert!(lines[2].contains("a spreadsheet"), "{written}");
+        assert!(lines[3].contains("a spreadsheet"), "{written}");
+        assert!(lines[4].starts_with("6,,this is longer than"), "{written}");
+    });
+}
+
+#[test]
+fn a_report_is_no_way_into_another_file() {
+    let way = Way::over_http();
+    product(&way);
+    let (victim, link) = (way.place().join("victim"), way.place().join("link"));
+    fs::write(&victim, "precious").expect("written");
+    symlink(&victim, &link).expect("a link");
+    let done = import(&way, &["--report", text(&link)], "serial\nA 1\n");
+    assert_eq!(done.status, 1, "{done:?}");
+    assert_eq!(fs::read_to_string(&victim).expect("readable"), "precious");
+    let written = fs::read_to_string(&link).expect("a report");
+    assert!(
+        written.starts_with("line,serial,reason\n2,A 1,"),
+        "{written}"
+    );
+    for other in [Path::new("/dev/null"), way.place()] {
+        let done = import(&way, &["--report", text(other)], "serial\nA1\n");
+        assert!(done.refused().contains("is not a file"));
+    }
+}
+
+#[test]
 fn what_is_no_list_changes_nothing() {
     every_way(|way| {
         let product = product(way);
@@ -120,7 +191,7 @@ fn what_is_no_list_changes_nothing() {
         assert!(refused("serial\nA1\n").contains("--product"));
         assert_eq!(
             counted(way, &["--product", &product], "serial\nA1\n"),
-            [1, 0, 0]
+            [1, 0, 0, 0]
         );
     });
 }
@@ -130,17 +201,17 @@ fn what_is_exported_is_what_was_taken_in() {
     every_way(|way| {
         let product = product(way);
         let list = "serial,label\n\"A,1\",\"the \"\"big\"\" one, é\"\nA2,\nA3,=x\n";
-        assert_eq!(counted(way, &[], list), [3, 0, 0]);
+        assert_eq!(counted(way, &[], list), [3, 0, 0, 0]);
         let csv = way.run(&["device", "export"]).ok();
         let ndjson = way.run(&["device", "export", "--format", "ndjson"]).ok();
-        assert_eq!(csv, list);
+        assert_eq!(csv, list.replace("=x", "'=x"), "harmless in a spreadsheet");
         assert!(ndjson.contains(r#"{"serial":"A2"}"#), "{ndjson}");
         assert!(events(way, "codes_exported").is_empty());
 
         for exported in [csv, ndjson] {
             let other = Way::over_http();
             self::product(&other);
-            assert_eq!(counted(&other, &[], &exported), [3, 0, 0]);
+            assert_eq!(counted(&other, &[], &exported), [3, 0, 0, 0]);
             let facts = |way: &Way, serial: &str| {
                 let device = way.json(&["device", "show", serial]);
                 let code = way.run(&["device", "code", serial]).ok();

@@ -30,9 +30,57 @@ fn a_list_is_carried_out_and_its_sessions_end() {
         spared.expect_alive();
         let lifecycles = ["S1", "S2", "S3", "S4"].map(|serial| broker.lifecycle(serial));
         assert_eq!(lifecycles, ["revoked", "revoked", "revoked", "active"]);
-        let nothing_good = broker.cli_with(&["device", "revoke", "--from", "-"], "no good\n");
-        assert!(nothing_good.refused().contains("line 1"));
     }
+}
+
+#[test]
+fn a_line_that_names_no_device_costs_itself() {
+    let broker = TestBroker::start();
+    let product = broker.fleet(&["S1", "S2", "S3"]);
+    let list = format!("\u{feff}S1\r\n\"{product}/S2\";\r\nno good\r\n;\r\n1.5E+11\r\nS9\r\n");
+    for (act, lifecycle) in [
+        ("suspend", "suspended"),
+        ("resume", "registered"),
+        ("quarantine", "quarantined"),
+        ("release", "registered"),
+        ("forget-hardware", "registered"),
+        ("renew", "registered"),
+        ("revoke", "revoked"),
+    ] {
+        let done = broker.cli_with(&["device", act, "--from", "-"], &list);
+        assert_eq!(done.status, 1, "{act}");
+        assert!(done.stdout.ends_with("failed 1, rejected 2\n"), "{done:?}");
+        let lines: Vec<&str> = done.stderr.lines().collect();
+        assert!(lines[0].starts_with("line 3: \"no good\": "), "{lines:?}");
+        assert!(
+            lines[1].starts_with("line 5: \"1.5E+11\": a spreadsheet"),
+            "{lines:?}"
+        );
+        let sentence = "firstwake: 1 device was left as it is, and 2 lines name no device";
+        assert_eq!(lines.last(), Some(&sentence));
+        for serial in ["S1", "S2"] {
+            assert_eq!(broker.lifecycle(serial), lifecycle, "{act}");
+        }
+        assert_eq!(broker.lifecycle("S3"), "registered");
+    }
+    let reset = [
+        "device",
+        "reset",
+        "--from-revoked",
+        "--from",
+        "-",
+        "--output",
+        "json",
+    ];
+    let done = broker.cli_with(&reset, &list);
+    let told: serde_json::Value = serde_json::from_str(&done.stdout).expect("JSON");
+    assert_eq!(told["changed"], 2);
+    assert_eq!(told["rejected"], 2);
+
+    // A list of exceptions is whole, or nothing is blocked.
+    let except = ["product", "block", &product, "--except", "-"];
+    let refused = broker.cli_with(&except, "S1\nno good\n").refused();
+    assert!(refused.contains("line 2"), "{refused}");
 }
 
 #[test]

@@ -1,24 +1,15 @@
 //! `firstwake device`.
 
-use std::path::PathBuf;
-
 use anyhow::{Result, bail};
 use firstwake::{DeviceName, Label, ProductId, Serial};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::factory::boards;
 use super::form::{Form, Row, fields, joined, or_dash};
 use super::many::{self, Chosen, Which};
-use super::serials::{Pattern, gather};
-use super::{export, import};
-use crate::control::{
-    Act, Control, DeviceView, DeviceWish, DevicesWish, ExplanationView, Registered, Reply, Request,
-};
+use super::{export, import, register};
+use crate::control::{Act, Control, DeviceView, ExplanationView, Reply, Request};
 
-/// Devices sent to the server at once: few enough that what is known of their
-/// boards fits into the body of a request.
-const CHUNK: usize = 2000;
 /// Seconds that a code may be open again, at most: a year.
 const LONGEST_WINDOW: u64 = 366 * 24 * 60 * 60;
 /// Devices listed with one request.
@@ -29,31 +20,7 @@ const PAGE: usize = 1000;
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Make serials known to a product; those it knows already stay as they are
-    Register {
-        /// The product
-        #[arg(value_name = "PRODUCT_ID")]
-        product: ProductId,
-        /// Serials: letters, digits and + - , _ : (case matters); those that
-        /// start with - come behind --
-        #[arg(value_name = "SERIAL")]
-        serials: Vec<Serial>,
-        /// Read serials from a file, one a line; `-` is standard input
-        #[arg(long, value_name = "FILE")]
-        from: Option<PathBuf>,
-        /// Make up serials: the prefix and six digits, from 000000
-        #[arg(long, value_name = "PREFIX:COUNT")]
-        generate: Option<Pattern>,
-        /// Read serials and what was read on their boards from a file of
-        /// comma-separated values, whose first line names the columns: serial,
-        /// and of mac, sd_card, cpu_serial, board, root_disk, machine_id those
-        /// that there are; `-` is standard input
-        #[arg(
-            long,
-            value_name = "FILE",
-            conflicts_with_all = ["serials", "from", "generate"]
-        )]
-        csv: Option<PathBuf>,
-    },
+    Register(register::Args),
     /// Take in a factory's list of any length; those known already stay as
     /// they are
     Import(import::Args),
@@ -155,22 +122,7 @@ pub(super) enum Command {
 impl Command {
     pub(super) async fn run(self, control: &mut Control, form: Form) -> Result<()> {
         match self {
-            Self::Register {
-                product,
-                serials,
-                from,
-                generate,
-                csv,
-            } => {
-                let devices = match csv {
-                    Some(path) => boards(&path)?,
-                    None => {
-                        let serials = gather(serials, from, generate)?;
-                        serials.into_iter().map(Into::into).collect()
-                    }
-                };
-                register(control, &product, &devices, form).await
-            }
+            Self::Register(register) => register.run(control, form).await,
             Self::Import(import) => import.run(control, form).await,
             Self::Export(export) => export.run(control, form).await,
             Self::Set {
@@ -271,31 +223,10 @@ impl Command {
     }
 }
 
-async fn register(
-    control: &mut Control,
-    product: &ProductId,
-    devices: &[DeviceWish],
-    form: Form,
-) -> Result<()> {
-    let mut total = Registered { new: 0, known: 0 };
-    for chunk in devices.chunks(CHUNK) {
-        let request = Request::Register(DevicesWish::of(product.clone(), chunk.to_vec()));
-        match control.ask(request).await? {
-            Reply::Registered(registered) => {
-                total.new += registered.new;
-                total.known += registered.known;
-            }
-            _ => bail!("the server gave an answer to another question"),
-        }
-    }
-    let words = format!("registered {}, known before {}", total.new, total.known);
-    form.tell(&total, &words)
-}
-
 async fn change_which(control: &mut Control, which: Which, act: Act, form: Form) -> Result<()> {
     match which.choose(control).await? {
         Chosen::One(name) => change(control, name, act, form).await,
-        Chosen::Many(names) => many::change(control, &names, act, form).await,
+        Chosen::Many(many) => many::change(control, many, act, form).await,
     }
 }
 

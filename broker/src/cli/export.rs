@@ -2,10 +2,9 @@
 //! takes, or with their codes, for the factory that burns them in.
 //!
 //! What boards were read is not in it: the registry knows hashes only. A file
-//! is written beside the one that is named and takes its place when it is
-//! whole and on disk, and nobody but its owner reads it.
+//! takes the place of the one that is named when it is whole and on disk, and
+//! only its owner reads it. In CSV no cell is one that a spreadsheet would run.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -13,12 +12,12 @@ use anyhow::{Context, Result, bail};
 use firstwake::{DeviceName, Label, ProductId, Serial};
 use serde::Serialize;
 use serde_json::json;
-use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
-use super::factory::Format;
+use super::factory::{Format, harmless};
 use super::form::Form;
 use super::import::only_product;
+use super::whole_file::WholeFile;
 use crate::control::{Control, Reply, Request};
 use crate::output::say;
 
@@ -81,8 +80,9 @@ impl Args {
         let count = list.count;
         match list.place {
             Place::Stdout => Ok(()),
-            Place::Beside(file, path) => {
-                keep(file, &path)?;
+            Place::File(file) => {
+                let path = file.path().to_owned();
+                file.keep()?;
                 let shown = path.display();
                 form.tell(
                     &json!({ "product_id": product, "devices": count, "to": path }),
@@ -96,48 +96,27 @@ impl Args {
 /// Where a list goes.
 enum Place {
     Stdout,
-    /// A file beside the one that it is to become.
-    Beside(NamedTempFile, PathBuf),
+    File(WholeFile),
 }
 
 impl Place {
     fn open(to: Option<&Path>) -> Result<Self> {
-        let Some(path) = to else {
-            return Ok(Self::Stdout);
-        };
-        if path.exists() && !path.is_file() {
-            bail!("{} is not a file", path.display());
+        match to {
+            Some(path) => WholeFile::beside(path).map(Self::File),
+            None => Ok(Self::Stdout),
         }
-        let beside = NamedTempFile::new_in(parent(path));
-        let beside = beside.with_context(|| format!("{} cannot be written", path.display()))?;
-        Ok(Self::Beside(beside, path.to_owned()))
     }
 
     /// Writes whole lines.
     fn write(&mut self, lines: &str) -> Result<()> {
         match self {
             Self::Stdout => say(lines.trim_end_matches('\n')),
-            Self::Beside(file, path) => file
-                .write_all(lines.as_bytes())
-                .with_context(|| format!("{} cannot be written", path.display())),
+            Self::File(file) => {
+                let written = file.write_all(lines.as_bytes());
+                written.with_context(|| format!("{} cannot be written", file.path().display()))
+            }
         }
     }
-}
-
-/// Puts a whole file in its place, and makes sure that both are on disk.
-fn keep(file: NamedTempFile, path: &Path) -> Result<()> {
-    let keep = || {
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        File::open(parent(path))?.sync_all()
-    };
-    keep().with_context(|| format!("{} cannot be written", path.display()))
-}
-
-/// The directory that a file lies in. A bare name lies in this one.
-fn parent(path: &Path) -> &Path {
-    let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
-    parent.unwrap_or(Path::new("."))
 }
 
 /// A list that is being written.
@@ -216,8 +195,8 @@ impl List {
             Format::Csv => {
                 let mut writer = csv::Writer::from_writer(&mut *text);
                 for line in lines {
-                    writer.write_field(line.serial.as_str())?;
-                    writer.write_field(line.label.map_or("", Label::as_str))?;
+                    writer.write_field(&*harmless(line.serial.as_str()))?;
+                    writer.write_field(&*harmless(line.label.map_or("", Label::as_str)))?;
                     if let Some(code) = line.activation_code {
                         writer.write_field(code)?;
                     }

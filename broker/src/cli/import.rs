@@ -6,7 +6,6 @@
 //! its batch.
 
 mod reading;
-mod rejects;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,9 +17,9 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use self::reading::{Batch, Reading};
-use self::rejects::Rejects;
-use super::factory::{Format, List};
+use super::factory::{self, Format, List};
 use super::form::Form;
+use super::rejects::Rejects;
 use crate::control::{Control, DevicesWish, ImportWish, Registered, Reply, Request};
 use crate::output::complain;
 
@@ -30,10 +29,11 @@ const LANES: usize = 3;
 /// A list to be taken in.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Serials, one a line: comma-separated values whose first line names the
-    /// columns (serial, and of label, mac, sd_card, cpu_serial, board, root_disk,
-    /// machine_id, cpuinfo those that there are), or one JSON object a line with
-    /// members of these names; `-` is standard input
+    /// Serials, one a line: values with commas, semicolons, tabs or bars between
+    /// them, whose first line names the columns (serial, and of label, mac,
+    /// sd_card, cpu_serial, board, root_disk, machine_id, cpuinfo those that
+    /// there are), or one JSON object a line with members of these names; `-` is
+    /// standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The product; needed where there are several
@@ -42,6 +42,8 @@ pub(super) struct Args {
     /// How the file is written; told by its first character otherwise
     #[arg(long)]
     format: Option<Format>,
+    #[command(flatten)]
+    reading: factory::Reading,
     /// Only say what would become of each
     #[arg(long)]
     dry_run: bool,
@@ -56,7 +58,10 @@ pub(super) struct Args {
 struct Summary {
     product_id: ProductId,
     new: u64,
+    /// Before this list.
     known: u64,
+    /// Named before in this list.
+    repeated: u64,
     rejected: u64,
     /// Lines of batches that were not taken in: the first and the last of each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -67,7 +72,7 @@ struct Summary {
 
 impl Args {
     pub(super) async fn run(self, control: &mut Control, form: Form) -> Result<()> {
-        let list = List::open(&self.file, self.format)?;
+        let list = List::open(&self.file, self.format, &self.reading)?;
         if let Some(report) = &self.report
             && same_file(report, &self.file)
         {
@@ -84,6 +89,7 @@ impl Args {
                 product_id,
                 new: 0,
                 known: 0,
+                repeated: 0,
                 rejected: 0,
                 failed: Vec::new(),
                 dry_run: self.dry_run,
@@ -95,7 +101,11 @@ impl Args {
         import.take_in(control, &mut reading).await?;
         let end = reading.end().await?;
         import.summary.rejected = end.rejected;
-        import.summary.known += end.repeats;
+        if !self.dry_run {
+            // The registry finds a serial known that stands before in the list.
+            import.summary.known = import.summary.known.saturating_sub(end.repeats);
+        }
+        import.summary.repeated = end.repeats;
         import.finish(control, end.outcome, form).await
     }
 }
@@ -184,7 +194,7 @@ impl Import {
         match outcome {
             Ok(registered) => {
                 self.summary.new += registered.new as u64;
-                self.summary.known += registered.known as u64;
+                self.summary.known += (registered.known + registered.repeated) as u64;
                 self.show(&batch);
             }
             Err(error) => {
@@ -212,6 +222,7 @@ impl Import {
         let Summary {
             new,
             known,
+            repeated,
             rejected,
             dry_run,
             ..
@@ -232,7 +243,9 @@ impl Import {
         }
         self.summary.failed.sort_unstable();
         let would = if dry_run { "would be: " } else { "" };
-        let words = format!("{would}new {new}, known before {known}, rejected {rejected}");
+        let words = format!(
+            "{would}new {new}, known before {known}, repeated {repeated}, rejected {rejected}"
+        );
         form.tell(&self.summary, &words)?;
         for (first, last) in &self.summary.failed {
             complain(&format!("lines {first} to {last} are not known to be in"));

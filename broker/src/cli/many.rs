@@ -7,8 +7,9 @@ use firstwake::{DeviceName, ProductId};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::factory::{Named, names};
 use super::form::Form;
-use super::serials;
+use super::rejects::Rejects;
 use crate::control::{Act, Control, Outcome, Reply, Request};
 use crate::output::complain;
 
@@ -45,7 +46,13 @@ pub(super) struct Which {
 /// One device, or many.
 pub(super) enum Chosen {
     One(DeviceName),
-    Many(Vec<DeviceName>),
+    Many(Many),
+}
+
+/// Devices, and how many lines of their list name none: these are told already.
+pub(super) struct Many {
+    names: Vec<DeviceName>,
+    rejected: u64,
 }
 
 impl Which {
@@ -56,19 +63,34 @@ impl Which {
             } => Ok(Chosen::One(name)),
             Self {
                 from: Some(path), ..
-            } => Ok(Chosen::Many(names(&path)?)),
+            } => Ok(Chosen::Many(listed(&path)?)),
             Self {
                 product: Some(product),
                 ..
-            } => Ok(Chosen::Many(members(control, product).await?)),
+            } => Ok(Chosen::Many(Many {
+                names: members(control, product).await?,
+                rejected: 0,
+            })),
             Self { .. } => bail!("name a device, or use --product or --from"),
         }
     }
 }
 
-/// The names in a file, or on standard input.
-pub(super) fn names(path: &Path) -> Result<Vec<DeviceName>> {
-    serials::lines(path, DeviceName::parse)
+/// The names in a file, or on standard input. A line that names no device is
+/// told, and costs itself.
+fn listed(path: &Path) -> Result<Many> {
+    let mut rejects = Rejects::shown();
+    let mut found = Vec::new();
+    for Named { line, name } in names(path, DeviceName::parse)? {
+        match name {
+            Ok(name) => found.push(name),
+            Err(rejected) => rejects.note(line, &rejected)?,
+        }
+    }
+    Ok(Many {
+        names: found,
+        rejected: rejects.finish()?,
+    })
 }
 
 async fn members(control: &mut Control, product: ProductId) -> Result<Vec<DeviceName>> {
@@ -96,20 +118,23 @@ async fn members(control: &mut Control, product: ProductId) -> Result<Vec<Device
     }
 }
 
-/// Carries an act out on many devices; fails if any could not be changed.
-pub(super) async fn change(
-    control: &mut Control,
-    names: &[DeviceName],
-    act: Act,
-    form: Form,
-) -> Result<()> {
-    let outcome = each_chunk(control, names, |names| Request::ChangeMany { names, act }).await?;
+/// Carries an act out on many devices; fails if any could not be changed, or a
+/// line named none.
+pub(super) async fn change(control: &mut Control, many: Many, act: Act, form: Form) -> Result<()> {
+    let Many { names, rejected } = many;
+    let outcome = each_chunk(control, &names, |names| Request::ChangeMany { names, act }).await?;
     let (changed, already, failed) = (outcome.changed, outcome.already, outcome.failed.len());
+    let mut words = format!("changed {changed}, already so {already}, failed {failed}");
+    if rejected > 0 {
+        words.push_str(&format!(", rejected {rejected}"));
+    }
     form.tell(
-        &json!({ "changed": changed, "already": already, "failed": failed }),
-        &format!("changed {changed}, already so {already}, failed {failed}"),
+        &json!({
+            "changed": changed, "already": already, "failed": failed, "rejected": rejected,
+        }),
+        &words,
     )?;
-    settle(&outcome)
+    settle(&outcome, rejected)
 }
 
 /// Asks for one chunk after the other, and shows a terminal how far it is.
@@ -135,13 +160,23 @@ async fn each_chunk(
 }
 
 /// Tells of each failure why; any is one of the whole command.
-fn settle(outcome: &Outcome) -> Result<()> {
+fn settle(outcome: &Outcome, rejected: u64) -> Result<()> {
     for failure in &outcome.failed {
         complain(&format!("{}: {}", failure.device, failure.reason));
     }
-    match outcome.failed.len() {
-        0 => Ok(()),
-        1 => bail!("1 device was left as it is"),
-        count => bail!("{count} devices were left as they are"),
+    let left = match outcome.failed.len() {
+        0 => None,
+        1 => Some("1 device was left as it is".to_owned()),
+        count => Some(format!("{count} devices were left as they are")),
+    };
+    let lines = match rejected {
+        0 => None,
+        1 => Some("1 line names no device".to_owned()),
+        count => Some(format!("{count} lines name no device")),
+    };
+    match (left, lines) {
+        (None, None) => Ok(()),
+        (Some(one), None) | (None, Some(one)) => bail!("{one}"),
+        (Some(left), Some(lines)) => bail!("{left}, and {lines}"),
     }
 }

@@ -6,14 +6,14 @@ mod secrets;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use firstwake::{DatastreamId, Product, ProductId, Reactivation, Stage};
+use firstwake::{DatastreamId, DeviceName, Product, ProductId, Reactivation, Stage};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use self::policies::Policies;
 use self::secrets::Rotation;
 use super::form::{Form, Row, fields, joined, or_dash};
-use super::{many, secret};
+use super::{secret, serials};
 use crate::control::{Absent, Control, ProductPatch, ProductView, ProductWish, Reply, Request};
 
 /// Kinds of devices
@@ -274,7 +274,10 @@ async fn block(
     except: Option<PathBuf>,
     form: Form,
 ) -> Result<()> {
-    let except = except.map_or_else(|| Ok(Vec::new()), |path| many::names(&path))?;
+    let except = except.map_or_else(
+        || Ok(Vec::new()),
+        |path| serials::lines(&path, DeviceName::parse),
+    )?;
     let excepted = except.len();
     let product = ask(control, Request::BlockProduct { product, except }).await?;
     let words = format!(

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use firstwake::{InvalidName, Serial};
+
+use super::factory::{Named, names};
 
 /// Serials made up at once, at most.
 const MOST: u32 = 10_000_000;
@@ -52,29 +54,21 @@ pub(super) fn gather(
     Ok(serials)
 }
 
-/// One name a line; `-` is standard input; empty lines are skipped.
+/// One name a line; any bad line is one of the whole list.
 pub(super) fn lines<T>(
     path: &Path,
     parse: impl Fn(&str) -> Result<T, InvalidName>,
 ) -> Result<Vec<T>> {
-    let text = if path == Path::new("-") {
-        std::io::read_to_string(std::io::stdin())
-    } else {
-        std::fs::read_to_string(path)
-    };
-    let text = text.with_context(|| format!("{} cannot be read", path.display()))?;
-    read(&text, parse).with_context(|| path.display().to_string())
-}
-
-/// Reads one name a line, and says in which there is none.
-pub(crate) fn read<T>(
-    text: &str,
-    parse: impl Fn(&str) -> Result<T, InvalidName>,
-) -> Result<Vec<T>> {
-    text.lines()
-        .enumerate()
-        .map(|(number, line)| (number, line.trim()))
-        .filter(|(_, line)| !line.is_empty())
-        .map(|(number, line)| parse(line).with_context(|| format!("line {}: {line:?}", number + 1)))
-        .collect()
+    let shown = path.display();
+    let each = names(path, parse)?.into_iter();
+    each.map(|Named { line, name }| {
+        name.map_err(|rejected| {
+            anyhow!(
+                "{shown}: line {line}: {:?}: {}",
+                rejected.serial,
+                rejected.reason
+            )
+        })
+    })
+    .collect()
 }

@@ -276,11 +276,14 @@ pub(crate) enum Reply {
 }
 
 /// How many serials were registered.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Registered {
     pub(crate) new: usize,
-    /// They stay as they are.
+    /// Known before: they stay as they are.
     pub(crate) known: usize,
+    /// Named in the request more than once: each time but the first.
+    #[serde(default)]
+    pub(crate) repeated: usize,
 }
 
 /// Some of a product's activation codes.

@@ -34,7 +34,9 @@ pub(super) async fn ask(args: &LicenceArgs) -> anyhow::Result<()> {
 fn keep(path: &Path, token: &str) -> io::Result<()> {
     let mut beside = path.to_owned().into_os_string();
     beside.push(".new");
-    let mut file = File::create(&beside)?;
+    // Left by a run that was cut off, or put there by another: it is not opened.
+    drop(fs::remove_file(&beside));
+    let mut file = File::create_new(&beside)?;
     writeln!(file, "{token}")?;
     file.sync_all()?;
     fs::rename(&beside, path)

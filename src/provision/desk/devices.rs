@@ -5,7 +5,7 @@ use crate::clock::Timestamp;
 use crate::code::ActivationCode;
 use crate::device::{Device, Transition, TransitionError};
 use crate::event::EventKind;
-use crate::hardware::{Fact, Facts};
+use crate::hardware::{FactValue, Facts};
 use crate::identity::{DeviceName, ProductId, Serial};
 use crate::label::Label;
 use crate::provision::{ProductError, Provisioner};
@@ -17,7 +17,7 @@ pub struct NewSerial {
     /// Its serial.
     pub serial: Serial,
     /// Facts in the clear: they are hashed before anything is kept.
-    pub hardware: Vec<(Fact, String)>,
+    pub hardware: Vec<FactValue>,
     /// What people call it.
     pub label: Option<Label>,
 }
@@ -107,7 +107,7 @@ impl Provisioner {
                     .live(now)
                     .map(|(_, secret)| ActivationCode::compute(secret, &device.serial).digest());
                 let facts = device.hardware.iter();
-                let facts = facts.map(|(fact, value)| (*fact, value.as_str()));
+                let facts = facts.map(|value| (value.fact(), value.as_str()));
                 Registrant {
                     serial: device.serial.clone(),
                     label: device.label.clone(),

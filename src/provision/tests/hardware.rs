@@ -5,7 +5,7 @@ use super::*;
 use crate::clones::{CloneSignal, OnClone, Peer, Takeover};
 use crate::device::Device;
 use crate::event::EventKind;
-use crate::hardware::{Facts, HardwareMode, Pepper};
+use crate::hardware::{Fact, FactValue, Facts, HardwareMode, Pepper};
 
 impl World {
     pub(super) async fn mode(&self, mode: HardwareMode, on_clone: OnClone) {
@@ -194,7 +194,7 @@ async fn a_factory_may_know_the_board_first() {
     world.mode(HardwareMode::Enforce, OnClone::Alert).await;
     let known = NewSerial {
         serial: Serial::parse("F1").expect("valid"),
-        hardware: vec![(crate::hardware::Fact::CpuSerial, " 00A1\n".to_owned())],
+        hardware: vec![FactValue::parse(Fact::CpuSerial, " 00A1\n").expect("a value")],
         label: None,
     };
     let registered = world.door.register(&world.product, vec![known], NOW).await;

@@ -74,7 +74,15 @@ fn a_product_from_its_making_to_its_end() {
     let id = &product["product_id"];
     let devices = json!({"product_id": id, "serials": ["S1", "S2", "S1"]});
     let registered = boss.ask("POST /api/v1/devices", devices).of(201);
-    assert_eq!(registered, json!({"new": 2, "known": 1}));
+    assert_eq!(registered, json!({"new": 2, "known": 0, "repeated": 1}));
+    // What cannot be an address is refused as a whole, written or not.
+    for dry_run in [true, false] {
+        let board = json!({"serial": "S3", "hardware": {"mac": "dc:a6:32:zz:00:01"}});
+        let devices = json!({"product_id": id, "serials": [board], "dry_run": dry_run});
+        let refused = boss.ask("POST /api/v1/devices", devices);
+        let sentence = refused.problem(400, "invalid");
+        assert!(sentence.contains("this is no mac"), "{sentence}");
+    }
     let census = boss
         .ask(&format!("GET {place}/census"), Value::Null)
         .of(200);

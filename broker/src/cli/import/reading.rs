@@ -8,8 +8,8 @@ use firstwake::{Provisioner, Serial};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::rejects::Rejects;
 use crate::cli::factory::{List, Row};
+use crate::cli::rejects::Rejects;
 use crate::control::DeviceWish;
 
 /// Bytes of a list that go into one batch at most, so that it fits into the
@@ -37,23 +37,24 @@ pub(super) struct Reading {
 /// How it ended.
 pub(super) struct End {
     pub(super) rejected: u64,
-    /// Serials that were met before in this list, if anybody looked.
+    /// Lines whose serial stands in a line before.
     pub(super) repeats: u64,
     /// Whether it was read to its end.
     pub(super) outcome: Result<()>,
 }
 
 impl Reading {
-    /// Begins. Where nothing is written, the registry cannot tell what was met
-    /// before in the list: `alone` has it remembered here.
-    pub(super) fn of(list: List, rejects: Rejects, alone: bool) -> Self {
+    /// Begins. Repeats are sent like other lines, so that none is lost that is
+    /// taken for one; `dry_run` leaves them out, as the registry, which writes
+    /// nothing then, would find each of them new.
+    pub(super) fn of(list: List, rejects: Rejects, dry_run: bool) -> Self {
         let (sender, batches) = mpsc::channel(AHEAD);
-        let met = alone.then(Met::default);
         let mut reader = Reader {
             list,
             rejects,
-            met,
+            met: Met::default(),
             repeats: 0,
+            sends_repeats: !dry_run,
             batches: sender,
         };
         let thread = tokio::task::spawn_blocking(move || {
@@ -81,8 +82,9 @@ impl Reading {
 struct Reader {
     list: List,
     rejects: Rejects,
-    met: Option<Met>,
+    met: Met,
     repeats: u64,
+    sends_repeats: bool,
     batches: mpsc::Sender<Batch>,
 }
 
@@ -99,11 +101,11 @@ impl Reader {
                     continue;
                 }
             };
-            if let Some(met) = &mut self.met
-                && !met.is_new(&device.serial)
-            {
+            if !self.met.is_new(&device.serial) {
                 self.repeats += 1;
-                continue;
+                if !self.sends_repeats {
+                    continue;
+                }
             }
             if devices.is_empty() {
                 first = line;

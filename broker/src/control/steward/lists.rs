@@ -21,22 +21,27 @@ pub(super) async fn register(
     let product = wish.product_id;
     let devices = wish.serials;
     let all = devices.len();
+    let serials: HashSet<Serial> = devices.iter().map(|one| one.serial.clone()).collect();
+    let repeated = all - serials.len();
     let known = if wish.dry_run {
-        let mut serials: HashSet<Serial> = HashSet::with_capacity(all);
-        serials.extend(devices.into_iter().map(|device| device.serial));
-        let repeats = all - serials.len();
         let serials: Vec<Serial> = serials.into_iter().collect();
         let known = provisioner.are_known(&product, &serials).await?;
-        repeats + known.into_iter().filter(|is_known| *is_known).count()
+        known.into_iter().filter(|is_known| *is_known).count()
     } else {
         let devices = devices.into_iter().map(Into::into).collect();
         let outcome = provisioner.register(&product, devices, now).await?;
         let is_known = |one: &&Registration| matches!(one, Registration::Known(_));
-        outcome.iter().filter(is_known).count()
+        // The store finds a serial known that stands before in the same list.
+        outcome
+            .iter()
+            .filter(is_known)
+            .count()
+            .saturating_sub(repeated)
     };
     Ok(Registered {
-        new: all - known,
+        new: all - known - repeated,
         known,
+        repeated,
     })
 }
 

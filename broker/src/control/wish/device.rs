@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use firstwake::hardware::Fact;
+use firstwake::hardware::{Fact, FactValue, InvalidFactValue};
 use firstwake::{Label, NewSerial, Serial};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct DeviceWish {
     pub(crate) serial: Serial,
-    pub(crate) hardware: Vec<(Fact, String)>,
+    pub(crate) hardware: Vec<FactValue>,
     pub(crate) label: Option<Label>,
 }
 
@@ -69,13 +69,18 @@ impl From<Values> for Vec<String> {
     }
 }
 
-/// Facts, each with one value.
-pub(crate) fn one_by_one(hardware: BTreeMap<Fact, Values>) -> Vec<(Fact, String)> {
+/// Facts, each with one value; empty values are none.
+pub(crate) fn one_by_one(
+    hardware: BTreeMap<Fact, Values>,
+) -> Result<Vec<FactValue>, InvalidFactValue> {
     let several = hardware.into_iter().flat_map(|(fact, values)| {
         let values = Vec::from(values).into_iter();
         values.map(move |value| (fact, value))
     });
-    several.collect()
+    let there = several.filter(|(_, value)| !value.trim().is_empty());
+    there
+        .map(|(fact, value)| FactValue::parse(fact, &value))
+        .collect()
 }
 
 impl Serialize for DeviceWish {
@@ -84,8 +89,9 @@ impl Serialize for DeviceWish {
             return self.serial.serialize(serializer);
         }
         let mut several: BTreeMap<Fact, Vec<String>> = BTreeMap::new();
-        for (fact, value) in &self.hardware {
-            several.entry(*fact).or_default().push(value.clone());
+        for value in &self.hardware {
+            let values = several.entry(value.fact()).or_default();
+            values.push(value.as_str().to_owned());
         }
         let hardware = several
             .into_iter()
@@ -123,7 +129,7 @@ impl<'de> Deserialize<'de> for DeviceWish {
                 } = Described::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(DeviceWish {
                     serial,
-                    hardware: one_by_one(hardware),
+                    hardware: one_by_one(hardware).map_err(A::Error::custom)?,
                     label,
                 })
             }
@@ -145,14 +151,20 @@ mod tests {
     fn a_device_is_a_serial_or_more() {
         let bare = read(r#""LAMP-1""#).expect("a serial");
         assert!(bare.hardware.is_empty());
-        let more = read(r#"{"serial":"LAMP-1","hardware":{"mac":["a","b"],"sd_card":"c"}}"#);
+        let more = read(
+            r#"{"serial":"LAMP-1","hardware":{"mac":["DCA632010203","dc:a6:32:01:02:04",""],"cpu_serial":"c"}}"#,
+        );
         let more = more.expect("a device");
         let facts: Vec<(Fact, &str)> = more
             .hardware
             .iter()
-            .map(|(fact, value)| (*fact, value.as_str()))
+            .map(|value| (value.fact(), value.as_str()))
             .collect();
-        let expected = [(Fact::Mac, "a"), (Fact::Mac, "b"), (Fact::SdCard, "c")];
+        let expected = [
+            (Fact::CpuSerial, "c"),
+            (Fact::Mac, "dc:a6:32:01:02:03"),
+            (Fact::Mac, "dc:a6:32:01:02:04"),
+        ];
         assert_eq!(facts, expected);
         let called = read(r#"{"serial":"LAMP-1","label":"kitchen"}"#).expect("a device");
         assert_eq!(called.label.as_ref().map(Label::as_str), Some("kitchen"));
@@ -169,6 +181,8 @@ mod tests {
         assert!(told("7").contains("a serial, or an object"));
         assert!(told(r#"{"serial":"a","hardware":{"imei":"1"}}"#).contains("imei"));
         assert!(told(r#"{"serial":"a","hard":{}}"#).contains("hard"));
+        let told_of_mac = told(r#"{"serial":"a","hardware":{"mac":"dc:a6:32:zz:00:01"}}"#);
+        assert!(told_of_mac.contains("this is no mac"), "{told_of_mac}");
         assert!(told(r#"{"serial":"a","label":"\n"}"#).contains("a label is"));
     }
 }
