@@ -180,7 +180,16 @@ fn a_damaged_journal_is_refused_in_a_sentence() {
     let mut damaged = whole.clone();
     let at = damaged.windows(4).position(|four| four == b"lamp");
     damaged[at.expect("the product's name")] ^= 1;
-    fs::write(&path, damaged).expect("written");
+    fs::write(&path, &damaged).expect("written");
+    // A check says so too, and leaves it as it is; giving it up has to be asked for.
+    let refused = broker.cli(&["registry", "check"]).failed(3);
+    assert!(refused.contains("is damaged at byte"), "{refused}");
+    assert!(refused.contains("--accept-loss"), "{refused}");
+    broker
+        .cli(&["registry", "check", "--accept-loss"])
+        .failed(2);
+    broker.cli(&["registry", "check", "--repair"]).failed(3);
+    assert!(fs::read(&path).is_ok_and(|found| found == damaged));
     let serve = ["serve", "--mqtt", "127.0.0.1:0", "--http", "off"];
     let refused = broker.cli(&serve);
     // The store has logged, too, what it met.
@@ -189,7 +198,22 @@ fn a_damaged_journal_is_refused_in_a_sentence() {
     assert_eq!(refused.status, 1);
     let refused = broker.cli(&["device", "show", "S1"]).failed(3);
     assert!(refused.contains("restore a backup"), "{refused}");
-    fs::write(&path, whole).expect("written");
+    fs::write(&path, &whole).expect("written");
     broker.restart();
     broker.activate(Version::V5, "S1");
+    // The last write is gone, and the mark knows of it.
+    broker.kill();
+    let newest = fs::read(&path).expect("a journal");
+    let end = newest
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .expect("not empty");
+    fs::write(&path, &newest[..end]).expect("cut");
+    let refused = broker.cli(&["registry", "check"]).failed(3);
+    assert!(
+        refused.contains("ends before what it had acknowledged"),
+        "{refused}"
+    );
+    fs::write(&path, &newest).expect("written");
+    broker.restart();
 }

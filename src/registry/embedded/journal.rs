@@ -27,6 +27,8 @@ use super::super::rows::{COUNTERS_KEY, Counters, decode};
 /// The content of `fjall`'s marker file for the version whose journals are read.
 const VERSION: &[u8] = b"FJL\x03";
 const TRAILER: &[u8] = VERSION;
+/// Batches that a mark is never behind by.
+const FAR: u64 = 1 << 40;
 /// Bytes read at once.
 const CHUNK: usize = 1024 * 1024;
 
@@ -35,6 +37,8 @@ const CHUNK: usize = 1024 * 1024;
 pub(super) struct Scan {
     /// The number of the newest whole batch; `None` if the journals hold none.
     pub(super) newest: Option<u64>,
+    /// Where that batch is.
+    last: Option<(PathBuf, u64)>,
     /// The counters in the newest batch that has them.
     pub(super) counters: Option<Counters>,
     /// The first place that does not fit though whole batches follow.
@@ -160,15 +164,29 @@ pub(super) fn used(journal: &Path) -> io::Result<Vec<u8>> {
 }
 
 impl Scan {
+    /// The last batch, if its number cannot be one: so many batches are not
+    /// written before the mark is. It is the one whose number no other follows.
+    pub(super) fn number_far_beyond(&self, marked: u64) -> Option<Damage> {
+        let ((journal, at), number) = self.last.as_ref().zip(self.newest)?;
+        (number.saturating_sub(marked) > FAR).then(|| Damage {
+            journal: journal.clone(),
+            at: *at,
+            before: None,
+            behind: None,
+            is_order: true,
+        })
+    }
+
     /// Goes on with the next journal; returns where its whole batches lie.
     fn read(&mut self, journal: &Path, bytes: &[u8]) -> Vec<Range<usize>> {
         let mut whole = Vec::new();
-        let mut at = 0;
+        let (mut at, mut last) = (0, None);
         while at < bytes.len() {
             let found = Whole::read(bytes, at);
             let is_in_order = |it: &Whole| self.newest.is_none_or(|newest| it.number > newest);
             if let Some(batch) = found.as_ref().filter(|it| is_in_order(it)) {
                 self.take(batch);
+                last = Some(at);
                 // Neighbours are one part.
                 match whole.last_mut() {
                     Some(Range { end, .. }) if *end == at => *end = batch.end,
@@ -197,6 +215,9 @@ impl Scan {
             };
             self.damage.get_or_insert(damage);
             at = next;
+        }
+        if let Some(last) = last {
+            self.last = Some((journal.to_owned(), last as u64));
         }
         whole
     }

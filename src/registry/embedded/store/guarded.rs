@@ -53,6 +53,9 @@ impl Store {
         if scan.newest.is_some_and(|newest| newest < known.batch) {
             return Err(behind(path, known, scan.counters));
         }
+        if let Some(damage) = scan.number_far_beyond(known.batch) {
+            return Err(damaged(path, &damage));
+        }
         if let (Some(tail), Some(_)) = (&scan.tail, scan.newest) {
             // Everything that was acknowledged lies before it.
             tail.cut().map_err(|error| failed(path, &error))?;
