@@ -37,6 +37,8 @@ import licence_check
 import this_device
 
 BOARD = "10000000abcdef01"
+# The name that the maker's server has for itself.
+AUDIENCE = "https://fleet.example"
 STORIES = []
 
 
@@ -51,7 +53,7 @@ class Maker:
     def __init__(self, environment):
         self.process = subprocess.Popen(
             [sys.executable, "-B", str(PYTHON / "fleet_server.py"), "127.0.0.1:0"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, **environment},
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, "FIRSTWAKE_AUDIENCE": AUDIENCE, **environment},
         )  # fmt: skip
         self.url = "http://" + self.process.stdout.readline().strip().removeprefix("listening on ")
 
@@ -92,7 +94,7 @@ class Stage:
             [sys.executable, "-B", str(PYTHON / "fleet_app.py"), self.url, self.maker.url, self.server.product,
              self.serial, str(self.directory / "app")],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=DEADLINE,
-            env={**os.environ, "FIRSTWAKE_CA": self.server.authority, **environment},
+            env={**os.environ, "FIRSTWAKE_CA": self.server.authority, "FIRSTWAKE_AUDIENCE": AUDIENCE, **environment},
         )  # fmt: skip
         same(done.returncode, status, f"exit status ({done.stdout.strip()})")
         for secret in (self.code, self.device_key, self.server.secret):
@@ -103,7 +105,7 @@ class Stage:
     def device(self, code=None):
         """This device in this process, known to the server."""
         key = None if code else self.device_key
-        device = this_device.Device(str(self.directory / "device"), self.server.product, self.serial, key)
+        device = this_device.Device(str(self.directory / "device"), self.server.product, self.serial, key, AUDIENCE)
         firstwake = fleet_app.Firstwake(self.url, device)
         firstwake.wake(code)
         return device, fleet_app.Fleet(self.maker.url, device, firstwake)
@@ -169,7 +171,7 @@ def suspended_and_resumed(stage):
 @story
 def out_of_order_and_each_once(stage):
     device, _ = stage.device(stage.code)
-    tokens = [device.token("GET", "/work?unit=C", b"") for _ in range(100)]
+    tokens = [device.token(AUDIENCE, "GET", "/work?unit=C", b"") for _ in range(100)]
     random.Random(7).shuffle(tokens)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         first = list(pool.map(lambda token: stage.send(token).status_code, tokens))
@@ -183,7 +185,7 @@ def out_of_order_and_each_once(stage):
 @story
 def older_than_the_window(stage):
     device, _ = stage.device()
-    old, edge, *_, new = [device.token("GET", "/work?unit=C", b"") for _ in range(129)]
+    old, edge, *_, new = [device.token(AUDIENCE, "GET", "/work?unit=C", b"") for _ in range(129)]
     same(stage.send(new).status_code, 200, "the newest")
     same(stage.send(old).json().get("code"), "token_replayed", "128 behind it")
     same(stage.send(edge).status_code, 200, "127 behind it")
@@ -193,7 +195,7 @@ def older_than_the_window(stage):
 def sent_at_the_same_time_twice(stage):
     device, _ = stage.device()
     for _ in range(10):
-        token = device.token("GET", "/work?unit=C", b"")
+        token = device.token(AUDIENCE, "GET", "/work?unit=C", b"")
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             statuses = sorted(pool.map(lambda _: stage.send(token).status_code, range(8)))
         same(statuses, [200] + [401] * 7, "of eight")
@@ -211,7 +213,7 @@ def altered_on_the_way(stage):
         {"method": "PUT"},
         {"method": "GET", "target": "/work?unit=C", "body": b""},
     ):
-        token = device.token("POST", "/reports", body)
+        token = device.token(AUDIENCE, "POST", "/reports", body)
         asked = {"method": "POST", "target": "/reports", "body": body}
         reply = stage.send(token, **{**asked, **change})
         # What is not offered, nobody asks about.
@@ -227,13 +229,13 @@ def altered_on_the_way(stage):
 def of_somebody_else(stage):
     device, _ = stage.device()
     ask = ("GET", "/work?unit=C", b"")
-    claims = jwt.decode(device.token(*ask), options={"verify_signature": False})
+    claims = jwt.decode(device.token(AUDIENCE, *ask), options={"verify_signature": False})
     foreign = [
         jwt.encode(claims, b"x" * 32, "HS256"),
         jwt.encode(claims, this_device.Ed25519PrivateKey.generate(), "EdDSA"),
         jwt.encode(claims, device.key * 2, "HS512"),
         jwt.encode(claims, None, "none"),
-        jwt.encode({**claims, "aud": "a" * 20}, device.key, "HS256"),
+        jwt.encode({**claims, "product_id": "a" * 20}, device.key, "HS256"),
         jwt.encode({**claims, "sub": "nobody"}, device.key, "HS256"),
         device.login(),
         "no.token.at-all",
@@ -253,7 +255,7 @@ def a_clock_two_hours_off(stage):
     device, fleet = stage.device()
     for hours in (-2, 2):
         device.clock.set(time.time() + hours * 3600)
-        reply = stage.send(device.token("GET", "/work?unit=C", b""))
+        reply = stage.send(device.token(AUDIENCE, "GET", "/work?unit=C", b""))
         same(reply.json()["code"], "token_expired", f"{hours} hours")
         fleet.ask("GET", "/work?unit=C")
         expect(abs(device.clock.now() - time.time()) < 30, "the clock is still wrong")
@@ -288,7 +290,7 @@ def firstwake_is_away_or_odd(stage):
         ):
             maker = Maker(where)
             try:
-                reply = stage.send(device.token("GET", "/work?unit=C", b""), maker=maker)
+                reply = stage.send(device.token(AUDIENCE, "GET", "/work?unit=C", b""), maker=maker)
                 same(reply.status_code, 503, "status")
             finally:
                 maker.stop()
@@ -332,7 +334,7 @@ def main():
         server = Server(f"{binaries}/firstwake", data)
         end.callback(server.stop)
         # What the maker's server shows. Its rights: the least there are.
-        server.command("operator", "add", "shop", "--role", "viewer", "--password-stdin", told="a long enough one")
+        server.command("operator", "add", "shop", "--role", "verifier", "--password-stdin", told="a long enough one")
         token = json.loads(server.command("token", "create", "shop", "--output", "json"))["token"]
         host, port = server.addresses["https"]
         os.environ["FIRSTWAKE_CA"] = server.authority

@@ -5,6 +5,7 @@
 mod transition;
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,12 @@ pub struct Device {
     pub exceptions: Exceptions,
     /// Its last signed login: the next one must be later.
     pub last_login: Option<LoginMark>,
+    /// The address that its last signed login came from: the other one, when two
+    /// sign with one key.
+    pub last_login_from: Option<IpAddr>,
+    /// Whether an operator lets its next login enrol the board that it comes
+    /// from, where its product enforces boards.
+    pub enrols_board: bool,
     /// The board it was enrolled on.
     pub hardware: Facts,
     /// When its lease ends, if its product leases.
@@ -237,6 +244,8 @@ impl Device {
             reactivation_until: None,
             exceptions: Exceptions::default(),
             last_login: None,
+            last_login_from: None,
+            enrols_board: false,
             hardware: Facts::default(),
             lease_until: None,
             label: None,
@@ -296,10 +305,10 @@ impl Device {
         [current, pending, self.ended].into_iter().flatten()
     }
 
-    /// The key that has not been used yet, if it may be. Beside a key that
-    /// signs it is there by an operator's leave, and good for as long as that:
-    /// what was left over would be a way back to the weaker.
-    pub(crate) fn usable_pending(&self, now: Timestamp) -> Option<Key> {
+    /// The key that has not been used yet, unless a window had to be open for it
+    /// and none is. Beside a key that signs, the pending key is good only in the
+    /// window that an operator opened: later it would be a way back to the weaker.
+    pub(crate) fn pending_in_window(&self, now: Timestamp) -> Option<Key> {
         let signs = self.keys.current().is_some_and(|key| key.signs());
         let pending = self.keys.pending();
         pending.filter(|_| !signs || self.is_open(now))

@@ -277,6 +277,10 @@ impl Facts {
         }
     }
 
+    fn drop(&mut self, fact: Fact) {
+        self.0.remove(&fact);
+    }
+
     fn take(&mut self, fact: Fact, from: &Self) {
         if let Some(hashes) = from.0.get(&fact) {
             self.0.insert(fact, hashes.clone());

@@ -1,5 +1,6 @@
 //! People and services that log in with a name and a password.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -32,22 +33,35 @@ pub struct Operator {
     pub created_at: Timestamp,
 }
 
-/// What an operator may do by default, each more than the one before.
-/// `docs/operators.md` lists the rights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// The rights that an operator has by default. Roles are ordered: each may do
+/// more than the one before. `docs/operators.md` lists the rights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
+    // Rows hold the position in this list: a new role comes at its end.
     /// Watches.
     Viewer,
     /// Watches and talks to devices.
     Operator,
     /// Everything an operator can be allowed.
     Admin,
+    /// Has requests that devices signed verified, and may do nothing else: the
+    /// role of an API server that asks which device it speaks with.
+    Verifier,
 }
 
 impl Role {
-    /// All roles, as a command line offers them.
-    pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
+    /// All roles, from the least to the most, as a command line offers them.
+    pub const ALL: [Self; 4] = [Self::Verifier, Self::Viewer, Self::Operator, Self::Admin];
+
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Verifier => 0,
+            Self::Viewer => 1,
+            Self::Operator => 2,
+            Self::Admin => 3,
+        }
+    }
 
     /// The name in commands and events.
     pub const fn as_str(self) -> &'static str {
@@ -55,7 +69,20 @@ impl Role {
             Self::Viewer => "viewer",
             Self::Operator => "operator",
             Self::Admin => "admin",
+            Self::Verifier => "verifier",
         }
+    }
+}
+
+impl Ord for Role {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+impl PartialOrd for Role {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -66,7 +93,7 @@ impl FromStr for Role {
         Self::ALL
             .into_iter()
             .find(|role| role.as_str() == text)
-            .ok_or_else(|| "use viewer, operator or admin".to_owned())
+            .ok_or_else(|| "use verifier, viewer, operator or admin".to_owned())
     }
 }
 
@@ -206,6 +233,14 @@ mod tests {
         }
         for wrong in ["", "1a", "-a", "a b", "a/b", "é", &"a".repeat(33)] {
             assert!(OperatorName::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn roles_are_ordered_by_what_they_may_do() {
+        assert!(Role::ALL.is_sorted());
+        for role in Role::ALL {
+            assert_eq!(role.as_str().parse(), Ok(role));
         }
     }
 

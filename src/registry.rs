@@ -144,6 +144,9 @@ pub enum Write {
         generation: u32,
         /// Codes that found it.
         codes: Vec<CodeDigest>,
+        /// The time of its last signed login, if a token of then could still be
+        /// shown: a device that is registered soon must sign later than that.
+        signed_until: Option<Timestamp>,
     },
     /// Gives a device whose `version` is the one that was read another serial;
     /// lost, too, if its product has a device of that serial or has got a newer
@@ -159,6 +162,9 @@ pub enum Write {
         ended: Vec<CodeDigest>,
         /// Codes that find it.
         codes: Vec<CodeDigest>,
+        /// As in [`RemoveDevice`](Self::RemoveDevice): its earlier serial may be
+        /// registered again.
+        signed_until: Option<Timestamp>,
     },
     /// Removes a product whose `version` is the one that was read; lost, too,
     /// if it has devices.

@@ -21,6 +21,13 @@ impl Rights {
     /// Adds the operator's own filters to those of its role.
     pub fn of(operator: &Operator) -> Self {
         let (publish, subscribe): (&[&str], &[&str]) = match operator.role {
+            // No topic at all, whatever filters it was given.
+            Role::Verifier => {
+                return Self {
+                    publish: Vec::new(),
+                    subscribe: Vec::new(),
+                };
+            }
             Role::Viewer => (&[], &["provisioning/#", "feeds/#"]),
             Role::Operator => (
                 &["feeds/+/commands/+", "feeds/+/config"],
@@ -105,6 +112,11 @@ mod tests {
         assert!(may_subscribe(&viewer, "feeds/+/data/#"));
         assert!(!may_subscribe(&viewer, "#"));
         assert!(!may_publish(&viewer, "feeds/1/commands/reboot"));
+
+        let verifier = rights(Role::Verifier, &["app/#"], &["app/#"]);
+        assert!(!may_publish(&verifier, "app/x"));
+        assert!(!may_subscribe(&verifier, "app/x"));
+        assert!(!may_subscribe(&verifier, "provisioning/#"));
 
         let operator = rights(Role::Operator, &[], &[]);
         assert!(may_publish(&operator, "feeds/1/commands/reboot"));

@@ -1,9 +1,11 @@
 //! What a device signs: its logins, and requests to others' servers.
 //!
-//! Both are JWTs (RFC 7519) that name the device (`sub`) and its product
-//! (`aud`), live for five minutes at most, and show the board they were made
-//! on (`hw`). A login is used once and in order; a request carries a counter
-//! and the hash of what is asked, so that it is good for nothing else.
+//! Both are JWTs (RFC 7519) that name the device (`sub`) and its product,
+//! live for five minutes at most, and show the board they were made on (`hw`).
+//! A login is for the product's front door (`aud`), and is used once and in
+//! order. A request is for one server (`aud`; the product is in `product_id`),
+//! and carries a counter and the hash of what is asked, so that it is good for
+//! nothing else.
 
 pub(crate) mod date;
 mod request;
@@ -17,7 +19,7 @@ use crate::hardware::Facts;
 use crate::identity::{DeviceName, ProductId, Serial};
 use crate::jws;
 
-pub use self::request::{InvalidDigest, RequestDigest};
+pub use self::request::{Audience, InvalidAudience, InvalidDigest, RequestDigest};
 pub use crate::jws::Signer;
 
 /// How long a token may be good for.
@@ -53,6 +55,8 @@ pub struct RequestClaims<'a> {
     pub login: LoginClaims<'a>,
     /// From 1 up to 2⁵³ − 1; each is used once.
     pub counter: u64,
+    /// The server that is asked, by the name it has for itself.
+    pub audience: &'a Audience,
     /// What it asks.
     pub request: RequestDigest,
 }
@@ -60,13 +64,19 @@ pub struct RequestClaims<'a> {
 impl Signer {
     /// A token to log in with, once.
     pub fn login(&self, claims: &LoginClaims<'_>) -> String {
-        self.sign(&Claims::of(claims, None), None)
+        self.sign(&Claims::of(claims), None)
     }
 
     /// A token for one request.
     pub fn request(&self, claims: &RequestClaims<'_>) -> String {
-        let asked = (claims.counter, claims.request);
-        self.sign(&Claims::of(&claims.login, Some(asked)), None)
+        let claims = Claims {
+            aud: claims.audience.as_str().to_owned(),
+            product_id: Some(claims.login.product.clone()),
+            ctr: Some(claims.counter),
+            req: Some(claims.request),
+            ..Claims::of(&claims.login)
+        };
+        self.sign(&claims, None)
     }
 }
 
@@ -74,7 +84,10 @@ impl Signer {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Claims {
     sub: Serial,
-    aud: ProductId,
+    /// The product of a login, the server of a request.
+    aud: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    product_id: Option<ProductId>,
     #[serde(with = "date")]
     iat: Timestamp,
     #[serde(with = "date")]
@@ -99,8 +112,12 @@ impl<'a> Unproved<'a> {
     /// found then is read in the same way once the signature holds.
     pub(crate) fn read(token: &'a str) -> Option<Self> {
         let claims: Claims = jws::dangerous_read_unproved(token)?;
+        let product = match claims.product_id {
+            Some(product) => product,
+            None => ProductId::parse(&claims.aud).ok()?,
+        };
         let name = DeviceName {
-            product: Some(claims.aud),
+            product: Some(product),
             serial: claims.sub,
         };
         Some(Self { token, name })
@@ -118,16 +135,17 @@ impl<'a> Unproved<'a> {
 }
 
 impl Claims {
-    fn of(login: &LoginClaims<'_>, asked: Option<(u64, RequestDigest)>) -> Self {
+    fn of(login: &LoginClaims<'_>) -> Self {
         Self {
             sub: login.serial.clone(),
-            aud: login.product.clone(),
+            aud: login.product.as_str().to_owned(),
+            product_id: None,
             iat: login.issued_at,
             exp: login.issued_at.plus(login.span),
             jti: Jti(login.jti.to_owned()),
             hw: login.hardware.clone(),
-            ctr: asked.map(|(counter, _)| counter),
-            req: asked.map(|(_, request)| request),
+            ctr: None,
+            req: None,
         }
     }
 
@@ -145,8 +163,8 @@ impl Claims {
 
     /// Its place among the device's logins; `None` for a request.
     pub(crate) fn login(&self) -> Option<LoginMark> {
-        match (self.ctr, self.req) {
-            (None, None) => Some(LoginMark {
+        match (self.ctr, self.req, &self.product_id) {
+            (None, None, None) => Some(LoginMark {
                 issued_at: self.iat,
                 jti: self.jti.clone(),
             }),
@@ -154,11 +172,17 @@ impl Claims {
         }
     }
 
-    /// The counter and what is asked; `None` for a login, and for a counter that
-    /// is none.
+    /// The counter and what is asked; `None` for a login, for a counter out of
+    /// range, and for a request that names no server.
     pub(crate) fn request(&self) -> Option<(u64, RequestDigest)> {
+        self.product_id.as_ref()?;
         let counter = self.ctr.filter(|counter| COUNTERS.contains(counter));
         counter.zip(self.req)
+    }
+
+    /// Whether it was signed for this server.
+    pub(crate) fn is_for(&self, audience: &Audience) -> bool {
+        self.aud == audience.as_str()
     }
 
     /// When it was signed, by the device's clock.
@@ -186,6 +210,28 @@ impl LoginMark {
             issued_at: Timestamp::from_millis(second),
             jti: Jti(FLOOR.to_owned()),
         }
+    }
+
+    /// The mark of a device that is registered at `now` while a token of a device
+    /// that was removed or renamed may still be about: it signed until then. The
+    /// two may have one serial, and one device key. `None` once every such token
+    /// is older than the registration.
+    pub(crate) fn behind(signed_until: Option<Timestamp>, now: Timestamp) -> Option<Self> {
+        // Devices may count in whole seconds.
+        let second = Duration::from_secs(1);
+        let until = signed_until.filter(|until| until.plus(second) > now)?;
+        Some(Self {
+            issued_at: until.plus(Duration::from_millis(1)),
+            jti: Jti(FLOOR.to_owned()),
+        })
+    }
+
+    /// The time of this login, if a device that is registered at `now` or later
+    /// could be taken for the one that made it. Where it is dated later than any
+    /// good login, a clock was wrong, and the token is not good now.
+    pub(crate) fn still_about(&self, now: Timestamp) -> Option<Timestamp> {
+        let recent = self.issued_at.plus(LONGEST + LEEWAY) > now;
+        (recent && !self.is_ahead_of(now)).then_some(self.issued_at)
     }
 
     /// Whether it stands for no login of the device's.
@@ -266,8 +312,7 @@ mod tests {
             jti: "1",
             hardware: &Facts::default(),
         };
-        let mut claims =
-            serde_json::to_value(Claims::of(&login, None)).expect("claims are an object");
+        let mut claims = serde_json::to_value(Claims::of(&login)).expect("claims are an object");
         edit(&mut claims);
         let token = Signer::Ed25519(key).sign(&claims, None);
         let unproved = Unproved::read(&token)?;

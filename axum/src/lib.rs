@@ -2,8 +2,8 @@
 //! reached only by a device of the registry, with a request that this very
 //! device has signed, and once.
 //!
-//! The server's state names a [`Verifier`]: the registry's [`Provisioner`], a
-//! clock, and how large a body may be. What a device signs, and what each
+//! The server's state names a [`Verifier`]: the registry's [`Provisioner`], the
+//! name of the server, a clock, and how large a body may be. What a device signs, and what each
 //! refusal means, is in `docs/requests.md`; servers in other languages ask
 //! `POST /api/v1/verify`. This crate decides nothing: it asks the core. It
 //! reads no clock of its own, and logs no token, target or body.
@@ -55,7 +55,8 @@
 //!     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
 //!     Timestamp::from_millis(now.as_millis() as u64)
 //! };
-//! let verifier = Verifier::new(provisioner, clock).with_largest_body(64 * 1024);
+//! let verifier = Verifier::new(provisioner, "https://api.example.com".parse()?, clock)
+//!     .with_largest_body(64 * 1024);
 //! let app = Router::new()
 //!     .route("/reports", post(report))
 //!     .with_state(Fleet { verifier });

@@ -4,15 +4,17 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use firstwake::signed::RequestDigest;
+use firstwake::signed::{Audience, RequestDigest};
 use firstwake::{DeviceLogin, Provisioner, Timestamp};
 
 use crate::problem::Rejection;
 
-/// Whom a server asks about a request, by which clock, and how much it reads.
+/// The registry that a server asks about requests, the name that its devices sign
+/// for, its clock, and how much it reads.
 #[derive(Clone)]
 pub struct Verifier {
     provisioner: Arc<Provisioner>,
+    audience: Audience,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     largest_body: usize,
 }
@@ -21,13 +23,16 @@ impl Verifier {
     /// Bytes that a body has at most, unless said otherwise.
     pub const LARGEST_BODY: usize = 1024 * 1024;
 
-    /// Over this registry, by this clock.
+    /// A verifier over this registry, by this clock. Devices sign their requests
+    /// for the server's name, `audience`: what they signed for another is refused.
     pub fn new(
         provisioner: Arc<Provisioner>,
+        audience: Audience,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Self {
         Self {
             provisioner,
+            audience,
             clock: Arc::new(clock),
             largest_body: Self::LARGEST_BODY,
         }
@@ -53,7 +58,10 @@ impl Verifier {
         source: IpAddr,
     ) -> Result<DeviceLogin, Rejection> {
         let now = (self.clock)();
-        let verified = self.provisioner.verify_request(token, asked, source, now);
+        let audience = &self.audience;
+        let verified = self
+            .provisioner
+            .verify_request(token, asked, audience, source, now);
         verified
             .await
             .map_err(|not| Rejection::NotAdmitted { not, now })
@@ -63,6 +71,7 @@ impl Verifier {
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier")
+            .field("audience", &self.audience)
             .field("largest_body", &self.largest_body)
             .finish_non_exhaustive()
     }

@@ -60,6 +60,13 @@ async fn a_request_holds_once_and_as_it_was_signed() {
         let answer = world.send(asked(method, target, &token, body)).await;
         assert_eq!(problem(&answer), (401, Some("request_altered")), "{target}");
     }
+    let elsewhere = Signed {
+        audience: "https://another.example".parse().expect("a name"),
+        ..Signed::new(right.0, right.1, right.2.as_bytes())
+    };
+    let passed_on = asked(Method::POST, right.1, &world.token(&elsewhere), right.2);
+    let answer = world.send(passed_on).await;
+    assert_eq!(problem(&answer), (401, Some("request_altered")));
     let again = || world.send(asked(Method::POST, right.1, &token, right.2));
     // What was altered has not used it up.
     assert_eq!(again().await.0, StatusCode::OK);
@@ -73,7 +80,7 @@ async fn who_proved_its_key_is_told_why_and_nobody_else() {
     let hours = |count: u64| Duration::from_secs(count * 3600);
     let late = Signed {
         issued_at: NOW.plus(hours(2)),
-        ..right
+        ..right.clone()
     };
     let answer = world.get("/reports", &world.token(&late)).await;
     assert_eq!(problem(&answer), (401, Some("token_expired")));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use firstwake::hardware::Facts;
-use firstwake::signed::{LoginClaims, RequestClaims, RequestDigest, Signer};
+use firstwake::signed::{Audience, LoginClaims, RequestClaims, RequestDigest, Signer};
 use firstwake::{DeviceKey, ProductId, ProductSecret, Serial, Timestamp};
 use serde_json::Value;
 
@@ -19,7 +19,10 @@ fn a_request_is_signed_as_the_page_says() {
     let key = DeviceKey::derive(&secret, &serial);
     assert_eq!(*key.expose_hex(), text(&vectors["device_key"]));
     let signer = Signer::DeviceKey(key);
-    let product = ProductId::parse(&text(&vectors["claims"]["aud"])).expect("a product");
+    let product = ProductId::parse(&text(&vectors["claims"]["product_id"])).expect("a product");
+    let audience: Audience = text(&vectors["claims"]["aud"])
+        .parse()
+        .expect("a server's name");
     let requests = vectors["requests"].as_array().expect("a list");
     for one in requests {
         let (method, target) = (text(&one["method"]), text(&one["target"]));
@@ -36,6 +39,7 @@ fn a_request_is_signed_as_the_page_says() {
         let claims = RequestClaims {
             login,
             counter: one["ctr"].as_u64().expect("a number"),
+            audience: &audience,
             request,
         };
         assert_eq!(signer.request(&claims), text(&one["token"]));

@@ -10,7 +10,7 @@ use axum::routing::{any, get};
 use axum::{Json, Router};
 use firstwake::hardware::Facts;
 use firstwake::registry::Memory;
-use firstwake::signed::{LoginClaims, RequestClaims, RequestDigest, Signer};
+use firstwake::signed::{Audience, LoginClaims, RequestClaims, RequestDigest, Signer};
 use firstwake::{
     Attempt, DeviceKey, DeviceName, Entropy, NewProduct, NewSerial, ProductId, ProductSecret,
     Provisioner, SealingKey, Serial, Timestamp, Transition,
@@ -55,8 +55,9 @@ async fn report(SignedRequest { device, body }: SignedRequest) -> Json<Value> {
 }
 
 /// What a device signs.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Signed {
+    pub(crate) audience: Audience,
     pub(crate) request: RequestDigest,
     pub(crate) issued_at: Timestamp,
 }
@@ -64,10 +65,16 @@ pub(crate) struct Signed {
 impl Signed {
     pub(crate) fn new(method: &str, target: &str, body: &[u8]) -> Self {
         Self {
+            audience: shop(),
             request: RequestDigest::of(method, target, body),
             issued_at: NOW,
         }
     }
+}
+
+/// The name that the server has for itself.
+pub(crate) fn shop() -> Audience {
+    "https://shop.example".parse().expect("a name")
 }
 
 /// All of it.
@@ -98,7 +105,7 @@ impl World {
         door.register(&product.id, vec![new], NOW)
             .await
             .expect("registered");
-        let verifier = Verifier::new(Arc::clone(&door), || NOW).with_largest_body(LARGEST);
+        let verifier = Verifier::new(Arc::clone(&door), shop(), || NOW).with_largest_body(LARGEST);
         let reports = Router::new().route("/reports", any(report));
         let app = Router::new()
             .nest("/shop", reports.clone())
@@ -151,6 +158,7 @@ impl World {
         signer.request(&RequestClaims {
             login: self.claims(signed.issued_at),
             counter: self.counter.fetch_add(1, Ordering::Relaxed),
+            audience: &signed.audience,
             request: signed.request,
         })
     }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use firstwake::hardware::FactSet;
+use firstwake::signed::Audience;
 use firstwake::{DatastreamId, Serial};
 use firstwake_connector::Device;
 
@@ -111,6 +112,9 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SignArgs {
+    /// The name of the server that is asked, such as https://api.example.com.
+    #[arg(long, value_name = "NAME", required_unless_present = "login")]
+    pub(crate) audience: Option<Audience>,
     /// The request's method, such as GET.
     #[arg(long, required_unless_present = "login")]
     pub(crate) method: Option<String>,
@@ -121,7 +125,7 @@ pub(crate) struct SignArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) body_file: Option<PathBuf>,
     /// A token to log in with, over MQTT as the password, over HTTP as Bearer.
-    #[arg(long, conflicts_with_all = ["method", "target", "body_file"])]
+    #[arg(long, conflicts_with_all = ["audience", "method", "target", "body_file"])]
     pub(crate) login: bool,
 }
 

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use firstwake::hardware::{Facts, Pepper};
-use firstwake::signed::{LONGEST, LoginClaims, RequestClaims, RequestDigest, Signer};
+use firstwake::signed::{Audience, LONGEST, LoginClaims, RequestClaims, RequestDigest, Signer};
 use firstwake::{DeviceKey, ProductId, Serial, Timestamp};
 use zeroize::Zeroizing;
 
@@ -94,12 +94,14 @@ impl Voice<'_> {
         &self,
         clock: &mut Clock,
         machine: &Machine,
+        audience: &Audience,
         (counter, request): (u64, RequestDigest),
     ) -> String {
         self.claim(clock, machine, |login| {
             self.signer.request(&RequestClaims {
                 login,
                 counter,
+                audience,
                 request,
             })
         })
@@ -172,14 +174,21 @@ impl RequestSigner {
         self.clock.set(now);
     }
 
-    /// A token for one request; the target is path and query as they are sent.
-    pub fn sign(&mut self, method: &str, target: &str, body: &[u8]) -> Result<String, SignError> {
+    /// A token for one request to this server; the target is path and query as
+    /// they are sent.
+    pub fn sign(
+        &mut self,
+        audience: &Audience,
+        method: &str,
+        target: &str,
+        body: &[u8],
+    ) -> Result<String, SignError> {
         let counter = self.next_counter()?;
         let asked = (counter, RequestDigest::of(method, target, body));
         let voice = self.stored.voice().ok_or_else(|| SignError::NoKey {
             path: self.file.path().to_owned(),
         })?;
-        Ok(voice.request(&mut self.clock, &self.machine, asked))
+        Ok(voice.request(&mut self.clock, &self.machine, audience, asked))
     }
 
     /// A token to log in with, once.

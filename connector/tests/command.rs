@@ -174,20 +174,39 @@ async fn a_signing_device_from_beginning_to_end() {
     let body = fixture.directory.path().join("body");
     std::fs::write(&body, "hello").expect("written");
     let body = body.to_str().expect("text");
-    let options = ["--method", "PUT", "--target", "/x?a=1", "--body-file", body];
+    let options = [
+        "--audience",
+        "shop",
+        "--method",
+        "PUT",
+        "--target",
+        "/x?a=1",
+        "--body-file",
+        body,
+    ];
     let output = device(&fixture, "sign", &options, "").await;
     let (status, token, _) = said(&output);
     assert_eq!(status, Some(0));
     let digest = RequestDigest::of("PUT", "/x?a=1", b"hello");
     let source = std::net::IpAddr::from([127, 0, 0, 1]);
     let door = &server.door;
-    let verified = door.verify_request(token.trim(), &digest, source, server.now());
+    let shop = "shop".parse().expect("a server's name");
+    let verified = door.verify_request(token.trim(), &digest, &shop, source, server.now());
     verified.await.expect("verified");
     // Another time, the body from standard input.
-    let options = ["--method", "PUT", "--target", "/x?a=1", "--body-file", "-"];
+    let options = [
+        "--audience",
+        "shop",
+        "--method",
+        "PUT",
+        "--target",
+        "/x?a=1",
+        "--body-file",
+        "-",
+    ];
     let output = device(&fixture, "sign", &options, "hello").await;
     let (_, token, _) = said(&output);
-    let verified = door.verify_request(token.trim(), &digest, source, server.now());
+    let verified = door.verify_request(token.trim(), &digest, &shop, source, server.now());
     verified.await.expect("verified");
 
     // A licence, checked without a network.

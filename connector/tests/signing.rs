@@ -300,26 +300,36 @@ async fn requests_are_signed_with_numbers_that_only_rise() {
     };
     let here = std::net::IpAddr::from([127, 0, 0, 1]);
     let digest = firstwake::signed::RequestDigest::of("PUT", "/v1/x?a=1", b"hello");
+    let shop = "shop".parse().expect("a server's name");
     let (mut one, mut other) = (signer(4), signer(1));
     let mut tokens = Vec::new();
     for _ in 0..6 {
-        tokens.push(one.sign("PUT", "/v1/x?a=1", b"hello").expect("signed"));
-        tokens.push(other.sign("PUT", "/v1/x?a=1", b"hello").expect("signed"));
+        tokens.push(
+            one.sign(&shop, "PUT", "/v1/x?a=1", b"hello")
+                .expect("signed"),
+        );
+        tokens.push(
+            other
+                .sign(&shop, "PUT", "/v1/x?a=1", b"hello")
+                .expect("signed"),
+        );
     }
     // Any order, each once.
     tokens.reverse();
     for token in &tokens {
-        let verified = world
-            .server
-            .door
-            .verify_request(token, &digest, here, world.server.now());
+        let verified =
+            world
+                .server
+                .door
+                .verify_request(token, &digest, &shop, here, world.server.now());
         verified.await.expect("verified");
     }
     for token in &tokens {
-        let again = world
-            .server
-            .door
-            .verify_request(token, &digest, here, world.server.now());
+        let again =
+            world
+                .server
+                .door
+                .verify_request(token, &digest, &shop, here, world.server.now());
         assert!(again.await.is_err());
     }
 }

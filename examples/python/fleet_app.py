@@ -7,7 +7,8 @@ FIRSTWAKE and SERVER are addresses (https://HOST), the second that of
 fleet_server.py. DIRECTORY keeps key and counter. The environment variable
 FIRSTWAKE_CODE holds the activation code, for the first time; or
 FIRSTWAKE_DEVICE_KEY the device key that was burnt in, for devices that sign
-with HS256. Exit status: 0 the report has arrived, 1 something here is broken,
+with HS256. FIRSTWAKE_AUDIENCE is the name that SERVER has for itself, where that
+is not its address. Exit status: 0 the report has arrived, 1 something here is broken,
 2 wrong usage, 3 a person has to act, 4 a server is away: try again later.
 """
 
@@ -136,7 +137,9 @@ class Fleet:
 
 
 def live(firstwake_url, server_url, product, serial, directory):
-    device = Device(directory, product, serial, os.environ.get("FIRSTWAKE_DEVICE_KEY"))
+    device = Device(
+        directory, product, serial, os.environ.get("FIRSTWAKE_DEVICE_KEY"), os.environ.get("FIRSTWAKE_AUDIENCE")
+    )
     firstwake = Firstwake(firstwake_url, device)
     print(f"known: feed {firstwake.wake(os.environ.get('FIRSTWAKE_CODE'))}", flush=True)
     fleet = Fleet(server_url, device, firstwake)

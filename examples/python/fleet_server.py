@@ -4,7 +4,8 @@
 
 It asks Firstwake about every request. The environment variable FIRSTWAKE_URL
 is where (https://HOST), FIRSTWAKE_TOKEN a token of an operator of the role
-viewer (`firstwake token create`). Where Firstwake does not answer, nobody is
+verifier (`firstwake token create`), FIRSTWAKE_AUDIENCE the name of this server,
+which its devices sign for, such as https://api.example.com. Where Firstwake does not answer, nobody is
 served. Behind a proxy, what the device signed must arrive as it was sent:
 method, path, query and body.
 """
@@ -80,6 +81,7 @@ def from_device(view):
             no(401, "unauthenticated", "send a signed token (Authorization: Bearer)")
         g.device = ask({
             "token": shown.token,
+            "audience": os.environ["FIRSTWAKE_AUDIENCE"],
             "method": request.method,
             # As it was sent: Flask's own path is decoded. Without it, nobody.
             "target": request.environ["REQUEST_URI"],
@@ -109,7 +111,7 @@ if __name__ == "__main__":
     try:
         host, port = sys.argv[1].rsplit(":", 1)
         server = waitress.create_server(app, host=host, port=int(port), threads=8, connection_limit=1000)
-        os.environ["FIRSTWAKE_URL"], os.environ["FIRSTWAKE_TOKEN"]
+        os.environ["FIRSTWAKE_URL"], os.environ["FIRSTWAKE_TOKEN"], os.environ["FIRSTWAKE_AUDIENCE"]
     except (IndexError, KeyError, ValueError):
         print(__doc__, file=sys.stderr)
         sys.exit(2)

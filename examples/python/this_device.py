@@ -1,8 +1,8 @@
 """This very device: its key, its counter, its hardware, and what it signs.
 
 An application makes one `Device` and gives it to `requests` as `auth`: every
-request then carries a token of its own, which holds for this method, this
-target and this body, once. The key never leaves the device's directory, and
+request then carries a token of its own, which holds for this server, this
+method, this target and this body, once. The key never leaves the device's directory, and
 nothing here prints it. One process at a time may hold a directory.
 """
 
@@ -17,6 +17,7 @@ import os
 import secrets
 import threading
 import time
+import urllib.parse
 
 import jwt
 import requests
@@ -35,6 +36,12 @@ def request_digest(method, target, body):
     sent, byte for byte."""
     text = f"{method}\n{target}\n{hashlib.sha256(body).hexdigest()}"
     return url_safe(hashlib.sha256(text.encode()).digest())
+
+
+def origin(url):
+    """The name that a server has unless it says otherwise: `https://HOST`."""
+    parts = urllib.parse.urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 # --- the hardware ------------------------------------------------------------
@@ -140,13 +147,15 @@ class Counter:
 class Device(requests.auth.AuthBase):
     """Who this is, and what proves it."""
 
-    def __init__(self, directory, product, serial, device_key=None):
+    def __init__(self, directory, product, serial, device_key=None, audience=None):
         """`device_key` is what the factory burnt in (64 hex characters), for
-        HS256; without it, a key pair is made here at first boot."""
+        HS256; without it, a key pair is made here at first boot. `audience` is
+        the name that the server which is asked has for itself; without it, its
+        address (`https://HOST`)."""
         os.makedirs(directory, mode=0o700, exist_ok=True)
         self.held = os.open(directory, os.O_RDONLY)
         fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self.product, self.serial = product, serial
+        self.product, self.serial, self.audience = product, serial, audience
         self.path = os.path.join(directory, "identity.json")
         self.clock = Clock()
         self.counter = Counter(os.path.join(directory, "counter"), self.clock)
@@ -195,30 +204,32 @@ class Device(requests.auth.AuthBase):
         }
         return {fact: hashes[0] if len(hashes) == 1 else hashes[:8] for fact, hashes in hashed.items()}
 
-    def claims(self):
+    def claims(self, audience, **more):
         now = round(self.clock.now(), 3)
         claims = {
             "sub": self.serial,
-            "aud": self.product,
+            "aud": audience,
             "iat": now,
             "exp": now + SPAN,
             "jti": secrets.token_urlsafe(12),
         }
-        return claims | ({"hw": hardware} if (hardware := self.hardware()) else {})
+        return claims | more | ({"hw": hardware} if (hardware := self.hardware()) else {})
 
     def login(self):
         """A token that logs this device in, once."""
-        return jwt.encode(self.claims(), self.key, self.algorithm)
+        return jwt.encode(self.claims(self.product), self.key, self.algorithm)
 
-    def token(self, method, target, body):
-        """A token for one request, to whichever server."""
-        claims = self.claims() | {"ctr": self.counter.take(), "req": request_digest(method, target, body)}
+    def token(self, audience, method, target, body):
+        """A token for one request to the server of this name."""
+        asked = request_digest(method, target, body)
+        claims = self.claims(audience, product_id=self.product, ctr=self.counter.take(), req=asked)
         return jwt.encode(claims, self.key, self.algorithm)
 
     def __call__(self, prepared):
         """Signs what `requests` is about to send."""
         body = prepared.body or b""
         body = body.encode() if isinstance(body, str) else body
-        token = self.token(prepared.method, prepared.path_url, body)
+        audience = self.audience or origin(prepared.url)
+        token = self.token(audience, prepared.method, prepared.path_url, body)
         prepared.headers["Authorization"] = f"Bearer {token}"
         return prepared

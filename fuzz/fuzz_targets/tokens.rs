@@ -19,7 +19,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use firstwake::hardware::{Fact, Facts};
 use firstwake::registry::Memory;
-use firstwake::signed::{LEEWAY, LONGEST, LoginClaims, RequestDigest, Signer};
+use firstwake::signed::{Audience, LEEWAY, LONGEST, LoginClaims, RequestDigest, Signer};
 use firstwake::{
     ActivationCode, Admission, Attempt, DeviceKey, Entropy, NewProduct, NewSerial, PrivateKey,
     ProductId, ProductSecret, ProvisionRequest, Provisioner, SealingKey, Serial, Timestamp,
@@ -30,6 +30,8 @@ use sha2::Sha256;
 
 const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// The server that requests are signed for.
+const SHOP: &str = "shop";
 const SECRET: &str = "488f40ff3d0b2c6188e272f8d86416b73b3cb4ef";
 /// Signs with its device key.
 const DERIVED: &str = "S1";
@@ -193,9 +195,13 @@ impl World {
         let Ok(text) = std::str::from_utf8(&token.bytes) else {
             return;
         };
-        if let Ok(login) = now(self.door.verify_request(text, &self.request, HERE, NOW)) {
+        let shop: Audience = SHOP.parse().expect("valid");
+        let verify = || now(self.door.verify_request(text, &self.request, &shop, HERE, NOW));
+        if let Ok(login) = verify() {
             token.bears(login.serial(), &self.product);
-            let again = now(self.door.verify_request(text, &self.request, HERE, NOW));
+            let claims = token.claims.as_ref().expect("what was signed is JSON");
+            assert_eq!(claims["aud"], SHOP);
+            let again = verify();
             assert!(again.is_err(), "once");
         }
     }
@@ -207,7 +213,9 @@ impl Token {
         assert_eq!(self.signer, Some(serial.as_str()), "who signed");
         let claims = self.claims.as_ref().expect("what was signed is JSON");
         assert_eq!(claims["sub"], serial.as_str());
-        assert_eq!(claims["aud"], product.as_str());
+        // A request names its server, and the product beside it.
+        let named = claims.get("product_id").unwrap_or(&claims["aud"]);
+        assert_eq!(*named, product.as_str());
         let date = |name: &str| claims[name].as_f64().expect("a number");
         let (iat, exp, now) = (date("iat"), date("exp"), NOW.as_millis() as f64 / 1000.0);
         // A date is rounded to the millisecond.

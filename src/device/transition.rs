@@ -6,6 +6,8 @@
 //! working one. A transition consumes the device and returns the next one; the
 //! registry writes it only if nobody was faster.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Device, Key, Keys, Lifecycle, Standing};
@@ -123,8 +125,15 @@ impl Device {
 
     /// Notes a signed login. The first with this key confirms it, whatever was
     /// pending beside it: a device that signs does not go back.
-    pub(crate) fn sign_in(mut self, key: Key, login: LoginMark, now: Timestamp) -> Changed {
+    pub(crate) fn sign_in(
+        mut self,
+        key: Key,
+        login: LoginMark,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Changed {
         self.last_login = Some(login);
+        self.last_login_from = Some(source);
         if self.keys.current() == Some(key) {
             return self.keep_signing(now);
         }
@@ -157,7 +166,7 @@ impl Device {
     /// it have beside that, and it did not use in time, ends.
     fn keep_signing(mut self, now: Timestamp) -> Changed {
         let (current, pending) = (self.keys.current(), self.keys.pending());
-        let overdue = pending.filter(|_| self.usable_pending(now).is_none());
+        let overdue = pending.filter(|_| self.pending_in_window(now).is_none());
         if let (Some(current), Some(_)) = (current, overdue) {
             self.keys = Keys::Confirmed {
                 current,
@@ -218,11 +227,11 @@ impl Device {
                 return Err(TransitionError::Revoked);
             }
             Transition::Reopen { until } => {
-                self.reactivation_until = Some(until);
-                EventKind::ReactivationOpened { until }
+                return Ok(self.reopen(until, now));
             }
             Transition::ForgetHardware => {
                 self.hardware = Facts::default();
+                self.enrols_board = true;
                 EventKind::HardwareForgotten
             }
             Transition::Renew => {
@@ -241,6 +250,26 @@ impl Device {
             true => LoginMark::floor(now),
             false => last,
         });
+    }
+
+    /// Opens a window for the code. What an active device was issued in an earlier
+    /// window, and has not used, ends: the window that it came from is over, and
+    /// a key that somebody kept from it must not be good in this one.
+    fn reopen(mut self, until: Timestamp, now: Timestamp) -> Changed {
+        self.reactivation_until = Some(until);
+        let mut ended = None;
+        if let Keys::Confirmed { current, pending } = self.keys {
+            self.keys = Keys::Confirmed {
+                current,
+                pending: None,
+            };
+            self.end(pending);
+            ended = pending.map(|_| EventKind::KeyEnded {
+                slot: KeySlot::Pending,
+            });
+        }
+        let kinds = [EventKind::ReactivationOpened { until }];
+        Changed::new(self, kinds.into_iter().chain(ended), now)
     }
 
     fn put_aside_as(&mut self, standing: Standing) -> Result<(), TransitionError> {
@@ -300,6 +329,10 @@ impl Changed {
 
     /// And the board it came from is the one it has from now on.
     pub(crate) fn on_board(mut self, compared: Compared, now: Timestamp) -> Self {
+        // What an operator let one login enrol is enrolled, or was not shown.
+        if !compared.next.is_empty() {
+            self.device.enrols_board = false;
+        }
         if self.device.hardware != compared.next {
             self.device.hardware = compared.next;
             self.note(

@@ -152,6 +152,17 @@ impl Compared {
         }
     }
 
+    /// Without facts that were never enrolled: they are not enrolled now.
+    pub(crate) fn without_new(mut self, enrolled: &Facts) -> Self {
+        for fact in Fact::ALL {
+            if enrolled.hashes(fact).is_empty() {
+                self.changed.0.remove(&fact);
+                self.next.drop(fact);
+            }
+        }
+        self
+    }
+
     /// That the board is believed, whatever it shows.
     pub(crate) fn believed(mut self, shown: &Facts) -> Self {
         for fact in std::mem::take(&mut self.broken).0 {

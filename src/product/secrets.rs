@@ -99,6 +99,12 @@ impl Product {
         self.secrets.first().map_or(0, |slot| slot.generation)
     }
 
+    /// Whether the secret of this generation is accepted.
+    pub(crate) fn accepts(&self, generation: u32, now: Timestamp) -> bool {
+        let mut slots = self.secrets.iter();
+        slots.any(|slot| slot.generation == generation && slot.is_live(now))
+    }
+
     /// Starts the walks that are due: over the codes of secrets that ended.
     /// Says whether there is any walk to go on with.
     pub(crate) fn begin_walks(&mut self, now: Timestamp) -> bool {

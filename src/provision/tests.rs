@@ -6,6 +6,7 @@ mod enrolment;
 mod hardware;
 mod licensing;
 mod one_step;
+mod pending;
 mod requests;
 mod secrets;
 mod signing;

@@ -96,9 +96,18 @@ pub(super) struct Counters {
     pub(super) newest_event: u64,
     pub(super) newest_feed: u32,
     pub(super) census: Census,
+    /// The newest signed login of a device that was removed or renamed while its
+    /// token could still be shown.
+    pub(super) signed_until: Option<Timestamp>,
 }
 
-impl Row for Counters {}
+impl Counters {
+    /// Takes in that a device which signed until then is gone, or has left its
+    /// serial.
+    pub(super) fn note_signed(&mut self, until: Option<Timestamp>) {
+        self.signed_until = self.signed_until.max(until);
+    }
+}
 
 pub(super) fn device_key(feed: FeedId) -> [u8; 4] {
     feed.as_u32().to_be_bytes()

@@ -166,8 +166,9 @@ impl<'a, G: Ground> Staging<'a, G> {
                 device,
                 generation,
                 codes,
+                signed_until,
             } => match self.knows_secrets(&device.product, generation)? {
-                true => self.remove_device(&device, &codes)?,
+                true => self.remove_device(&device, &codes, signed_until)?,
                 false => Commit::Lost,
             },
             Write::RenameDevice {
@@ -176,8 +177,15 @@ impl<'a, G: Ground> Staging<'a, G> {
                 generation,
                 ended,
                 codes,
+                signed_until,
             } => match self.knows_secrets(&device.product, generation)? {
-                true => self.rename_device(&device, serial, &ended, &codes)?,
+                true => match self.rename_device(&device, serial, &ended, &codes)? {
+                    Commit::Done => {
+                        self.counters.note_signed(signed_until);
+                        Commit::Done
+                    }
+                    Commit::Lost => Commit::Lost,
+                },
                 false => Commit::Lost,
             },
             Write::RemoveProduct(product) => self.remove_product(&product)?,

@@ -1,6 +1,8 @@
-//! What a request asks, in 32 bytes.
+//! A request to somebody's server: the server that it is for, and what it asks,
+//! in 32 bytes.
 
 use std::fmt;
+use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,6 +19,43 @@ pub struct RequestDigest([u8; 32]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a request's digest is 43 characters of base64url without padding")]
 pub struct InvalidDigest;
+
+/// The name of a server that takes signed requests, as the server and its
+/// devices agree on it: 1 to 255 visible ASCII characters, such as
+/// `https://api.example.com`. A request that is signed for one server is refused
+/// for every other, so that none can pass on what it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audience(Box<str>);
+
+/// A text is not the name of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an audience is the name of the server that is asked, 1 to 255 visible ASCII characters, \
+     such as https://api.example.com"
+)]
+pub struct InvalidAudience;
+
+impl Audience {
+    /// Characters at most.
+    const LONGEST: usize = 255;
+
+    /// The characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Audience {
+    type Err = InvalidAudience;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAudience> {
+        let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+        match (1..=Self::LONGEST).contains(&text.len()) && visible {
+            true => Ok(Self(text.into())),
+            false => Err(InvalidAudience),
+        }
+    }
+}
 
 impl RequestDigest {
     /// Of a request whose body is at hand.
@@ -62,6 +101,20 @@ impl From<RequestDigest> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_has_a_name() {
+        let check = |text: &str, fits| {
+            assert_eq!(text.parse::<Audience>().is_ok(), fits, "{text:?}");
+        };
+        check("https://api.example.com", true);
+        check("shop", true);
+        check(&"x".repeat(255), true);
+        check(&"x".repeat(256), false);
+        for odd in ["", " ", "a b", "shop\n", "sh\u{f6}p"] {
+            check(odd, false);
+        }
+    }
 
     #[test]
     fn it_is_the_documented_hash() {

@@ -26,7 +26,10 @@ pub(crate) enum Caller {
     Device,
 }
 
-/// Any operator: it may read what is no secret.
+/// Any operator: it may have requests verified.
+pub(crate) struct Verifier;
+
+/// An operator that may read what is no secret.
 pub(crate) struct Viewer(pub(crate) OperatorLogin);
 
 /// An operator that may act on devices.
@@ -105,6 +108,14 @@ pub(crate) async fn wait(refusal: Refusal, source: IpAddr, broker: &Broker) -> R
 pub(crate) fn source(parts: &Parts) -> IpAddr {
     let source = parts.extensions.get::<Source>();
     source.map_or(Ipv4Addr::UNSPECIFIED.into(), |source| source.0)
+}
+
+impl FromRequestParts<Arc<Broker>> for Verifier {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, broker: &Arc<Broker>) -> Result<Self, Problem> {
+        at_least(Role::Verifier, parts, broker).await.map(|_| Self)
+    }
 }
 
 impl FromRequestParts<Arc<Broker>> for Viewer {

@@ -18,14 +18,16 @@ pub(super) fn sign(own: &OwnArgs, asked: &SignArgs) -> anyhow::Result<()> {
         say(&signer.login());
         return Ok(());
     }
-    let (Some(method), Some(target)) = (&asked.method, &asked.target) else {
-        wrong_usage("expected --method and --target, or --login");
+    let (Some(audience), Some(method), Some(target)) =
+        (&asked.audience, &asked.method, &asked.target)
+    else {
+        wrong_usage("expected --audience, --method and --target, or --login");
     };
     let body = match &asked.body_file {
         Some(file) => read(file).with_context(|| format!("cannot read {}", file.display()))?,
         None => Vec::new(),
     };
-    say(&signer.sign(method, target, &body)?);
+    say(&signer.sign(audience, method, target, &body)?);
     Ok(())
 }
 

@@ -62,6 +62,7 @@ impl Provisioner {
                 generation: product.record.newest_secret(),
                 ended: product.codes_known(&device.serial),
                 codes: product.codes_wanted(&serial, now),
+                signed_until: signed_until(&device, now),
                 serial: serial.clone(),
                 device,
             };
@@ -136,8 +137,17 @@ impl Provisioner {
         let write = Write::RemoveDevice {
             generation: product.record.newest_secret(),
             codes: product.codes_known(&device.serial),
+            signed_until: signed_until(device, now),
             device: device.clone(),
         };
         Ok((write, device.event(EventKind::DeviceRemoved, now)))
     }
+}
+
+/// The time that a device which gets its serial next must sign after.
+fn signed_until(device: &Device, now: Timestamp) -> Option<Timestamp> {
+    device
+        .last_login
+        .as_ref()
+        .and_then(|last| last.still_about(now))
 }

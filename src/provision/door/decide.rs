@@ -98,12 +98,25 @@ pub(in crate::provision) fn key_login(
 ) -> Result<KeyLogin, Refusal> {
     let login = match Some(*key) {
         current if current == device.keys.current() => KeyLogin::Open,
-        pending if pending == device.usable_pending(now) => KeyLogin::Confirm,
+        pending if pending == usable_pending(device, product, now) => KeyLogin::Confirm,
         _ => return Err(Refusal::KeyEnded),
     };
     may_stay(device, product)?;
     takes(product, key)?;
     Ok(login)
+}
+
+/// The key that has not been used yet, if it may be. A first login ends an
+/// activation, so the secret that the activation began with must be accepted
+/// still: whoever got a key with a secret that an operator has ended since is
+/// not let in by it.
+pub(in crate::provision) fn usable_pending(
+    device: &Device,
+    product: &Product,
+    now: Timestamp,
+) -> Option<Key> {
+    let pending = device.pending_in_window(now);
+    pending.filter(|_| product.accepts(device.generation, now))
 }
 
 /// Whether the product takes keys of this kind.
@@ -138,11 +151,14 @@ pub(in crate::provision) fn signing_keys(
     product: &OpenProduct,
     now: Timestamp,
 ) -> Vec<Key> {
-    let chosen: Vec<Key> = [device.usable_pending(now), device.keys.current()]
-        .into_iter()
-        .flatten()
-        .filter(Key::signs)
-        .collect();
+    let chosen: Vec<Key> = [
+        usable_pending(device, &product.record, now),
+        device.keys.current(),
+    ]
+    .into_iter()
+    .flatten()
+    .filter(Key::signs)
+    .collect();
     match chosen.is_empty() {
         true => product
             .live(now)
@@ -188,14 +204,39 @@ pub(in crate::provision) enum BoardVerdict {
     Mismatch(Compared),
 }
 
+/// The step at which a device shows its board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::provision) enum Showing {
+    /// At its activation, with its code or with its first signature.
+    Activation,
+    /// Later, with a login or a request.
+    Login,
+}
+
+impl Showing {
+    /// The step that a signature of this device is.
+    pub(in crate::provision) fn by_signature(device: &Device) -> Self {
+        match device.keys {
+            Keys::Confirmed { .. } => Self::Login,
+            Keys::None | Keys::Pending(_) => Self::Activation,
+        }
+    }
+}
+
 /// Holds what a device shows of its board against what was enrolled.
 pub(in crate::provision) fn board(
     device: &Device,
     product: &Product,
     shown: &Facts,
+    showing: Showing,
 ) -> BoardVerdict {
     let policy = &product.hardware;
-    let compared = policy.compare(&device.hardware, shown);
+    let mut compared = policy.compare(&device.hardware, shown);
+    if policy.mode == HardwareMode::Enforce && showing == Showing::Login && !device.enrols_board {
+        // A copy might be the first to show it: an operator enrols it, or lets
+        // one login do so.
+        compared = compared.without_new(&device.hardware);
+    }
     match (policy.mode, compared.broken.is_empty()) {
         (HardwareMode::Off, _) => BoardVerdict::Fits(Compared::unchanged(&device.hardware)),
         // What it shows is what it is; what it does not show stays known.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::admission::{Admission, DeviceLogin, NotAdmitted};
-use super::decide;
+use super::decide::{self, Showing};
 use crate::clock::Timestamp;
 use crate::clones::{CloneSignal, Evidence};
 use crate::code::DeviceKey;
@@ -20,7 +20,7 @@ use crate::jws::Verifier;
 use crate::provision::{OpenProduct, Provisioner};
 use crate::refusal::Refusal;
 use crate::registry::{Commit, Write};
-use crate::signed::{Claims, RequestDigest, Unproved};
+use crate::signed::{Audience, Claims, RequestDigest, Unproved};
 
 /// A device whose signature holds, and what it says.
 struct Signed {
@@ -53,7 +53,7 @@ impl Provisioner {
             if device.last_login.as_ref() >= Some(&login) {
                 return Err(self.not_newer(&signed, source, now).await);
             }
-            let shown = signed.claims.hardware();
+            let shown = (signed.claims.hardware(), Showing::by_signature(device));
             let board = self
                 .judge_board(device, product, shown, source, now)
                 .await?;
@@ -61,7 +61,7 @@ impl Provisioner {
             let renewed = product.record.licence.renewed(device.lease_until, now);
             let changed = signed
                 .device
-                .sign_in(signed.key, login, now)
+                .sign_in(signed.key, login, source, now)
                 .on_board(board, now)
                 .leased_until(renewed, now);
             let admission = DeviceLogin::of(&changed.device, signed.key);
@@ -77,18 +77,23 @@ impl Provisioner {
     /// Whether a device has signed this very request, which nobody has shown
     /// before. It must be active and sign already; a request confirms nothing.
     ///
-    /// What is asked is for the caller to say: the digest of what it received,
-    /// and where from. A server that asks for others is not slowed for them.
+    /// The caller says what is asked: the digest of what it received, the name
+    /// that the server which received it has for itself, and where the request
+    /// came from. A server that asks for others is not slowed for them.
     pub async fn verify_request(
         &self,
         token: &str,
         request: &RequestDigest,
+        audience: &Audience,
         source: IpAddr,
         now: Timestamp,
     ) -> Result<DeviceLogin, NotAdmitted> {
         let verified = match self.bans.covers(source, now) {
             true => Err(Refusal::Banned.into()),
-            false => self.verify_signed(token, request, source, now).await,
+            false => {
+                self.verify_signed(token, request, audience, source, now)
+                    .await
+            }
         };
         if let Err(NotAdmitted::Refused(refusal)) = verified {
             self.count_turned_away(source, refusal);
@@ -100,6 +105,7 @@ impl Provisioner {
         &self,
         token: &str,
         request: &RequestDigest,
+        audience: &Audience,
         source: IpAddr,
         now: Timestamp,
     ) -> Result<DeviceLogin, NotAdmitted> {
@@ -111,7 +117,7 @@ impl Provisioner {
         if device.keys.current() != Some(signed.key) {
             return Err(self.disproved(device, source, now));
         }
-        let same = match signed_request == *request {
+        let same = match signed_request == *request && signed.claims.is_for(audience) {
             true => Ok(()),
             false => Err(Refusal::RequestAltered),
         };
@@ -119,7 +125,7 @@ impl Provisioner {
         if let Err(refusal) = allowed {
             return Err(self.refuse(device, source, refusal, now).await);
         }
-        let shown = signed.claims.hardware();
+        let shown = (signed.claims.hardware(), Showing::Login);
         self.judge_board(device, product, shown, source, now)
             .await?;
         let feed = device.feed;
@@ -208,7 +214,6 @@ impl Provisioner {
         Ok(refusal.into())
     }
 
-    /// A token that was used: somebody may have recorded it.
     /// A login that does not come behind the last one. Where a clock that was
     /// wrong is the reason for it, nothing is suspected: an alarm would put aside
     /// every device that logged in meanwhile.
@@ -221,9 +226,16 @@ impl Provisioner {
         self.refuse(&signed.device, source, refusal, now).await
     }
 
+    /// A token that was used: it may have been recorded on the way, or the key
+    /// copied.
     async fn replayed(&self, signed: &Signed, source: IpAddr, now: Timestamp) -> NotAdmitted {
-        let evidence = Evidence::from_source(source);
         let (device, product) = (&signed.device, &signed.product);
+        // Either may be the copy: a copy whose clock is ahead shuts the original
+        // out, and it is the original then that comes too late.
+        let evidence = Evidence {
+            other: device.last_login_from,
+            ..Evidence::from_source(source)
+        };
         let signal = CloneSignal::TokenReplayed;
         if let Err(error) = self.suspect(device, product, signal, evidence, now).await {
             return error.into();

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::decide::{self, BoardVerdict};
+use super::decide::{self, BoardVerdict, Showing};
 use super::tally::Folding;
 use crate::clock::Timestamp;
 use crate::clones::{CloneSignal, Evidence, OnClone, Takeover};
@@ -89,11 +89,11 @@ impl Provisioner {
         &self,
         device: &Device,
         product: &OpenProduct,
-        shown: &Facts,
+        (shown, showing): (&Facts, Showing),
         source: IpAddr,
         now: Timestamp,
     ) -> Result<Compared, NotAdmitted> {
-        let (refusal, compared) = match decide::board(device, &product.record, shown) {
+        let (refusal, compared) = match decide::board(device, &product.record, shown, showing) {
             BoardVerdict::Fits(compared) => return Ok(compared),
             BoardVerdict::Suspect(compared) => (None, compared),
             BoardVerdict::Mismatch(compared) => (Some(Refusal::HardwareMismatch), compared),

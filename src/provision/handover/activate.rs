@@ -41,7 +41,8 @@ pub enum Voucher<'a> {
     /// The device itself, with a key: if that is its own it is told it again,
     /// otherwise the key counts for nothing.
     Key(&'a ApiKey),
-    /// An operator, who may have a new key issued to a device that is active.
+    /// An operator: one of role operator for a device that may activate itself,
+    /// an admin also for a device that is active.
     Operator(&'a OperatorLogin),
 }
 
@@ -81,10 +82,16 @@ impl Provisioner {
         source: IpAddr,
         now: Timestamp,
     ) -> Result<Answer, NotAdmitted> {
-        let vouched = matches!(voucher, Voucher::Operator(login) if login.role() >= Role::Operator);
+        let word = match voucher {
+            Voucher::Operator(login) if login.role() >= Role::Admin => OnWordOf::Admin,
+            Voucher::Operator(login) if login.role() >= Role::Operator => OnWordOf::Operator,
+            _ => OnWordOf::Device,
+        };
         let mut activation = match claimed {
             Claimed::Code(code) => self.prove_code(code, source, now).await?,
-            Claimed::Device(name) if vouched => self.name_device(name, now).await?,
+            Claimed::Device(name) if word != OnWordOf::Device => {
+                self.name_device(name, now).await?
+            }
             Claimed::Device(_) => return Err(Refusal::NoCredentials.into()),
         };
         if let Voucher::Key(key) = voucher
@@ -92,10 +99,6 @@ impl Provisioner {
         {
             return self.repeat(&login, key, request, now).await;
         }
-        let word = match vouched {
-            true => OnWordOf::Operator,
-            false => OnWordOf::Device,
-        };
         if self.takes_signatures_only(&activation).await? {
             // One step has no room for a challenge, and there is no key to give.
             return Err(Refusal::KeyDisabled.into());

@@ -12,7 +12,7 @@ use crate::device::{Device, Key};
 use crate::hardware::{Compared, HardwareMode};
 use crate::product::ProofPolicy;
 use crate::provision::door::admission::{Activation, Granted, NotAdmitted};
-use crate::provision::door::decide;
+use crate::provision::door::decide::{self, Showing};
 use crate::provision::{OpenProduct, Provisioner};
 use crate::refusal::Refusal;
 use crate::registry::{Commit, RegistryError};
@@ -87,13 +87,16 @@ impl NotIssued {
     }
 }
 
-/// On whose word something is given.
+/// The authority that credentials are given on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::provision) enum OnWordOf {
-    /// The device's, with its code: once, unless its product says otherwise.
+    /// The device's, with its code: as often as its product's policy lets it.
     Device,
-    /// An operator's: as often as one likes.
+    /// An operator's, who names the device: as often as the policy would let the
+    /// device itself, so that a role below admin takes no active device over.
     Operator,
+    /// An admin's: also for a device that is active.
+    Admin,
 }
 
 impl From<NotAdmitted> for NotIssued {
@@ -245,8 +248,15 @@ impl Provisioner {
                 return Err(NotIssued::Refused(Refusal::WrongCode));
             }
             let allowed = match word {
+                // The code was right when the session began; its secret may have
+                // been ended since.
+                OnWordOf::Device if !product.record.accepts(activation.generation, now) => {
+                    Err(Refusal::SecretEnded)
+                }
                 OnWordOf::Device => decide::activation(&device, &product.record, now),
-                OnWordOf::Operator => decide::may_stay(&device, &product.record),
+                OnWordOf::Operator => decide::may_stay(&device, &product.record)
+                    .and(device.may_activate(product.record.reactivation, now)),
+                OnWordOf::Admin => decide::may_stay(&device, &product.record),
             };
             let seat = self.seat(&device, &product.record).await?;
             if let Err(refusal) = allowed.and(seat) {
@@ -255,8 +265,8 @@ impl Provisioner {
             }
             let board = match word {
                 OnWordOf::Device => self.board(&device, &product, request, source, now).await?,
-                // Nobody looks at a board when an operator asks.
-                OnWordOf::Operator => Compared::unchanged(&device.hardware),
+                // An operator's request comes from no board.
+                OnWordOf::Operator | OnWordOf::Admin => Compared::unchanged(&device.hardware),
             };
             // Drawn for those who get it: a refusal takes no longer than one of
             // somebody whom nobody knows.
@@ -291,7 +301,7 @@ impl Provisioner {
             };
         }
         Ok(self
-            .judge_board(device, product, shown, source, now)
+            .judge_board(device, product, (shown, Showing::Activation), source, now)
             .await?)
     }
 }

@@ -265,3 +265,39 @@ async fn those_who_take_an_identity_from_each_other_are_put_aside() {
     assert_eq!(world.lifecycle().await, Lifecycle::Quarantined);
     assert_eq!(world.signals().await, [CloneSignal::TwoAddresses]);
 }
+
+#[tokio::test]
+async fn a_login_enrols_no_new_fact_where_boards_are_enforced() {
+    let world = World::new(Reactivation::UntilConfirmed).await;
+    let silent = world.derived().login(NOW, "1");
+    world.sign_in(&silent, NOW).await.expect("active");
+    world.mode(HardwareMode::Enforce, OnClone::Quarantine).await;
+
+    // Nothing was enrolled: the first to show a board may be a copy.
+    let copy = world.on("2", "y").await;
+    let login = world.sign_in(&copy.login(after(1), "1"), after(1)).await;
+    login.expect("nothing to compare with");
+    assert_eq!(world.device().await.hardware, Facts::default());
+
+    // An operator lets one login enrol, and one only.
+    world.change(Transition::ForgetHardware).await;
+    let home = world.on("1", "x").await;
+    let login = world.sign_in(&home.login(after(2), "1"), after(2)).await;
+    login.expect("enrolled");
+    assert_eq!(world.device().await.hardware, home.board);
+    let more = Author {
+        board: Facts::of(
+            &world.pepper().await,
+            [
+                (Fact::CpuSerial, "1"),
+                (Fact::SdCard, "x"),
+                (Fact::Mac, "b8:27:eb:00:00:01"),
+            ],
+        ),
+        ..world.derived()
+    };
+    let login = world.sign_in(&more.login(after(3), "1"), after(3)).await;
+    login.expect("the enrolled facts fit");
+    assert_eq!(world.device().await.hardware, home.board);
+    assert!(world.signals().await.is_empty());
+}

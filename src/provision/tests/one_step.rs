@@ -57,6 +57,13 @@ impl World {
         }
     }
 
+    /// A new operator of this role, in with a token.
+    async fn logged_in(&self, name: &str, role: Role) -> OperatorLogin {
+        let name = self.operator(name, role).await;
+        let made = self.door.create_token(&name, "", None, NOW).await;
+        self.login(&made.expect("made").1).await.expect("in")
+    }
+
     async fn named(&self, text: &str, login: &OperatorLogin) -> Result<String, Refusal> {
         let name = DeviceName::parse(text).expect("valid");
         self.activate(Claimed::Device(&name), Voucher::Operator(login))
@@ -135,47 +142,52 @@ async fn codes_that_nobody_has_are_explained_where_that_can_be_done() {
 }
 
 #[tokio::test]
-async fn an_operator_has_a_key_issued_to_an_active_device() {
+async fn an_admin_has_a_key_issued_to_an_active_device() {
     let world = World::new(Reactivation::Never).await;
-    let ops = world.operator("ops", Role::Operator).await;
-    let watcher = world.operator("watcher", Role::Viewer).await;
-    let (_, token) = world
-        .door
-        .create_token(&ops, "master", None, NOW)
-        .await
-        .expect("made");
-    let login = world.login(&token).await.expect("in");
+    let admin = world.logged_in("boss", Role::Admin).await;
     let right = code(SECRET, SERIAL);
     let first = world
         .by_code(&right, Voucher::Nothing)
         .await
         .expect("a key");
     assert!(world.is_in(&first).await);
-    let second = world.named(SERIAL, &login).await.expect("a new one");
+    let second = world.named(SERIAL, &admin).await.expect("a new one");
     assert!(world.is_in(&first).await, "not before the new one is used");
     assert!(world.is_in(&second).await);
     assert!(!world.is_in(&first).await);
-    let third = world.by_code(&right, Voucher::Operator(&login)).await;
+    let third = world.by_code(&right, Voucher::Operator(&admin)).await;
     assert!(third.is_ok());
 
     assert_eq!(
-        world.named("nobody", &login).await,
+        world.named("nobody", &admin).await,
         Err(Refusal::UnknownDevice)
     );
-    let (_, token) = world
-        .door
-        .create_token(&watcher, "", None, NOW)
-        .await
-        .expect("made");
-    let viewer = world.login(&token).await.expect("in");
-    assert_eq!(
-        world.named(SERIAL, &viewer).await,
-        Err(Refusal::NoCredentials)
-    );
-    let spent = world.by_code(&right, Voucher::Operator(&viewer)).await;
-    assert_eq!(spent, Err(Refusal::CodeSpent));
     world.change(Transition::Suspend).await;
-    assert_eq!(world.named(SERIAL, &login).await, Err(Refusal::Suspended));
+    assert_eq!(world.named(SERIAL, &admin).await, Err(Refusal::Suspended));
+}
+
+#[tokio::test]
+async fn a_role_below_admin_takes_no_active_device_over() {
+    let world = World::new(Reactivation::UntilConfirmed).await;
+    let operator = world.logged_in("ops", Role::Operator).await;
+    let right = code(SECRET, SERIAL);
+    // As often as the device itself might.
+    world.named(SERIAL, &operator).await.expect("a key");
+    let key = world.named(SERIAL, &operator).await.expect("a key");
+    assert!(world.is_in(&key).await);
+    let spent = Err(Refusal::CodeSpent);
+    assert_eq!(world.named(SERIAL, &operator).await, spent);
+    let by_code = world.by_code(&right, Voucher::Operator(&operator)).await;
+    assert_eq!(by_code, spent);
+    assert!(world.is_in(&key).await);
+
+    for role in [Role::Viewer, Role::Verifier] {
+        let login = world.logged_in(role.as_str(), role).await;
+        let named = world.named(SERIAL, &login).await;
+        assert_eq!(named, Err(Refusal::NoCredentials), "{}", role.as_str());
+        let by_code = world.by_code(&right, Voucher::Operator(&login)).await;
+        assert_eq!(by_code, spent);
+    }
 }
 
 #[tokio::test]

@@ -3,13 +3,21 @@
 
 use super::signing::{Author, SERIAL, after};
 use super::*;
-use crate::signed::{RequestClaims, RequestDigest};
+use crate::signed::{Audience, RequestClaims, RequestDigest};
+
+/// The server that devices ask.
+const SHOP: &str = "https://shop.example";
+
+pub(super) fn shop() -> Audience {
+    SHOP.parse().expect("a server's name")
+}
 
 impl Author {
     fn request(&self, counter: u64, request: RequestDigest) -> String {
         self.signer.request(&RequestClaims {
             login: self.claims(NOW, "r"),
             counter,
+            audience: &shop(),
             request,
         })
     }
@@ -22,7 +30,11 @@ impl World {
         request: &RequestDigest,
         now: Timestamp,
     ) -> Result<DeviceLogin, Refusal> {
-        match self.door.verify_request(token, request, HERE, now).await {
+        match self
+            .door
+            .verify_request(token, request, &shop(), HERE, now)
+            .await
+        {
             Ok(login) => Ok(login),
             Err(NotAdmitted::Refused(refusal)) => Err(refusal),
             Err(other) => panic!("{other:?}"),

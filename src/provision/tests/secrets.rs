@@ -12,7 +12,7 @@ use crate::event::EventKind;
 use crate::product::{Indexed, Product};
 use crate::registry::{Embedded, ProductCensus};
 
-const NEWER: &str = "be0f6928e3653cf175b7f8ebb2da50c6658b30b7";
+pub(super) const NEWER: &str = "be0f6928e3653cf175b7f8ebb2da50c6658b30b7";
 const SERIAL: &str = "0123456789";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -2,7 +2,9 @@
 //! back from.
 
 use super::*;
+use crate::clones::OnClone;
 use crate::code::DeviceKey;
+use crate::event::EventKind;
 use crate::hardware::{Fact, Facts, Pepper};
 use crate::signed::{LoginClaims, Signer};
 
@@ -372,4 +374,98 @@ async fn a_server_whose_clock_was_ahead_locks_nobody_out() {
         .sign_in(&token, early)
         .await
         .expect("registered later, by the clock");
+}
+
+#[tokio::test]
+async fn an_alarm_of_a_late_token_names_both_and_takes_both() {
+    let world = World::new(Reactivation::UntilConfirmed).await;
+    world
+        .set(ProductChange {
+            on_clone: Some(OnClone::Quarantine),
+            ..ProductChange::default()
+        })
+        .await;
+    let device = world.derived();
+    world
+        .sign_in(&device.login(NOW, "1"), NOW)
+        .await
+        .expect("the original");
+    // A copy whose clock is as far ahead as it may be.
+    let copy: IpAddr = IpAddr::from([192, 0, 2, 7]);
+    let ahead = device.login(after(59_000), "1");
+    let attempt = Attempt {
+        username: Some(SERIAL),
+        password: Some(ahead.as_bytes()),
+        source: copy,
+        hardware: None,
+    };
+    let admitted = world.door.admit(attempt, after(1)).await;
+    let Ok(admission) = admitted else {
+        panic!("{admitted:?}");
+    };
+    world.door.recheck(&admission).await.expect("it is in");
+
+    let late = device.login(after(2), "2");
+    assert_eq!(
+        world.turned_away(&late, after(2)).await,
+        Refusal::TokenReplayed
+    );
+    let events = world.registry.events(0, 100).await.expect("readable");
+    let evidence = events.iter().find_map(|event| match &event.body.kind {
+        EventKind::CloneSuspected { evidence, .. } => Some(evidence.clone()),
+        _ => None,
+    });
+    let evidence = evidence.expect("an alarm");
+    assert_eq!((evidence.source, evidence.other), (HERE, Some(copy)));
+    // The copy's session ends as well.
+    let out = world.door.recheck(&admission).await;
+    assert_eq!(out, Err(Refusal::Quarantined.into()));
+}
+
+#[tokio::test]
+async fn a_used_token_that_was_dated_ahead_is_not_good_for_the_next_device_of_the_serial() {
+    for renamed in [false, true] {
+        let world = World::new(Reactivation::UntilConfirmed).await;
+        let token = world.derived().login(after(59_000), "1");
+        world.sign_in(&token, NOW).await.expect("signed");
+        let name = DeviceName::parse(SERIAL).expect("valid");
+        if renamed {
+            let other = Serial::parse("other").expect("valid");
+            let done = world.door.rename_device(&name, other, after(1)).await;
+            done.expect("renamed");
+        } else {
+            let done = world.door.remove_device(&name, after(1)).await;
+            done.expect("removed");
+        }
+        let serial = Serial::parse(SERIAL).expect("valid");
+        let again = vec![serial.into()];
+        let again = world.door.register(&world.product, again, after(2)).await;
+        again.expect("registered");
+
+        for at in [3, 30_000, 59_500] {
+            let refusal = world.turned_away(&token, after(at)).await;
+            assert_eq!(refusal, Refusal::TokenExpired, "renamed {renamed}, {at} ms");
+        }
+        let names = world.event_names().await;
+        assert!(!names.contains(&"clone_suspected"), "{names:?}");
+        let own = world.derived().login(after(59_600), "1");
+        world.sign_in(&own, after(59_600)).await.expect("its own");
+    }
+}
+
+#[tokio::test]
+async fn a_removal_under_a_wrong_clock_keeps_no_new_device_out() {
+    let world = World::new(Reactivation::UntilConfirmed).await;
+    let year = 365 * 24 * 3600 * 1000;
+    let token = world.derived().login(after(year), "1");
+    world.sign_in(&token, after(year)).await.expect("signed");
+    let name = DeviceName::parse(SERIAL).expect("valid");
+    let removed = world.door.remove_device(&name, after(1)).await;
+    removed.expect("removed");
+    let serial = Serial::parse(SERIAL).expect("valid");
+    let again = vec![serial.into()];
+    let again = world.door.register(&world.product, again, after(2)).await;
+    again.expect("registered");
+    let own = world.derived().login(after(3), "1");
+    world.sign_in(&own, after(3)).await.expect("its own");
 }

@@ -59,6 +59,7 @@ async fn a_removed_device_leaves_nothing(registry: &impl Registry) {
         device: device.clone(),
         generation: 1,
         codes: vec![code("b")],
+        signed_until: None,
     };
     let removed = registry.commit(remove(), vec![an_event()]).await;
     assert_eq!(removed, Ok(Commit::Done));
@@ -96,6 +97,7 @@ async fn a_renamed_device_keeps_what_is_its_own(registry: &impl Registry) {
             generation: 1,
             ended: vec![code("a")],
             codes: vec![code(to)],
+            signed_until: None,
         };
         registry.commit(write, vec![an_event()])
     };
@@ -143,6 +145,7 @@ async fn devices_are_counted_by_product(registry: &impl Registry) {
         device: load(registry, feeds[0]).await,
         generation: 1,
         codes: Vec::new(),
+        signed_until: None,
     };
     assert_eq!(registry.commit(remove, Vec::new()).await, Ok(Commit::Done));
     assert_eq!((count(0).await, count(1).await), ((1, 0), (1, 0)));
@@ -166,6 +169,7 @@ async fn a_product_with_devices_stays(registry: &impl Registry) {
         device,
         generation: 1,
         codes,
+        signed_until: None,
     };
     assert_eq!(registry.commit(write, Vec::new()).await, Ok(Commit::Done));
     assert_eq!(remove(new).await, Ok(Commit::Lost), "an old version");

@@ -150,6 +150,7 @@ async fn a_device_that_went_meanwhile_leaves_no_code(registry: &impl Registry) {
         device: load(registry, feeds[0]).await,
         generation: 2,
         codes: Vec::new(),
+        signed_until: None,
     };
     assert_eq!(registry.commit(remove, Vec::new()).await, Ok(Commit::Done));
     let rename = Write::RenameDevice {
@@ -158,6 +159,7 @@ async fn a_device_that_went_meanwhile_leaves_no_code(registry: &impl Registry) {
         generation: 2,
         ended: vec![newer("b")],
         codes: vec![newer("d")],
+        signed_until: None,
     };
     assert_eq!(registry.commit(rename, Vec::new()).await, Ok(Commit::Done));
     assert_eq!(recode(registry, &product, members).await, Commit::Done);
@@ -209,6 +211,7 @@ async fn a_newer_secret_is_not_overlooked(registry: &impl Registry) {
         device: device.clone(),
         generation,
         codes: Vec::new(),
+        signed_until: None,
     };
     let rename = |generation| Write::RenameDevice {
         device: device.clone(),
@@ -216,6 +219,7 @@ async fn a_newer_secret_is_not_overlooked(registry: &impl Registry) {
         generation,
         ended: Vec::new(),
         codes: Vec::new(),
+        signed_until: None,
     };
     for late in [remove(1), rename(1)] {
         let lost = registry.commit(late, vec![an_event()]).await;

@@ -17,6 +17,7 @@ use crate::operator::{Operator, OperatorName};
 use crate::product::{DatastreamId, Product};
 use crate::sealing::SealedSecret;
 use crate::secret::CodeDigest;
+use crate::signed::LoginMark;
 use crate::token::Token;
 use crate::window::Window;
 
@@ -40,6 +41,7 @@ pub(super) struct Rows {
     pub(super) licence_key: Option<SealedSecret>,
     pub(super) sealing_proof: Option<SealedSecret>,
     pub(super) newest_feed: u32,
+    pub(super) signed_until: Option<Timestamp>,
 }
 
 impl Rows {
@@ -149,6 +151,7 @@ impl Rows {
                 device,
                 generation,
                 codes: _,
+                signed_until,
             } => {
                 let feed = device.feed;
                 if self.newest_secret(&device.product) > generation {
@@ -168,6 +171,7 @@ impl Rows {
                 self.configurations.remove(&feed);
                 self.values.retain(|(of, _), _| *of != feed);
                 self.windows.remove(&feed);
+                self.signed_until = self.signed_until.max(signed_until);
             }
             Write::RenameDevice {
                 device,
@@ -175,6 +179,7 @@ impl Rows {
                 generation,
                 ended: _,
                 codes,
+                signed_until,
             } => {
                 let feed = device.feed;
                 if self.newest_secret(&device.product) > generation {
@@ -197,6 +202,7 @@ impl Rows {
                 for code in codes {
                     self.codes.entry(code).or_default().push(feed);
                 }
+                self.signed_until = self.signed_until.max(signed_until);
             }
             Write::RemoveProduct(product) => {
                 let found = self.products.get(&product.id);
@@ -387,6 +393,7 @@ impl Rows {
             let device = Device {
                 label: registrant.label,
                 hardware: registrant.hardware,
+                last_login: LoginMark::behind(self.signed_until, batch.at),
                 ..Device::registered(batch.product.clone(), serial, feed, batch.at)
             };
             self.append(vec![device.event(EventKind::DeviceRegistered, batch.at)]);

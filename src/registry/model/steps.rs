@@ -189,6 +189,7 @@ impl World {
                     device,
                     generation: draw.generation(),
                     codes,
+                    signed_until: None,
                 }
             }
             22 => {
@@ -200,6 +201,7 @@ impl World {
                     codes: vec![code(&serial)],
                     device,
                     serial,
+                    signed_until: None,
                 }
             }
             23 => match draw.two % 3 {

@@ -7,6 +7,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::Counters;
 use crate::ban::Ban;
 use crate::clock::Timestamp;
 use crate::clones::OnClone;
@@ -15,6 +16,7 @@ use crate::event::NewEvent;
 use crate::feed::CurrentValue;
 use crate::hardware::{Facts, HardwarePolicy};
 use crate::identity::{FeedId, ProductId, Serial};
+use crate::label::Label;
 use crate::licence::Licence;
 use crate::mailbox::{Mail, Mailbox};
 use crate::once::Occasion;
@@ -70,14 +72,23 @@ impl Row for ProductCensus {
     }
 }
 
+impl Row for Counters {
+    const LAYOUT: u8 = 2;
+
+    fn read_earlier(layout: u8, body: &[u8]) -> Option<postcard::Result<Self>> {
+        (layout == 1).then(|| postcard::from_bytes::<Counters1>(body).map(Into::into))
+    }
+}
+
 impl Row for Device {
-    const LAYOUT: u8 = 4;
+    const LAYOUT: u8 = 5;
 
     fn read_earlier(layout: u8, body: &[u8]) -> Option<postcard::Result<Self>> {
         Some(match layout {
             1 => postcard::from_bytes::<Device1>(body).map(Into::into),
             2 => postcard::from_bytes::<Device2>(body).map(Into::into),
             3 => postcard::from_bytes::<Device3>(body).map(Into::into),
+            4 => postcard::from_bytes::<Device4>(body).map(Into::into),
             _ => return None,
         })
     }
@@ -94,6 +105,25 @@ impl Row for Product {
             4 => postcard::from_bytes::<Product4>(body).map(Into::into),
             _ => return None,
         })
+    }
+}
+
+/// The counters before a removed device's last login was remembered.
+#[derive(Deserialize)]
+struct Counters1 {
+    newest_event: u64,
+    newest_feed: u32,
+    census: Census,
+}
+
+impl From<Counters1> for Counters {
+    fn from(row: Counters1) -> Self {
+        Self {
+            newest_event: row.newest_event,
+            newest_feed: row.newest_feed,
+            census: row.census,
+            signed_until: None,
+        }
     }
 }
 
@@ -224,7 +254,7 @@ struct Device3 {
 
 impl From<Device3> for Device {
     fn from(row: Device3) -> Self {
-        Self {
+        Device4 {
             product: row.product,
             serial: row.serial,
             feed: row.feed,
@@ -242,6 +272,56 @@ impl From<Device3> for Device {
             hardware: row.hardware,
             lease_until: row.lease_until,
             label: None,
+        }
+        .into()
+    }
+}
+
+/// A device before it was known where it had signed in from, and before an
+/// operator had to let a board be enrolled.
+#[derive(Deserialize)]
+struct Device4 {
+    product: ProductId,
+    serial: Serial,
+    feed: FeedId,
+    version: u64,
+    standing: Standing,
+    keys: Keys,
+    ended: Option<KeyDigest>,
+    generation: u32,
+    registered_at: Timestamp,
+    issued_at: Option<Timestamp>,
+    confirmed_at: Option<Timestamp>,
+    reactivation_until: Option<Timestamp>,
+    exceptions: Exceptions,
+    last_login: Option<LoginMark>,
+    hardware: Facts,
+    lease_until: Option<Timestamp>,
+    label: Option<Label>,
+}
+
+impl From<Device4> for Device {
+    fn from(row: Device4) -> Self {
+        Self {
+            product: row.product,
+            serial: row.serial,
+            feed: row.feed,
+            version: row.version,
+            standing: row.standing,
+            keys: row.keys,
+            ended: row.ended,
+            generation: row.generation,
+            registered_at: row.registered_at,
+            issued_at: row.issued_at,
+            confirmed_at: row.confirmed_at,
+            reactivation_until: row.reactivation_until,
+            exceptions: row.exceptions,
+            last_login: row.last_login,
+            last_login_from: None,
+            enrols_board: false,
+            hardware: row.hardware,
+            lease_until: row.lease_until,
+            label: row.label,
         }
     }
 }
@@ -452,7 +532,7 @@ mod tests {
 
         // And written anew in the newest.
         let row = encode(&device);
-        assert_eq!((row[0], decode(&row)), (4, Ok(device)));
+        assert_eq!((row[0], decode(&row)), (5, Ok(device)));
         let row = encode(&product);
         assert_eq!((row[0], decode(&row)), (5, Ok(product)));
     }

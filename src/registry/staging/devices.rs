@@ -3,11 +3,13 @@
 use super::super::rows::{self, Table};
 use super::super::{Batch, Commit, ProductCensus, Registration, RegistryError};
 use super::{Ground, Staging};
+use crate::clock::Timestamp;
 use crate::device::{Device, Lifecycle};
 use crate::event::EventKind;
 use crate::identity::{FeedId, ProductId, Serial};
 use crate::mailbox::Mailbox;
 use crate::secret::{CodeDigest, KeyDigest};
+use crate::signed::LoginMark;
 use crate::window::Window;
 
 /// Rows that a device comes with: its own, what it is found by, its event.
@@ -34,6 +36,7 @@ impl<G: Ground> Staging<'_, G> {
             let device = Device {
                 label: registrant.label.clone(),
                 hardware: registrant.hardware.clone(),
+                last_login: LoginMark::behind(self.counters.signed_until, batch.at),
                 ..Device::registered(batch.product.clone(), serial, feed, batch.at)
             };
             self.count(None, Some(&device))?;
@@ -126,6 +129,7 @@ impl<G: Ground> Staging<'_, G> {
         &mut self,
         device: &Device,
         codes: &[CodeDigest],
+        signed_until: Option<Timestamp>,
     ) -> Result<Commit, RegistryError> {
         let feed = device.feed;
         let key = rows::device_key(feed).to_vec();
@@ -149,6 +153,7 @@ impl<G: Ground> Staging<'_, G> {
             self.drop_row(Table::Mail, key);
         }
         self.count(Some(&found), None)?;
+        self.counters.note_signed(signed_until);
         Ok(Commit::Done)
     }
 

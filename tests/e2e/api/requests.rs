@@ -9,7 +9,7 @@ use firstwake::signed::RequestDigest;
 use serde_json::{Value, json};
 
 use crate::support::http::{HttpPeer, JSON, Response, basic};
-use crate::support::signing::{Signing, now};
+use crate::support::signing::{SHOP, Signing, now};
 use crate::support::{TestBroker, Version, code};
 
 /// The header of a device that shows its key or a login.
@@ -44,7 +44,9 @@ fn untimely(device: &Signing) -> [String; 2] {
 
 /// What somebody's server asks about what came to it.
 fn question(token: &str) -> Value {
-    json!({"token": token, "method": "GET", "target": "/work?unit=C", "body": ""})
+    json!({
+        "token": token, "audience": SHOP, "method": "GET", "target": "/work?unit=C", "body": "",
+    })
 }
 
 fn verify(peer: &mut HttpPeer, question: &Value) -> Response {
@@ -63,7 +65,7 @@ fn refused(answer: Response) -> (String, bool) {
 }
 
 fn shop(broker: &TestBroker) -> HttpPeer {
-    broker.add_operator("shop", "viewer", &[]);
+    broker.add_operator("shop", "verifier", &[]);
     broker.http()
 }
 
@@ -111,6 +113,7 @@ fn what_is_refused_is_shown_to_the_operator() {
         (2, "target", "/work?unit=F"),
         (3, "target", "/work"),
         (4, "body", "more"),
+        (5, "audience", "https://another.example"),
     ] {
         let mut question = question(&sign(&device, counter));
         question[name] = value.into();

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::is_refused_with_reason;
 use crate::support::http::{HttpPeer, JSON};
-use crate::support::signing::Algorithm;
+use crate::support::signing::{Algorithm, SHOP};
 use crate::support::{TestBroker, Version};
 
 #[test]
@@ -62,7 +62,9 @@ fn a_used_counter_stays_used() {
 
 /// Why a request does not hold; nothing if it does.
 fn verified(broker: &TestBroker, operator: &str, token: &str) -> String {
-    let question = json!({"token": token, "method": "GET", "target": "/x", "body": ""});
+    let question = json!({
+        "token": token, "audience": SHOP, "method": "GET", "target": "/x", "body": "",
+    });
     let bearer = format!("Authorization: Bearer {operator}");
     let answer = HttpPeer::open(broker.listens("http")).ask(
         "POST /api/v1/verify",

@@ -16,6 +16,9 @@ use super::fleet::{SECRET, response};
 use super::wire::DISCONNECT;
 use super::{Connect, Peer, TestBroker, Version};
 
+/// The name of the server that devices sign their requests for.
+pub(crate) const SHOP: &str = "https://shop.example";
+
 /// What a board shows, as its files have it.
 pub(crate) type Board<'a> = &'a [(Fact, &'a str)];
 
@@ -131,6 +134,7 @@ impl Signing {
         self.signer.request(&RequestClaims {
             login,
             counter,
+            audience: &SHOP.parse().expect("a server's name"),
             request,
         })
     }

@@ -272,7 +272,8 @@ fn a_key_that_comes_along_is_told_again_if_it_is_the_devices_own() {
 fn a_master_key_has_a_new_key_issued_and_the_old_one_stays_until_it_is_used() {
     let broker = TestBroker::with_xively();
     let product = broker.fleet(&["S1"]);
-    broker.add_operator("ops", "operator", &[]);
+    broker.add_operator("ops", "admin", &[]);
+    broker.add_operator("hands", "operator", &[]);
     broker.add_operator("eyes", "viewer", &[]);
     let old = broker.activate(Version::V5, "S1");
     assert!(broker.works("S1", &old.key));
@@ -291,6 +292,12 @@ fn a_master_key_has_a_new_key_issued_and_the_old_one_stays_until_it_is_used() {
     assert!(broker.works("S1", &newer.key));
     assert!(!broker.works("S1", &old.key), "the newer one was used");
 
+    // The role operator takes no active device over, by code or by name.
+    broker
+        .activation(&code("S1"), &[&basic("hands")])
+        .denied(403, "Forbidden");
+    peer.ask(&path, &[&basic("hands")], b"")
+        .denied(403, "Forbidden");
     // A viewer has a code's rights and no more; nobody has none.
     broker
         .activation(&code("S1"), &[&basic("eyes")])
@@ -314,7 +321,7 @@ fn a_token_is_a_master_key() {
     let names = ["mqtt", "http", "xively"];
     let broker = TestBroker::launch(directory, "data", &names, listeners.as_flattened());
     let product = broker.fleet(&["S1"]);
-    broker.add_operator("ops", "operator", &[]);
+    broker.add_operator("ops", "admin", &[]);
     let wanted = [&basic("ops"), crate::support::http::JSON];
     let made = broker
         .http()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Extension, State};
-use firstwake::signed::RequestDigest;
+use firstwake::signed::{Audience, RequestDigest};
 use firstwake::{FeedId, NotAdmitted, ProductId, Proof, Serial, Timestamp};
 use http::header::CACHE_CONTROL;
 use http::{HeaderName, Method};
@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use crate::broker::Broker;
-use crate::http::caller::Viewer;
+use crate::http::caller::Verifier;
 use crate::http::problem::{Kind, Problem};
 use crate::http::{Source, body};
 
@@ -30,6 +30,9 @@ const LONGEST: usize = 8192;
 pub(super) struct Came {
     /// What stood behind `Authorization: Bearer`.
     token: String,
+    /// The name of the server that was asked, which its devices sign for.
+    #[schema(example = "https://api.example.com", pattern = "^[!-~]{1,255}$")]
+    audience: String,
     #[schema(example = "POST")]
     method: String,
     /// Path and query as they were sent.
@@ -92,6 +95,12 @@ pub(super) struct Refused {
 }
 
 impl Came {
+    /// The server that was asked.
+    fn audience(&self) -> Result<Audience, Problem> {
+        let audience = self.audience.parse::<Audience>();
+        audience.map_err(|error| Problem::new(Kind::Invalid, error.to_string()))
+    }
+
     /// What was asked.
     fn asked(&self) -> Result<RequestDigest, Problem> {
         let method = self.method.parse::<Method>();
@@ -122,19 +131,19 @@ impl Came {
 #[utoipa::path(post, path = "/api/v1/verify", tag = "devices", operation_id = "verify_request",
     request_body = Came, responses((status = OK, body = Verdict)))]
 pub(super) async fn verify(
-    _: Viewer,
+    _: Verifier,
     State(broker): State<Arc<Broker>>,
     asker: Option<Extension<Source>>,
     body::Json(came): body::Json<Came>,
 ) -> Result<([(HeaderName, &'static str); 1], Json<Verdict>), Problem> {
-    let asked = came.asked()?;
+    let (asked, audience) = (came.asked()?, came.audience()?);
     let asker = asker.map(|Extension(Source(asker))| asker);
     let source = came.source.or(asker);
     let source = source.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
     let now = broker.clock.now();
     let provisioner = &broker.provisioner;
     let verdict = match provisioner
-        .verify_request(&came.token, &asked, source, now)
+        .verify_request(&came.token, &asked, &audience, source, now)
         .await
     {
         Ok(login) => Verdict::Verified(Verified {
@@ -173,6 +182,7 @@ mod tests {
     fn came(edit: impl FnOnce(&mut Came)) -> Option<RequestDigest> {
         let mut came = Came {
             token: String::new(),
+            audience: "shop".to_owned(),
             method: "PUT".to_owned(),
             target: "/v1/x?a=1".to_owned(),
             body_sha256: None,
