@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::outcome::Mishap;
-use crate::source::{self, SourceAddress};
+use crate::source::{self, PortChoice, SourceAddress};
 use crate::stream::Stream;
 
 /// Nothing that is said to a device that activates comes near this many bytes.
@@ -71,13 +71,27 @@ pub(crate) async fn connect(
     broker: SocketAddr,
     source: SourceAddress,
 ) -> Result<TcpStream, Mishap> {
+    match connect_from(broker, source, PortChoice::Connect).await {
+        // Other programs have bound every port of this machine.
+        Err(Mishap::NoSocket) if source != SourceAddress::Unbound => {
+            connect_from(broker, source, PortChoice::Bind).await
+        }
+        connected => connected,
+    }
+}
+
+async fn connect_from(
+    broker: SocketAddr,
+    source: SourceAddress,
+    choice: PortChoice,
+) -> Result<TcpStream, Mishap> {
     let socket = match broker {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }
     .map_err(|_| Mishap::NoSocket)?;
     if let SourceAddress::Bound(address) = source {
-        source::bind(&socket, address).map_err(|_| Mishap::NoSocket)?;
+        source::bind(&socket, address, choice).map_err(|_| Mishap::NoSocket)?;
     }
     socket.set_nodelay(true).map_err(|_| Mishap::NoSocket)?;
     socket

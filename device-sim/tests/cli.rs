@@ -6,6 +6,7 @@
 )]
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::{Command, Output};
 
 fn device_sim(args: &[&str]) -> Output {
@@ -88,6 +89,18 @@ fn a_fleet_comes_back_to_the_floor() {
     assert_eq!(report["kind"], "reconnect");
     assert_eq!(report["plan"]["loop"], "closed");
     assert_eq!(report["result"]["outcomes"]["logged_in"], 300);
+
+    // A report is no way into another file.
+    fs::write(file("victim"), "precious").expect("written");
+    fs::remove_file(file("report.json")).expect("it is there");
+    symlink(file("victim"), file("report.json")).expect("a link");
+    assert_eq!(reconnect(&text("keys")).status.code(), Some(0));
+    assert_eq!(fs::read(file("victim")).expect("readable"), b"precious");
+    assert!(
+        fs::read_to_string(file("report.json"))
+            .expect("a report")
+            .contains("reconnect")
+    );
 
     fs::write(file("keys"), "sesame\n").expect("written");
     let output = reconnect(&text("keys"));

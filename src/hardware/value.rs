@@ -32,7 +32,7 @@ impl FactValue {
         };
         let fits = match fact {
             // `normalise` brings every way to write an address to this one.
-            Fact::Mac => mac(&text).is_some(),
+            Fact::Mac => is_mac(text.as_bytes()),
             Fact::SdCard | Fact::MachineId => is_hex(32),
             Fact::Cpuinfo => is_hex(64),
             Fact::CpuSerial | Fact::RootDisk | Fact::Board => {
@@ -57,9 +57,22 @@ impl FactValue {
     }
 }
 
+/// Whether a text is an address as it is hashed.
+fn is_mac(text: &[u8]) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    text.len() == 17
+        && text.chunks(3).all(|pair| match pair {
+            [first, second] | [first, second, b':'] => is_digit(first) && is_digit(second),
+            _ => false,
+        })
+}
+
 /// An address with colons, from 12 hex digits with colons, hyphens, dots (as
 /// some switches print them) or nothing between them.
 pub(super) fn mac(text: &str) -> Option<String> {
+    if is_mac(text.as_bytes()) {
+        return Some(text.to_owned());
+    }
     let size = match text.len() {
         12 => 12,
         14 => 4,

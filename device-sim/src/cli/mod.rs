@@ -13,10 +13,11 @@ mod uplink;
 mod who;
 
 use std::fmt;
+use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
@@ -69,11 +70,26 @@ impl Cli {
 /// Shows a report, and keeps it as JSON if that was asked for.
 fn publish(report: &(impl Serialize + fmt::Display), json: Option<&Path>) -> Result<()> {
     if let Some(path) = json {
-        std::fs::write(path, device_sim::to_json(report)?)
+        keep(path, &device_sim::to_json(report)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     write!(std::io::stdout(), "{report}")?;
     Ok(())
+}
+
+/// Writes a file beside the one that is named and renames it into its place, so
+/// that a link that is there is replaced and not followed.
+fn keep(path: &Path, text: &str) -> Result<()> {
+    ensure!(
+        fs::metadata(path).map_or(true, |found| found.is_file()),
+        "it is not a file"
+    );
+    let mut beside = path.to_owned().into_os_string();
+    beside.push(".new");
+    // Left by a run that was cut off, or put there by another: it is not opened.
+    drop(fs::remove_file(&beside));
+    fs::File::create_new(&beside)?.write_all(text.as_bytes())?;
+    Ok(fs::rename(&beside, path)?)
 }
 
 /// Waits for the end of standard input: a server that is another's child must

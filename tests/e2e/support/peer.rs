@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
 };
@@ -36,24 +37,30 @@ pub(crate) fn dial(address: SocketAddr) -> TcpStream {
 }
 
 /// Connects from another address of this machine. The port is chosen with the
-/// connection: a bind would take one that no other server's peer has.
+/// connection, as one that a bind has chosen is no other peer's for a minute;
+/// only where other programs have bound them all, it is bound.
 pub(crate) fn dial_from(source: [u8; 4], address: SocketAddr) -> TcpStream {
-    let open = || {
-        let kind = (AddressFamily::Inet, SockType::Stream);
-        let socket = socket(kind.0, kind.1, SockFlag::SOCK_CLOEXEC, None)?;
-        setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
-        let [a, b, c, d] = source;
-        bind(socket.as_raw_fd(), &SockaddrIn::new(a, b, c, d, 0))?;
-        let SocketAddr::V4(to) = address else {
-            panic!("{address} is not of 127.0.0.0/8");
-        };
-        connect(socket.as_raw_fd(), &SockaddrIn::from(to))?;
-        nix::Result::Ok(TcpStream::from(socket))
+    let stream = match connect_from(source, address, true) {
+        Err(Errno::EADDRNOTAVAIL) => connect_from(source, address, false),
+        connected => connected,
     };
-    let stream = open().expect("the server listens");
+    let stream = stream.expect("the server listens");
     stream.set_nodelay(true).expect("an open socket");
     stream.set_read_timeout(Some(HUNG)).expect("not zero");
     stream
+}
+
+fn connect_from(source: [u8; 4], address: SocketAddr, leaves_port: bool) -> nix::Result<TcpStream> {
+    let SocketAddr::V4(address) = address else {
+        panic!("{address} is not of 127.0.0.0/8");
+    };
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+    setsockopt(&socket, sockopt::IpBindAddressNoPort, &leaves_port)?;
+    let [a, b, c, d] = source;
+    bind(socket.as_raw_fd(), &SockaddrIn::new(a, b, c, d, 0))?;
+    connect(socket.as_raw_fd(), &SockaddrIn::from(address))?;
+    Ok(TcpStream::from(socket))
 }
 
 /// Addresses of this machine in turn, for stories that make thousands of

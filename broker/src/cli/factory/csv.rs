@@ -60,27 +60,25 @@ impl Columns {
     /// What one line says; nothing if all its cells are empty. A cell may be
     /// empty: then that is not known.
     pub(super) fn device(&self, line: &str) -> Result<Option<DeviceWish>, Rejected> {
-        let has_quotes = line.contains('"');
         // Most lists hold no quotes, and need no copy of each cell.
-        if !has_quotes {
-            return self.described(line.split(self.delimiter).map(str::trim));
+        if !line.contains('"') {
+            let cells: Vec<&str> = line.split(self.delimiter).map(str::trim).collect();
+            return self.described(&cells);
         }
         let cells = cells(line, self.delimiter).map_err(|reason| Rejected::of("", reason))?;
-        self.described(cells.iter().map(str::trim))
+        let cells: Vec<&str> = cells.iter().map(str::trim).collect();
+        self.described(&cells)
     }
 
-    fn described<'a>(
-        &self,
-        cells: impl Iterator<Item = &'a str> + Clone,
-    ) -> Result<Option<DeviceWish>, Rejected> {
-        let text = self.text_of_serial(cells.clone());
-        if text.is_empty() && cells.clone().all(str::is_empty) {
+    fn described(&self, cells: &[&str]) -> Result<Option<DeviceWish>, Rejected> {
+        let text = self.text_of_serial(cells);
+        if text.is_empty() && cells.iter().all(|cell| cell.is_empty()) {
             return Ok(None);
         }
         let reject = |reason: &dyn ToString| Rejected::of(text, reason.to_string());
-        let (have, need) = (cells.clone().count(), self.columns.len());
+        let (have, need) = (cells.len(), self.columns.len());
         // Some programs end each line with one more delimiter.
-        if have < need || cells.clone().skip(need).any(|cell| !cell.is_empty()) {
+        if have < need || cells[need..].iter().any(|cell| !cell.is_empty()) {
             let reason = format!("{have} cells, where the first line names {need} columns");
             return Err(reject(&reason));
         }
@@ -113,10 +111,10 @@ impl Columns {
         Ok(Some(device))
     }
 
-    fn text_of_serial<'a>(&self, cells: impl Iterator<Item = &'a str>) -> &'a str {
+    fn text_of_serial<'a>(&self, cells: &[&'a str]) -> &'a str {
         let mut both = self.columns.iter().zip(cells);
         both.find(|(column, _)| **column == Column::Serial)
-            .map_or("", |(_, cell)| cell)
+            .map_or("", |(_, cell)| *cell)
     }
 }
 

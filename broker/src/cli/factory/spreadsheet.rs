@@ -96,6 +96,11 @@ fn is_decimal(cell: &str) -> bool {
 /// `02-Mar`, `Mar-02`, `2026-03-02`, `3/2/2026`, `02.03.2026`, alone or with
 /// the time of day.
 fn is_date(cell: &str) -> bool {
+    // Most serials are none: the rest is for those that begin like one.
+    let begins = |name: &&str| cell.starts_with(*name);
+    if !cell.starts_with(|first: char| first.is_ascii_digit()) && !MONTHS.iter().any(begins) {
+        return false;
+    }
     let day = cell.split(' ').next().unwrap_or(cell);
     let parts: Vec<&str> = day.split(['-', '/', '.']).collect();
     let number = |part: &str, most: u32| {
