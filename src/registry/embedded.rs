@@ -86,6 +86,7 @@ impl Embedded {
     /// Opens the store in `path`, making it if it is not there. One that has
     /// lost something is refused, and left as it is.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Double::clear(path);
         Store::make_if_empty(path)?;
         let (store, counters, mark) = Store::open_marked(path)?;
         let shared = Arc::new(Shared {

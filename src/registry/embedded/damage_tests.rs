@@ -266,7 +266,10 @@ async fn a_store_whose_journal_is_empty_is_held_against_its_mark() {
             fs::write(&file, []).expect("emptied");
         }
     }
+    let left = home.path().join("registry.checking");
+    fs::create_dir(&left).expect("made");
     let registry = Embedded::open(&path).expect("everything is in tables");
+    assert!(!left.exists(), "what a killed check left is gone");
     let found = rows(&*registry.shelves()).await.expect("readable");
     assert_eq!(found, expected);
     let note = registry.commit(Write::Note, vec![conformance::an_event()]);

@@ -20,9 +20,19 @@ const TABLES: &str = "tables";
 pub(super) struct Double(PathBuf);
 
 impl Double {
+    /// Removes one that a check of the store in `path` left when it was killed:
+    /// it keeps tables on the disk that the store has replaced.
+    pub(super) fn clear(path: &Path) {
+        drop(Self(Self::place(path)));
+    }
+
+    fn place(path: &Path) -> PathBuf {
+        backup::beside(path, "checking")
+    }
+
     /// Makes one of the store in `path`, which nothing has open.
     pub(super) fn of(path: &Path) -> Result<Self, OpenError> {
-        let beside = backup::beside(path, "checking");
+        let beside = Self::place(path);
         let made = remove(&beside).and_then(|()| {
             let double = Self(beside);
             copy(path, &double.0, Files::Copied)?;
