@@ -33,7 +33,7 @@ pub struct HintCredentials {
 
 impl HintCredentials {
     /// Derives the key and draws a name.
-    pub(crate) fn draw(sealing: &SealingKey, entropy: &dyn Entropy) -> Self {
+    pub fn draw(sealing: &SealingKey, entropy: &dyn Entropy) -> Self {
         let mut session = [0; 16];
         entropy.fill(&mut session);
         Self {

@@ -98,7 +98,7 @@ impl Stranger {
             .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", url])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .expect("psql");
         let lines = BufReader::new(psql.stdout.take().expect("piped"));
