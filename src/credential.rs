@@ -119,8 +119,13 @@ impl<'a> Credential<'a> {
                 ActivationCode::parse(text(field))
                     .map_or(Self::Malformed, |code| Self::Code { username, code })
             }
-            (_, Some((Shape::ApiKey, field))) => ApiKey::parse(text(field))
-                .map_or(Self::Malformed, |key| Self::Key { username, key }),
+            (_, Some((Shape::ApiKey, field))) => {
+                ApiKey::parse(text(field)).map_or(Self::Malformed, |key| Self::Key {
+                    // The key in both places names nobody else.
+                    username: username.filter(|name| name.as_bytes() != field),
+                    key,
+                })
+            }
             (_, Some((Shape::OperatorToken, field))) => {
                 OperatorToken::parse(text(field)).map_or(Self::Malformed, |token| {
                     Self::OperatorToken { username, token }

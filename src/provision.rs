@@ -46,7 +46,7 @@ pub use self::handover::values::NotKept;
 use self::catalogue::Catalogue;
 use self::door::attempts::Attempts;
 use self::door::passwords::Passwords;
-use self::door::tally::{Folded, Refusals};
+use self::door::tally::{Folded, Folding, Refusals};
 use crate::ban::Bans;
 use crate::clock::Timestamp;
 use crate::clones::Rivals;
@@ -218,8 +218,11 @@ impl Provisioner {
     /// Writes events that belong to no change. A registry in trouble is logged:
     /// whoever caused the event is refused either way.
     async fn note(&self, event: NewEvent) {
-        if let Err(error) = self.registry.commit(Write::Note, vec![event]).await {
-            tracing::warn!(%error, "an event could not be written");
+        let now = event.at;
+        if let Err(error) = self.registry.commit(Write::Note, vec![event]).await
+            && let Some(count) = self.folded.due(Folding::Unwritten, now)
+        {
+            tracing::warn!(%error, count, "events could not be written");
         }
     }
 }

@@ -18,6 +18,7 @@ mod model;
 pub mod postgres;
 mod rows;
 mod staging;
+mod trouble;
 
 use std::path::Path;
 

@@ -276,7 +276,7 @@ async fn reactivation_never_kicks_the_working_key() {
 }
 
 #[tokio::test]
-async fn a_username_must_not_name_somebody_else() {
+async fn a_username_must_not_name_another_device() {
     let world = World::new(Reactivation::UntilConfirmed).await;
     world.register(&["other"]).await;
     let key = world.key(&mut world.activation().await).await;
@@ -294,7 +294,7 @@ async fn a_username_must_not_name_somebody_else() {
     check(Some("2"), &key, false).await;
     check(Some("0123456789"), &key, true).await;
     check(Some("1"), &key, true).await;
-    check(Some("somebody"), &key, true).await;
+    check(Some("somebody"), &key, false).await;
     check(None, &key, true).await;
     check(Some(&key), "whatever", true).await;
 }
@@ -325,6 +325,24 @@ async fn operators_acts_keep_devices_out() {
     assert_eq!(world.refused("0123456789", &key).await, Refusal::WrongKey);
     let fresh = world.key(&mut world.activation().await).await;
     assert!(world.is_in(&fresh).await);
+}
+
+/// Whether another device is called so makes no difference.
+#[tokio::test]
+async fn a_key_comes_under_its_own_name_or_none() {
+    let world = World::new(Reactivation::UntilConfirmed).await;
+    world.register(&["other"]).await;
+    let key = world.key(&mut world.activation().await).await;
+    let named = |product: &str, serial: &str| format!("{product}/{serial}");
+    let own = named(world.product.as_str(), "0123456789");
+    for name in ["0123456789", "1", "", &own, &key] {
+        assert!(world.admit(name, &key).await.is_ok(), "{name}");
+    }
+    let of_another = named(&"z".repeat(20), "0123456789");
+    let others = ["other", "nobody", "2", "77", "no such name!", &of_another];
+    for name in others {
+        assert_eq!(world.refused(name, &key).await, Refusal::WrongKey, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -367,6 +367,27 @@ fn the_first_operator_is_told_in_a_file_of_its_own() {
 }
 
 #[test]
+fn status_says_by_its_exit_status_whether_a_server_runs() {
+    let mut broker = TestBroker::start();
+    broker.fleet(&["S1"]);
+    assert_eq!(broker.json(&["status"])["running"], true);
+    broker.terminate();
+    assert!(broker.wait().success());
+    let done = broker.cli(&["status", "--output", "json"]);
+    assert_eq!(done.status, 3);
+    let told: Value = serde_json::from_str(&done.stdout).expect("an answer all the same");
+    assert_eq!(
+        (&told["running"], &told["devices"]),
+        (&json!(false), &json!(1))
+    );
+    assert!(
+        done.stderr.contains("no server is running"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
 fn a_change_takes_effect_at_once() {
     let broker = TestBroker::start();
     broker.fleet(&["S1"]);

@@ -34,6 +34,34 @@ fn an_unknown_serial_answers_as_a_wrong_code_does() {
     compare(["a wrong code", "an unknown serial"], SAMPLES, sample);
 }
 
+/// Of a serial that many products have there is more to look up.
+#[test]
+fn a_serial_of_many_products_answers_as_any_other_does() {
+    const PRODUCTS: usize = 8;
+    let broker = TestBroker::start_with(&["failures_per_minute=0"]);
+    for n in 0..PRODUCTS {
+        let made = broker.json(&["product", "create", &format!("p{n}")]);
+        let product = made["product_id"].as_str().expect("an id");
+        broker
+            .cli(&["device", "register", product, "shared-00"])
+            .ok();
+    }
+    let wrong = "0".repeat(40);
+    let key = "k".repeat(48);
+    for password in [&wrong, &key] {
+        let packets = ["shared-00", "stranger0"]
+            .map(|serial| Connect::new(serial, password).bytes(Version::V311));
+        let sample = |kind: usize| {
+            let mut peer = broker.peer(Version::V311);
+            let begun = Instant::now();
+            peer.send(&packets[kind]);
+            peer.expect(&Version::V311.connack(4));
+            begun.elapsed()
+        };
+        compare(["a serial of eight", "an unknown serial"], SAMPLES, sample);
+    }
+}
+
 /// Whichever way the device signs, and whichever way the stranger does.
 #[test]
 fn an_unknown_serial_answers_as_a_wrong_signature_does() {

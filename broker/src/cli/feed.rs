@@ -17,7 +17,7 @@ const LARGEST: u64 = 256 * 1024;
 /// What devices measured, and messages down to them
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
-    /// Send a command: it waits until the device has received it
+    /// Send a command: it is kept until the device has acknowledged it
     Send {
         /// The device's feed, as `device show` tells it
         #[arg(value_name = "FEED_ID")]
@@ -145,7 +145,9 @@ impl Command {
         };
         let words = match became {
             _ if clears => "no configuration is kept any more",
-            Wanted::Waits => "it waits until the device has received it",
+            Wanted::Waits => {
+                "kept until the device has acknowledged it: now if it is connected, or when it comes back"
+            }
             Wanted::Handed => "handed to the device's session",
             Wanted::Kept => "kept; the device is told when it subscribes",
             Wanted::Nobody => bail!(

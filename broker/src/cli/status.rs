@@ -1,12 +1,12 @@
 //! `firstwake status`: whether there is a server, and which.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use serde_json::json;
 
 use super::form::{Form, fields};
-use crate::control::{Control, Reply, Request};
+use crate::control::{Control, Reply, Request, Unreachable};
 
-/// Whether a server is running here or there, and which
+/// Whether a server is running here or there, and which; exits with 3 if none is
 #[derive(clap::Args)]
 pub(super) struct Args {}
 
@@ -44,6 +44,10 @@ impl Args {
             ("connected", connected.to_string()),
             ("clock", clock),
         ]);
-        form.tell(&answer, &words)
+        form.tell(&answer, &words)?;
+        match running {
+            true => Ok(()),
+            false => bail!(Unreachable::because(anyhow!("no server is running there"))),
+        }
     }
 }

@@ -27,6 +27,7 @@ mod watching;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -48,7 +49,7 @@ pub(super) fn router(broker: &Arc<Broker>) -> Router {
     let most = Router::from(most()).layer(once).layer(body::limit());
     let lists = Router::from(lists()).layer(body::limit_of_lists());
     let fresh = Router::from(fresh()).layer(body::limit_of_questions());
-    let text = page();
+    let text = Bytes::from(page());
     most.merge(lists)
         .merge(fresh)
         .route(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::admission::{Activation, Admission, DeviceLogin, NotAdmitted};
-use super::decide::{self, Claim, CodeVerdict, KeyLogin};
+use super::decide::{self, CodeVerdict, KeyLogin};
 use super::tally::Folding;
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
@@ -13,7 +13,7 @@ use crate::credential::Credential;
 use crate::device::{Changed, Device, Key, Keys};
 use crate::event::EventKind;
 use crate::hardware::Facts;
-use crate::identity::{DeviceName, FeedId};
+use crate::identity::{DeviceName, FeedId, Serial};
 use crate::provision::{OpenProduct, Provisioner};
 use crate::refusal::{Proof, Refusal};
 use crate::registry::{Commit, RegistryError, Write};
@@ -158,6 +158,8 @@ impl Provisioner {
             for (device, _) in &candidates {
                 self.attempts.keep(device.feed, source, refusal, now);
             }
+            let tried = candidates.len();
+            self.hold_decoys(tried, code, &name.serial, now).await?;
             return Err(refusal.into());
         };
         let allowed = decide::activation(device, &product.record, now);
@@ -188,10 +190,39 @@ impl Provisioner {
         if let Some(other) = self.registry.device(self.somebody()).await? {
             self.product_of(&other).await?;
         }
-        decide::code_against(code, &name.serial, None, &self.decoy, now);
+        self.hold_decoys(0, code, &name.serial, now).await?;
         let refusal = Refusal::UnknownDevice;
         self.attempts.keep(FeedId::NOBODYS, source, refusal, now);
         Err(refusal.into())
+    }
+
+    /// Does for a wrong code what further products with the same serial would
+    /// take, up to as many as may share one: the time of a refusal does not tell
+    /// how many do.
+    async fn hold_decoys(
+        &self,
+        tried: usize,
+        code: &ActivationCode,
+        serial: &Serial,
+        now: Timestamp,
+    ) -> Result<(), RegistryError> {
+        for _ in tried..decide::SHARING {
+            decide::code_against(code, serial, None, &self.decoy, now);
+            if let Some(other) = self.read_decoy().await? {
+                self.product_of(&other).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a device in place of one that is not there. A shared registry reads
+    /// rows that belong together at once, and one row more is not seen behind
+    /// its network: there is nothing to be made up for.
+    async fn read_decoy(&self) -> Result<Option<Device>, RegistryError> {
+        match self.registry.is_shared() {
+            true => Ok(None),
+            false => self.registry.device(self.somebody()).await,
+        }
     }
 
     pub(in crate::provision) async fn admit_key(
@@ -209,7 +240,7 @@ impl Provisioner {
                     .await?;
                 return Err(Refusal::WrongKey.into());
             };
-            if self.names_another(&device, username).await? {
+            if !decide::is_own_name(&device, username) {
                 self.keep_for_named(username, source, Refusal::WrongKey, now)
                     .await?;
                 return Err(Refusal::WrongKey.into());
@@ -260,27 +291,6 @@ impl Provisioner {
         Ok(candidates)
     }
 
-    /// Whether the username that came with a device's key names another device.
-    async fn names_another(
-        &self,
-        device: &Device,
-        username: Option<&str>,
-    ) -> Result<bool, RegistryError> {
-        let Claim::Foreign { feed, name } = decide::claim(device, username) else {
-            return Ok(false);
-        };
-        if let Some(feed) = feed
-            && self.registry.device(feed).await?.is_some()
-        {
-            return Ok(true);
-        }
-        let Some(name) = name else {
-            return Ok(false);
-        };
-        let named = self.registry.by_serial(&name.serial).await?;
-        Ok(named.iter().any(|other| name.fits(other)))
-    }
-
     /// Remembers an unproved refusal for the devices that the username named.
     async fn keep_for_named(
         &self,
@@ -297,6 +307,11 @@ impl Provisioner {
         if named.is_empty() {
             // The same work for a name that nobody has.
             self.registry.device(self.somebody()).await?;
+            self.attempts.keep(FeedId::NOBODYS, source, refusal, now);
+        }
+        // And for one that several have.
+        for _ in named.len()..decide::SHARING {
+            self.read_decoy().await?;
             self.attempts.keep(FeedId::NOBODYS, source, refusal, now);
         }
         for device in named {

@@ -36,6 +36,10 @@ pub(in crate::provision) enum CodeVerdict {
     Wrong,
 }
 
+/// Products that may share a serial before a wrong code takes longer than for a
+/// serial of one, or of none.
+pub(in crate::provision) const SHARING: usize = 8;
+
 /// Holds a code against a product's secrets, doing the same work whatever
 /// comes out. `None` stands for a device that does not exist.
 pub(in crate::provision) fn code_against(
@@ -275,30 +279,12 @@ pub(in crate::provision) fn may_stay_with(
     takes(product, key)
 }
 
-/// What a username says about whose key is shown with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::provision) enum Claim {
-    /// Nothing, or this very device.
-    Fits,
-    /// Something else: refused if a device is called so. A number may be a
-    /// feed and a serial.
-    Foreign {
-        feed: Option<FeedId>,
-        name: Option<DeviceName>,
-    },
-}
-
-/// Reads the username that came with a key.
-pub(in crate::provision) fn claim(device: &Device, username: Option<&str>) -> Claim {
-    let Some(username) = username else {
-        return Claim::Fits;
-    };
-    let feed = FeedId::parse(username).ok();
-    let name = DeviceName::parse(username).ok();
-    let names_it = name.as_ref().is_some_and(|name| name.fits(device));
-    if names_it || feed == Some(device.feed) {
-        Claim::Fits
-    } else {
-        Claim::Foreign { feed, name }
-    }
+/// Whether a username may come with a device's key: its serial, with or without
+/// its product, its feed id, or nothing. Any other name is wrong, whether a
+/// device is called so or not: the answer says nothing of other devices.
+pub(in crate::provision) fn is_own_name(device: &Device, username: Option<&str>) -> bool {
+    username.is_none_or(|username| {
+        let is_name = DeviceName::parse(username).is_ok_and(|name| name.fits(device));
+        is_name || FeedId::parse(username).is_ok_and(|feed| feed == device.feed)
+    })
 }

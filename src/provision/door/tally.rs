@@ -97,6 +97,8 @@ pub(in crate::provision) enum Folding {
     Licence(FeedId),
     Mail(FeedId),
     Operator(OperatorName),
+    /// Events that could not be written.
+    Unwritten,
 }
 
 /// When each subject last had a durable event, and how many were held back

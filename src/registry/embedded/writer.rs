@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::line::Line;
 use super::super::rows::Counters;
 use super::super::staging::{Changes, Staging};
+use super::super::trouble::Trouble;
 use super::super::{Batch, Commit, Registration, RegistryError, Write};
 use super::Shared;
 use super::mark::Position;
@@ -103,12 +104,19 @@ fn run(shared: &Shared, mut counters: Counters, queue: mpsc::Receiver<Request>) 
     let mut line = Line::new(queue);
     let mut group = Vec::with_capacity(GROUP);
     let mut ails = Ails::No;
+    let mut trouble = Trouble::default();
     // A store that is closed is opened by whoever comes next.
     let has_room = || shared.store().map_or(true, |store| store.has_room());
     while line.next(&mut group, has_room) {
         match shared.store().or_else(|_| reopen(shared, &mut counters)) {
-            Ok(store) => counters = write_group(shared, &store, counters, &mut ails, &mut group),
-            Err(error) => group.drain(..).for_each(|request| request.refuse(&error)),
+            Ok(store) => {
+                let ill = (&mut ails, &mut trouble);
+                counters = write_group(shared, &store, counters, ill, &mut group);
+            }
+            Err(error) => {
+                trouble.failed(&error);
+                group.drain(..).for_each(|request| request.refuse(&error));
+            }
         }
         // At once, for those who only read. If it does not open yet, whoever
         // asks next has it tried again.
@@ -147,7 +155,7 @@ fn reopen(shared: &Shared, counters: &mut Counters) -> Result<Arc<Store>, Regist
         *newest = found.newest_event;
         moved
     });
-    tracing::info!("the registry is open again");
+    tracing::debug!("the registry is open again");
     Ok(store)
 }
 
@@ -157,7 +165,7 @@ fn write_group(
     shared: &Shared,
     store: &Store,
     before: Counters,
-    ails: &mut Ails,
+    (ails, trouble): (&mut Ails, &mut Trouble),
     group: &mut Vec<Request>,
 ) -> Counters {
     let is_asked = group.iter().any(Request::asks_whether_it_can);
@@ -189,6 +197,9 @@ fn write_group(
     };
     match written {
         Ok(after) => {
+            if is_written {
+                trouble.wrote();
+            }
             if after.newest_event != before.newest_event {
                 shared.newest.send_replace(after.newest_event);
             }
@@ -196,7 +207,7 @@ fn write_group(
             after
         }
         Err(error) => {
-            tracing::error!(%error, "the registry could not write");
+            trouble.failed(&error);
             if matches!(error, RegistryError::Unavailable(_)) {
                 shared.replace(Err(error.clone()));
             }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::super::RegistryError;
+use super::super::trouble::Trouble;
 use super::batch;
 use super::lease::{Tries, unavailable};
 use super::request::Request;
@@ -34,9 +35,10 @@ pub(super) fn spawn(shared: Arc<Shared>) -> mpsc::Sender<Request> {
 }
 
 async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Request>) {
+    let mut trouble = Trouble::default();
     while let Some(first) = queue.recv().await {
         let group = gather(first, &mut queue);
-        write_group(&shared, group).await;
+        write_group(&shared, group, &mut trouble).await;
     }
 }
 
@@ -52,9 +54,10 @@ fn gather(first: Request, queue: &mut mpsc::Receiver<Request>) -> Vec<Request> {
     group
 }
 
-async fn write_group(shared: &Shared, group: Vec<Request>) {
+async fn write_group(shared: &Shared, group: Vec<Request>, trouble: &mut Trouble) {
     match try_write(shared, &group).await {
         Ok(written) => {
+            trouble.wrote();
             if let Some(proof) = written.proof {
                 shared.note_proof(proof);
             }
@@ -66,7 +69,7 @@ async fn write_group(shared: &Shared, group: Vec<Request>) {
             outcomes.for_each(|(request, staged)| request.settle(staged));
         }
         Err(error) => {
-            tracing::error!(%error, "the registry could not write");
+            trouble.failed(&error);
             let group = group.into_iter();
             group.for_each(|request| request.refuse(&error));
         }
