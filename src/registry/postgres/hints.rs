@@ -214,10 +214,12 @@ async fn look_once(shared: &Shared) {
     }
 }
 
-/// The others learn of the epoch from a letter that names it.
+/// The others learn of the epoch from a letter that names it. What they said
+/// before was not taken.
 fn begin(shared: &Shared, wish: Wish, place: place::Place) {
     if shared.exchange.begin(wish, place) {
         shared.announce();
+        drop(shared.hints.send(Hint::Missed));
     }
 }
 

@@ -302,7 +302,9 @@ async fn forged_notifications_are_counted_and_dropped() {
     stranger.ask(&flood).await;
     drops(&servers[1], before + 20_008).await;
     assert_eq!(*servers[1].newest().borrow(), 1, "a number says nothing");
-    assert!(two.try_recv().is_err(), "nothing was heard");
+    while let Ok(hint) = two.try_recv() {
+        assert_eq!(hint, Hint::Missed, "nothing was heard");
+    }
     // And each still hears the other.
     servers[0].tell(mail(5));
     assert_eq!(next_said(&mut two).await, mail(5));
