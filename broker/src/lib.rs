@@ -24,6 +24,7 @@ mod http;
 mod keep;
 mod limits;
 mod listen;
+mod misread;
 mod mqtt;
 mod neighbours;
 mod origins;

@@ -41,7 +41,7 @@ mod wire;
 
 pub use answer::{Credentials, IssuedKey};
 pub use open_files::OpenFilesError;
-pub use outcome::{ConnackCode, HttpStatus, Outcome, Refusal, Step};
+pub use outcome::{ConnackCode, HttpStatus, NoConnection, NoTls, Outcome, Refusal, Step};
 pub use plan::{Ask, Confirm, Downlink, Hold, Plan, PlanError};
 pub use progress::{Counts, Progress, Stage};
 pub use record::{DeviceResult, Phase, Timings};

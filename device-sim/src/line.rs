@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mqtt_protocol_core::mqtt::connection::RawPacket;
 
-use crate::outcome::Mishap;
+use crate::outcome::{Mishap, NoTls};
 use crate::patience::Patience;
 use crate::route::{Opened, Route};
 use crate::stream::Stream;
@@ -36,7 +36,13 @@ impl<'a> Line<'a> {
     pub(crate) async fn open(&mut self) -> Result<Opened, Mishap> {
         self.buffers.clear();
         self.patience.renew();
-        self.patience.bound(self.route.open()).await
+        let called = self.patience.bound(self.route.call()).await?;
+        // The same step, but another cause if it takes too long.
+        let secured = self.patience.bound(self.route.secure(called)).await;
+        secured.map_err(|mishap| match mishap {
+            Mishap::TimedOut => Mishap::NoTls(NoTls::TimedOut),
+            other => other,
+        })
     }
 
     /// Sends what there is to say, then waits for a packet.

@@ -3,9 +3,13 @@
 //! An outcome is decided once, where it happens, and counted by its variant.
 //! Nothing here or elsewhere tells two outcomes apart by a text.
 
+mod connecting;
+
 use std::fmt;
 
 use serde::{Serialize, Serializer};
+
+pub use self::connecting::{NoConnection, NoTls};
 
 /// The end of one device's story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,10 +33,9 @@ pub enum Outcome {
     /// The broker closed or reset the connection.
     Closed(Step),
     /// No TCP connection could be made.
-    Unreachable,
-    /// The TLS handshake failed: no certificate that the device trusts, no
-    /// version in common, or no TLS at all.
-    NoTls,
+    Unreachable(NoConnection),
+    /// The TLS handshake failed.
+    NoTls(NoTls),
     /// What came was not MQTT, or not what the protocol allows there.
     Malformed(Step),
     /// An answer came that is meant for another device.
@@ -138,8 +141,8 @@ pub(crate) enum Mishap {
     Refused(Refusal),
     TimedOut,
     Closed,
-    Unreachable,
-    NoTls,
+    Unreachable(NoConnection),
+    NoTls(NoTls),
     Malformed,
     ForeignAnswer,
     NoSocket,
@@ -151,8 +154,8 @@ impl Mishap {
             Self::Refused(refusal) => Outcome::Refused(refusal),
             Self::TimedOut => Outcome::TimedOut(step),
             Self::Closed => Outcome::Closed(step),
-            Self::Unreachable => Outcome::Unreachable,
-            Self::NoTls => Outcome::NoTls,
+            Self::Unreachable(cause) => Outcome::Unreachable(cause),
+            Self::NoTls(cause) => Outcome::NoTls(cause),
             Self::Malformed => Outcome::Malformed(step),
             Self::ForeignAnswer => Outcome::ForeignAnswer,
             Self::NoSocket => Outcome::NoSocket,
@@ -186,8 +189,8 @@ impl Serialize for Outcome {
                 serializer.collect_str(&format_args!("timed_out_{}", step.label()))
             }
             Self::Closed(step) => serializer.collect_str(&format_args!("closed_{}", step.label())),
-            Self::Unreachable => serializer.serialize_str("unreachable"),
-            Self::NoTls => serializer.serialize_str("no_tls"),
+            Self::Unreachable(cause) => serializer.serialize_str(cause.name()),
+            Self::NoTls(cause) => serializer.serialize_str(cause.name()),
             Self::Malformed(step) => {
                 serializer.collect_str(&format_args!("malformed_{}", step.label()))
             }
@@ -208,10 +211,16 @@ impl fmt::Display for Outcome {
             Self::Secured => f.write_str("secured"),
             Self::Published => f.write_str("published"),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
+            Self::TimedOut(Step::Connect) => {
+                f.write_str("no answer to the connection in time: check address and firewalls")
+            }
             Self::TimedOut(step) => write!(f, "timed out waiting for {step}"),
             Self::Closed(step) => write!(f, "closed by the broker before {step}"),
-            Self::Unreachable => f.write_str("unreachable"),
-            Self::NoTls => f.write_str("no TLS with this broker"),
+            Self::Unreachable(cause) => f.write_str(cause.sentence()),
+            Self::NoTls(cause) => f.write_str(cause.sentence()),
+            Self::Malformed(Step::Connack) => {
+                f.write_str("no MQTT in place of the CONNACK: a port with TLS needs --tls-ca")
+            }
             Self::Malformed(step) => write!(f, "malformed, waiting for {step}"),
             Self::ForeignAnswer => f.write_str("got another device's answer"),
             Self::NoSocket => f.write_str("no file or port left on this machine"),
@@ -289,8 +298,11 @@ mod tests {
         check(Outcome::TimedOut(Step::Suback), "timed_out_suback");
         check(Outcome::Closed(Step::Puback), "closed_puback");
         check(Outcome::TimedOut(Step::Close), "timed_out_close");
-        check(Outcome::NoTls, "no_tls");
-        check(Outcome::Unreachable, "unreachable");
+        check(Outcome::NoTls(NoTls::Expired), "tls_expired");
+        check(
+            Outcome::Unreachable(NoConnection::Refused),
+            "unreachable_refused",
+        );
         check(
             Outcome::Malformed(Step::ConfirmConnack),
             "malformed_confirm_connack",

@@ -101,8 +101,8 @@ impl Progress {
             }
             Outcome::TimedOut(_)
             | Outcome::Closed(_)
-            | Outcome::Unreachable
-            | Outcome::NoTls
+            | Outcome::Unreachable(_)
+            | Outcome::NoTls(_)
             | Outcome::Malformed(_)
             | Outcome::ForeignAnswer
             | Outcome::NoSocket => {

@@ -162,6 +162,7 @@ pub(crate) fn record(histogram: &mut Histogram<u64>, took: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::NoConnection;
 
     #[test]
     fn repetitions_are_counted() {
@@ -175,14 +176,17 @@ mod tests {
     fn a_phase_counts_only_who_finished_it() {
         let device = |timings| DeviceResult {
             serial: Serial::parse("S1").expect("a serial"),
-            outcome: Outcome::Unreachable,
+            outcome: Outcome::Unreachable(NoConnection::Refused),
             credentials: None,
             timings,
         };
         let mut timings = Timings::default();
         timings.set(Phase::Connect, Duration::from_micros(250));
         let record = Record::of(&[device(timings), device(Timings::default())]);
-        assert_eq!(record.outcomes[&Outcome::Unreachable], 2);
+        assert_eq!(
+            record.outcomes[&Outcome::Unreachable(NoConnection::Refused)],
+            2
+        );
         assert_eq!(record.activated, 0);
         let phases: Vec<Phase> = record.histograms.keys().copied().collect();
         assert_eq!(phases, [Phase::Connect]);

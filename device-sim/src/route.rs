@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use tokio::net::TcpStream;
+
 use crate::outcome::Mishap;
 use crate::source::{SourceAddress, Sources};
 use crate::stream::Stream;
@@ -15,6 +17,13 @@ pub(crate) struct Route {
     broker: SocketAddr,
     transport: Transport,
     sources: Sources,
+}
+
+/// A TCP connection, before its TLS handshake.
+pub(crate) struct Called {
+    stream: TcpStream,
+    begun: Instant,
+    connect: Duration,
 }
 
 /// A connection, ready for MQTT, and what it took.
@@ -40,15 +49,16 @@ impl Route {
         self.broker
     }
 
-    /// Calls as the next device.
-    pub(crate) async fn open(&self) -> Result<Opened, Mishap> {
-        self.open_from(self.sources.next()).await
+    /// Calls as the next device: the TCP connection alone.
+    pub(crate) async fn call(&self) -> Result<Called, Mishap> {
+        self.call_from(self.sources.next()).await
     }
 
     /// Calls as a service, of which there are few: from wherever the system
     /// chooses.
     pub(crate) async fn open_as_service(&self) -> Result<Opened, Mishap> {
-        self.open_from(SourceAddress::Unbound).await
+        let called = self.call_from(SourceAddress::Unbound).await?;
+        self.secure(called).await
     }
 
     /// See [`Sources::used`].
@@ -56,10 +66,24 @@ impl Route {
         self.sources.used()
     }
 
-    async fn open_from(&self, source: SourceAddress) -> Result<Opened, Mishap> {
+    async fn call_from(&self, source: SourceAddress) -> Result<Called, Mishap> {
         let begun = Instant::now();
         let stream = wire::connect(self.broker, source).await?;
         let connect = begun.elapsed();
+        Ok(Called {
+            stream,
+            begun,
+            connect,
+        })
+    }
+
+    /// Does the TLS handshake, if there is to be one.
+    pub(crate) async fn secure(&self, called: Called) -> Result<Opened, Mishap> {
+        let Called {
+            stream,
+            begun,
+            connect,
+        } = called;
         match &self.transport {
             Transport::Plain => Ok(Opened {
                 stream: Stream::Plain(stream),

@@ -11,7 +11,7 @@ use mqtt_protocol_core::mqtt::connection::{PacketBuildResult, PacketBuilder, Raw
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::outcome::Mishap;
+use crate::outcome::{Mishap, NoConnection};
 use crate::source::{self, PortChoice, SourceAddress};
 use crate::stream::Stream;
 
@@ -99,7 +99,7 @@ async fn connect_from(
         .await
         .map_err(|error| match error.kind() {
             io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => Mishap::NoSocket,
-            _ => Mishap::Unreachable,
+            _ => Mishap::Unreachable(NoConnection::of(&error)),
         })
 }
 

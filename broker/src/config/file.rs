@@ -13,6 +13,7 @@ use super::Where;
 use crate::certificate::Files;
 use crate::database::Database;
 use crate::limits::Limits;
+use crate::misread;
 use crate::origins::Origins;
 
 /// What the file says.
@@ -132,8 +133,7 @@ impl File {
         let file: Self = toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start));
             let line = before.unwrap_or_default().matches('\n').count() + 1;
-            let message = error.message().replace("unknown field", "unknown key");
-            anyhow!("line {line}: {}", message.trim().replace('\n', "; "))
+            anyhow!("line {line}: {}", misread::toml(error.message()))
         })?;
         file.limits.check()?;
         for (section, certificate, key) in file.pairs() {

@@ -182,14 +182,18 @@ fn what_is_wrong_is_named_with_its_line() {
         }
         assert!(!refused.contains('\n'), "{refused}");
     };
-    check("\n[limit]\n", &["line 2", "unknown key `limit`"]);
+    check("\n[limit]\n", &["line 2", "\"limit\" is an unknown key"]);
     check(
         "[limits]\nconnexions = 3",
-        &["line 2", "unknown key `connexions`", "`connections`"],
+        &[
+            "line 2",
+            "\"connexions\" is an unknown key",
+            "\"connections\"",
+        ],
     );
     check(
         "[mqtt]\n\ncertificate = 'x'",
-        &["line 3", "unknown key `certificate`"],
+        &["line 3", "\"certificate\" is an unknown key"],
     );
     check(
         "[mqtt]\nlisten = 'localhost'",

@@ -20,6 +20,7 @@ use super::request::{Reply, Request};
 use super::steward::carry_out;
 use crate::broker::Broker;
 use crate::home::Home;
+use crate::misread;
 
 const NAME: &str = "control.sock";
 
@@ -76,7 +77,7 @@ async fn converse(stream: UnixStream, broker: Arc<Broker>) {
     let mut stream = BufReader::new(stream);
     let stopping = &broker.stopping;
     while let Some(Ok(Some(line))) = stopping.run_until_cancelled(read_line(&mut stream)).await {
-        let reply = match serde_json::from_slice::<Request>(&line) {
+        let reply = match misread::json::<Request>(&line) {
             // It may take minutes, and is given up when the server stops.
             Ok(request @ Request::BackUp { .. }) => {
                 let dispatch = broker.downlink();

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use axum::extract::path::ErrorKind;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query};
+use http::Uri;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -12,6 +14,7 @@ use super::problem::{Kind, Problem};
 use crate::broker::Broker;
 use crate::control::steward::carry_out;
 use crate::control::{Because, Declined, Reply, Request};
+use crate::misread;
 
 /// Has a request carried out for somebody who may have it.
 pub(super) async fn ask(broker: &Broker, request: Request) -> Result<Reply, Problem> {
@@ -73,25 +76,50 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Broker>> for With<T> {
     async fn from_request_parts(parts: &mut Parts, broker: &Arc<Broker>) -> Result<Self, Problem> {
         match Query::from_request_parts(parts, broker).await {
             Ok(Query(value)) => Ok(Self(value)),
-            Err(rejection) => Err(no_query(&rejection)),
+            Err(rejection) => Err(no_query(&rejection, &parts.uri)),
         }
     }
 }
 
 fn no_path(rejection: &PathRejection) -> Problem {
-    let why = rejection.body_text();
-    let why = why.strip_prefix("Invalid URL: ").unwrap_or(&why);
+    let why = match rejection {
+        PathRejection::FailedToDeserializePathParams(failed) => match failed.kind() {
+            ErrorKind::DeserializeError {
+                key,
+                value,
+                message,
+            } => misread::part(key, value, message),
+            ErrorKind::ParseErrorAtKey { key, value, .. } => {
+                misread::part(key, value, misread::NUMBER)
+            }
+            ErrorKind::ParseErrorAtIndex { value, .. } | ErrorKind::ParseError { value, .. } => {
+                misread::part("", value, misread::NUMBER)
+            }
+            ErrorKind::InvalidUtf8InPathParam { key } => {
+                format!("\"{key}\" is not UTF-8 under its percent signs")
+            }
+            ErrorKind::Message(message) => {
+                let why = misread::sentence("", message);
+                why.strip_prefix("the whole: ").unwrap_or(&why).to_owned()
+            }
+            _ => "it has too many or too few parts".to_owned(),
+        },
+        _ => "it has too many or too few parts".to_owned(),
+    };
     Problem::new(
         Kind::Invalid,
         format!("the address is not understood: {why}"),
     )
 }
 
-fn no_query(rejection: &QueryRejection) -> Problem {
+fn no_query(rejection: &QueryRejection, uri: &Uri) -> Problem {
     let why = rejection.body_text();
     let why = why
         .strip_prefix("Failed to deserialize query string: ")
         .unwrap_or(&why);
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri);
+    let pairs = pairs.map(|Query(pairs)| pairs).unwrap_or_default();
+    let why = misread::query(why, &pairs);
     Problem::new(
         Kind::Invalid,
         format!("what stands behind ? is not understood: {why}"),

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::problem::{Kind, Problem};
 use crate::broker::Broker;
+use crate::misread;
 
 /// Bytes of most bodies at most.
 const MOST: usize = 1024 * 1024;
@@ -86,12 +87,9 @@ impl<T: DeserializeOwned> FromRequest<Arc<Broker>> for Json<T> {
             ));
         }
         let Whole(bytes) = Whole::from_request(request, broker).await?;
-        match serde_json::from_slice(&bytes) {
+        match misread::json(&bytes) {
             Ok(parsed) => Ok(Self(parsed)),
-            Err(error) => Err(Problem::new(
-                Kind::Invalid,
-                format!("the body is not understood: {error}"),
-            )),
+            Err(misread) => Err(Problem::new(Kind::Invalid, misread.to_string())),
         }
     }
 }

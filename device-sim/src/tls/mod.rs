@@ -17,7 +17,7 @@ use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::outcome::Mishap;
+use crate::outcome::{Mishap, NoTls};
 use crate::stream::Stream;
 
 use tickets::Tickets;
@@ -166,15 +166,7 @@ impl TlsClient {
         let connector = TlsConnector::from(self.config.clone());
         match connector.connect(self.name.clone(), stream).await {
             Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
-            // What rustls objects to comes wrapped in an error of input.
-            Err(error)
-                if error
-                    .get_ref()
-                    .is_some_and(|cause| cause.is::<rustls::Error>()) =>
-            {
-                Err(Mishap::NoTls)
-            }
-            Err(_) => Err(Mishap::Closed),
+            Err(error) => Err(Mishap::NoTls(NoTls::of(&error))),
         }
     }
 }

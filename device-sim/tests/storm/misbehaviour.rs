@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use device_sim::{Confirm, ConnackCode, Outcome, Refusal, Step};
+use device_sim::{Confirm, ConnackCode, NoConnection, Outcome, Refusal, Step};
 use tokio::net::TcpSocket;
 
 use super::scripted::{ANSWER, CONNACK, Script, Then, scripted};
@@ -39,7 +39,10 @@ async fn nobody_listens() {
     socket.bind(any_port()).expect("a free port");
     let bound = socket.local_addr().expect("bound, but it does not listen");
     let report = run(plan(bound, 1, Confirm::Skip)).await;
-    assert_eq!(report.devices[0].outcome, Outcome::Unreachable);
+    assert_eq!(
+        report.devices[0].outcome,
+        Outcome::Unreachable(NoConnection::Refused)
+    );
 }
 
 #[tokio::test]

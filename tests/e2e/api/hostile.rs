@@ -73,6 +73,98 @@ fn bodies_that_are_wrong_are_told_so_and_change_nothing() {
 }
 
 #[test]
+fn errors_name_the_field_what_was_sent_and_what_is_taken() {
+    let broker = with_boss();
+    let who = basic("boss");
+    let long = format!("GET /api/v1/events?limit={}", "9".repeat(500));
+    let id = "a".repeat(20);
+    let check = |line: &str, body: &str, words: &[&str]| {
+        let answer = broker.http().ask(line, &[&who, JSON], body.as_bytes());
+        answer.problem(400, "invalid");
+        let detail = answer.json()["detail"]
+            .as_str()
+            .expect("a detail")
+            .to_owned();
+        for word in words {
+            assert!(detail.contains(word), "{line} {body}: {detail}");
+        }
+        for word in ["expected", "variant", "invalid type", "u64", "struct", "`"] {
+            assert!(!detail.contains(word), "{line} {body}: {detail}");
+        }
+        assert!(detail.len() < 400, "{detail}");
+    };
+    let products = "POST /api/v1/products";
+    check(products, "", &["empty"]);
+    check(products, r#"{"name":7}"#, &["\"name\" is 7", "text"]);
+    check(products, r#"{"nam":"x"}"#, &["\"nam\"", "\"name\""]);
+    check(products, "{}", &["\"name\" is missing"]);
+    check(
+        products,
+        r#"{"name":"x"}x"#,
+        &["not JSON", "behind its end"],
+    );
+    check(
+        products,
+        r#"{"name":"x","stage":"prod"}"#,
+        &["\"stage\" is \"prod\"", "\"deploy\""],
+    );
+    check(
+        "POST /api/v1/acts",
+        r#"{"act":7,"devices":[]}"#,
+        &["\"act\"", "\"revoke\""],
+    );
+    check(
+        "POST /api/v1/devices",
+        r#"{"product_id":7}"#,
+        &["\"product_id\" is 7", "text"],
+    );
+    check("POST /api/v1/bans", r#"{"network":"x"}"#, &["\"network\""]);
+    check(
+        "POST /api/v1/tokens",
+        r#"{"label":"x","seconds":"1"}"#,
+        &["\"seconds\"", "number"],
+    );
+    check(
+        "PUT /api/v1/operators/a",
+        r#"{"password":"p","role":"x"}"#,
+        &["\"role\"", "viewer"],
+    );
+    check(
+        "POST /api/v1/verify",
+        r#"{"token":1}"#,
+        &["\"token\"", "text"],
+    );
+    check(
+        "GET /api/v1/events?limit=x",
+        "",
+        &["\"limit\" is \"x\"", "number"],
+    );
+    check(&long, "", &["\"limit\" is \"999", "smaller"]);
+    check("GET /api/v1/events?limt=1", "", &["\"limt\"", "\"limit\""]);
+    check(
+        "GET /api/v1/events?limit=1&limit=2",
+        "",
+        &["\"limit\" is there twice"],
+    );
+    check(
+        "GET /api/v1/devices?activated=maybe",
+        "",
+        &["\"activated\"", "true or false"],
+    );
+    check("GET /api/v1/feeds/x", "", &["\"x\"", "number"]);
+    check(
+        &format!("DELETE /api/v1/products/{id}/secrets/x"),
+        "",
+        &["\"x\"", "number"],
+    );
+    check(
+        "POST /api/v1/devices/S1/fly",
+        "",
+        &["\"fly\"", "\"revoke\""],
+    );
+}
+
+#[test]
 fn bodies_are_bounded_in_size_and_time() {
     let server = Everywhere::configured("", "connect_seconds = 1");
     server.broker.add_operator("boss", "admin", &[]);

@@ -54,7 +54,7 @@ struct Described {
 
 /// A board may have several of a fact.
 #[derive(serde::Serialize, serde::Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "it has to be a text or a list of texts")]
 pub(crate) enum Values {
     One(String),
     Several(Vec<String>),

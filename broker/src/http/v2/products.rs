@@ -96,7 +96,7 @@ struct UnitFields {
 
 /// Tags as a list, or in one text with commas.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "it has to be a text or a list of texts")]
 enum Tags {
     List(Vec<String>),
     Text(String),
@@ -105,7 +105,7 @@ enum Tags {
 /// `true`, or Xively's `"true"`.
 fn yes_or_no<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "it has to be true or false")]
     enum Said {
         Plainly(bool),
         InText(String),

@@ -1,6 +1,5 @@
 //! A request, as far as every resource needs it.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -14,7 +13,6 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
-use serde_json::error::Category;
 use tokio::time::timeout;
 
 use super::denied::Denied;
@@ -23,6 +21,7 @@ use crate::broker::Broker;
 use crate::control::steward::carry_out;
 use crate::control::{Reply, Request as Wish};
 use crate::http::Admitted;
+use crate::misread::{self, Misread};
 
 /// How long a body may take.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -148,15 +147,9 @@ impl Unread {
 
 /// Reads a body of JSON.
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Denied> {
-    serde_json::from_slice(body).map_err(|error| {
-        let said: String = error.to_string().chars().take(160).collect();
-        match error.classify() {
-            Category::Data => Denied::invalid(format!("the body is not what is expected: {said}")),
-            _ => Denied::new(
-                StatusCode::BAD_REQUEST,
-                Cow::Owned(format!("the body is not JSON: {said}")),
-            ),
-        }
+    misread::json(body).map_err(|misread| match misread {
+        Misread::Form(sentence) => Denied::invalid(sentence),
+        Misread::NotJson(sentence) => Denied::new(StatusCode::BAD_REQUEST, sentence),
     })
 }
 
