@@ -105,14 +105,17 @@ impl Names {
     ) -> Result<Vec<Column>> {
         for Renamed { name, .. } in &self.renamed {
             if !head.clone().any(|cell| is_same(cell, name)) {
-                bail!("no column is called {name:?}: there are {}", listed(head));
+                bail!(
+                    "no column is called {name:?}: the first line names {}",
+                    listed(head)
+                );
             }
         }
         let found: Vec<Option<Column>> = head.clone().map(|name| self.column(name)).collect();
         let each = || found.iter().zip(head.clone());
         if !found.contains(&Some(Column::Serial)) {
             bail!(
-                "no column is called \"serial\": there are {}; say which one it is, such as \
+                "no column is called \"serial\": the first line names {}; say which one it is, such as \
                  --column serial=\"Serial Number\", or how the first line is divided, such as \
                  --delimiter ';'",
                 listed(head)
