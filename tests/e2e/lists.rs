@@ -1,12 +1,14 @@
 //! Long lists of devices: taken in, and given back.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{Done, SECRET, Way, code};
+use crate::support::{Done, SECRET, TestBroker, Way, code, command, eventually};
 
 fn every_way(story: impl Fn(&Way)) {
     Way::all().iter().for_each(story);
@@ -308,5 +310,47 @@ fn a_server_that_goes_is_told_with_the_lines() {
     assert!(
         done.stderr.contains("lines 2 to 3 are not known to be in"),
         "{done:?}"
+    );
+}
+
+#[test]
+fn an_import_that_is_interrupted_says_how_much_is_in() {
+    let broker = TestBroker::start();
+    broker
+        .cli(&["product", "create", "lamp", "--secret", SECRET])
+        .ok();
+    let mut import = command();
+    import
+        .arg("--data-dir")
+        .arg(broker.data_dir())
+        .args(["device", "import", "-"]);
+    let (input, errors) = (Stdio::piped(), Stdio::piped());
+    let child = import
+        .stdin(input)
+        .stdout(Stdio::null())
+        .stderr(errors)
+        .spawn();
+    let mut child = child.expect("it starts");
+    let serials: String = (0..2000).map(|number| format!("S{number:05}\n")).collect();
+    let mut input = child.stdin.take().expect("a pipe");
+    input
+        .write_all(format!("serial\n{serials}").as_bytes())
+        .expect("written");
+    eventually("the first part is in", || {
+        let shown = broker.cli(&["device", "show", "S00000"]);
+        (shown.status == 0).then_some(())
+    });
+    let interrupt = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(interrupt.expect("kill").success());
+    // Its list is still open.
+    let output = child.wait_with_output().expect("it ends");
+    drop(input);
+    assert_eq!(output.status.code(), Some(130));
+    let errors = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(
+        errors.contains("new 2000") && errors.contains("import the same file again"),
+        "{errors}"
     );
 }

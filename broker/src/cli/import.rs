@@ -22,6 +22,7 @@ use super::form::Form;
 use super::rejects::Rejects;
 use crate::control::{Control, DevicesWish, ImportWish, Registered, Reply, Request};
 use crate::output::complain;
+use crate::signals::Stop;
 
 /// Batches on their way at once: one is written, one is made ready, one comes.
 const LANES: usize = 3;
@@ -96,9 +97,17 @@ impl Args {
             },
             progress,
             trouble: None,
+            is_interrupted: false,
         };
         let mut reading = Reading::of(list, rejects, self.dry_run);
-        import.take_in(control, &mut reading).await?;
+        let mut stop = Stop::listen()?;
+        let taken = import.take_in(control, &mut reading, &mut stop).await;
+        if import.is_interrupted {
+            // The thread that reads may wait for a pipe that says nothing more.
+            import.interrupted();
+            std::process::exit(INTERRUPTED);
+        }
+        taken?;
         let end = reading.end().await?;
         import.summary.rejected = end.rejected;
         if !self.dry_run {
@@ -148,20 +157,37 @@ struct Import {
     progress: ProgressBar,
     /// Why not all of it comes in.
     trouble: Option<Error>,
+    /// Whether a person, or the system, has asked it to stop.
+    is_interrupted: bool,
 }
+
+/// The exit status of a command that Ctrl-C has ended, as shells give it.
+const INTERRUPTED: i32 = 130;
 
 /// What became of a batch, and the way to the registry, which is free again.
 type Done = (Control, Batch, Result<Registered>);
 
 impl Import {
-    async fn take_in(&mut self, control: &Control, reading: &mut Reading) -> Result<()> {
+    async fn take_in(
+        &mut self,
+        control: &Control,
+        reading: &mut Reading,
+        stop: &mut Stop,
+    ) -> Result<()> {
         let mut lanes = Vec::with_capacity(LANES);
         for _ in 0..LANES {
             lanes.push(control.beside().await?);
         }
         let mut under_way: JoinSet<Done> = JoinSet::new();
         while self.trouble.is_none()
-            && let Some(mut batch) = reading.next().await
+            && let Some(mut batch) = tokio::select! {
+                biased;
+                () = stop.next() => {
+                    self.is_interrupted = true;
+                    None
+                }
+                batch = reading.next() => batch,
+            }
         {
             let lane = match lanes.pop() {
                 Some(lane) => lane,
@@ -183,8 +209,24 @@ impl Import {
             };
             under_way.spawn(send(lane, batch, wish));
         }
-        while let Some(done) = under_way.join_next().await {
-            self.settle(done?);
+        // What is under way is counted, unless that takes too long for whoever
+        // asks a second time.
+        loop {
+            let done = tokio::select! {
+                biased;
+                () = stop.next() => {
+                    if self.is_interrupted {
+                        break;
+                    }
+                    self.is_interrupted = true;
+                    continue;
+                }
+                done = under_way.join_next() => done,
+            };
+            match done {
+                Some(done) => drop(self.settle(done?)),
+                None => break,
+            }
         }
         self.progress.finish_and_clear();
         Ok(())
@@ -203,6 +245,20 @@ impl Import {
             }
         }
         lane
+    }
+
+    /// Says how much is in of a list that was not read to its end.
+    fn interrupted(&self) {
+        self.progress.finish_and_clear();
+        let Summary { new, known, .. } = self.summary;
+        let so_far = if self.summary.dry_run {
+            "nothing was written"
+        } else {
+            "import the same file again for the rest: what is in is only counted"
+        };
+        complain(&format!(
+            "interrupted: new {new}, known before or repeated {known}; {so_far}"
+        ));
     }
 
     fn show(&self, batch: &Batch) {
