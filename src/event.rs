@@ -194,6 +194,12 @@ pub enum EventKind {
         /// What, if anything.
         label: Option<Label>,
     },
+    /// A product's devices fetch their credentials over and over, more often
+    /// than a day allows: they are asked to come again. Folded to one a minute.
+    IssuingHeldUp {
+        /// How many were asked to since the last such event.
+        count: u64,
+    },
 }
 
 /// Which of a device's two key slots.
@@ -214,6 +220,7 @@ impl EventKind {
             Self::ProductChanged => "product_changed",
             Self::SecretRotated { .. } => "secret_rotated",
             Self::ProductBlocked { .. } => "product_blocked",
+            Self::IssuingHeldUp { .. } => "issuing_held_up",
             Self::ProductUnblocked => "product_unblocked",
             Self::DeviceRegistered => "device_registered",
             Self::ImportFinished { .. } => "import_finished",
@@ -293,6 +300,7 @@ impl EventKind {
             Self::OperatorAdded { role } => vec![("role", json!(role))],
             Self::OperatorRefused { count }
             | Self::MailDropped { count }
+            | Self::IssuingHeldUp { count }
             | Self::CodesExported { count } => vec![("count", json!(count))],
             Self::DeviceLabelled { label } => vec![("label", json!(label))],
             Self::TokenAdded { token, label } => {

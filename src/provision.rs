@@ -47,6 +47,7 @@ use self::catalogue::Catalogue;
 use self::door::attempts::Attempts;
 use self::door::passwords::Passwords;
 use self::door::tally::{Folded, Folding, Refusals};
+use self::door::writes::Writes;
 use crate::ban::Bans;
 use crate::clock::Timestamp;
 use crate::clones::Rivals;
@@ -97,6 +98,7 @@ pub struct Provisioner {
     attempts: Attempts,
     refusals: Refusals,
     folded: Folded,
+    writes: Writes,
     totals: Totals,
 }
 
@@ -162,6 +164,7 @@ impl Provisioner {
             attempts: Attempts::default(),
             refusals: Refusals::default(),
             folded: Folded::default(),
+            writes: Writes::default(),
             totals: Totals::default(),
         })
     }

@@ -37,6 +37,11 @@ impl Rate {
         Self::per(Duration::from_secs(60), count, burst)
     }
 
+    /// `count` a day; `None`, any number, if that is 0.
+    pub fn per_day(count: u32, burst: u32) -> Option<Self> {
+        Self::per(Duration::from_secs(24 * 60 * 60), count, burst)
+    }
+
     fn per(span: Duration, count: u32, burst: u32) -> Option<Self> {
         let each = nanoseconds(span).checked_div(count.into())?.max(1);
         Some(Self {
@@ -70,6 +75,14 @@ impl Bucket {
         let now = nanoseconds(now);
         self.settle(rate, now);
         self.0 > now.saturating_add(rate.credit)
+    }
+
+    /// Whether it was taken from at a time that is yet to come: the clock was
+    /// set back since.
+    pub(crate) fn is_ahead(self, rate: Rate, now: Duration) -> bool {
+        let mut settled = self;
+        settled.settle(rate, nanoseconds(now));
+        settled != self
     }
 
     /// A clock that was set back must not make anybody wait for it to catch

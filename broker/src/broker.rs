@@ -14,6 +14,7 @@ use crate::bus::{Bus, Message};
 use crate::downlink::Dispatch;
 use crate::edge::Clock;
 use crate::gate::Gate;
+use crate::http::{Budget, Peers, Streams};
 use crate::keep::Seats;
 use crate::limits::Limits;
 use crate::paces::Paces;
@@ -32,6 +33,13 @@ pub(crate) struct Broker {
     pub(crate) wills: Wills,
     pub(crate) values: Values,
     pub(crate) paces: Paces,
+    /// HTTP connections.
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) streams: Streams,
+    /// Bytes of bodies that are being read.
+    pub(crate) bodies: Budget,
+    /// Bytes of answers that wait for their peers.
+    pub(crate) answers: Budget,
     pub(crate) bus: Bus,
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Clock,
@@ -73,6 +81,13 @@ impl Broker {
             let uplink = Uplink::permit(feed, &will.topic)?;
             Some((feed, uplink.read(&will.payload, will.at).ok()?))
         });
+        // A device that comes and goes without end does not publish without end.
+        if let Some(feed) = feed_of(&will.topic)
+            && self.paces.will(feed, self.clock).is_err()
+        {
+            tracing::debug!(%feed, "a device leaves too often: a will of its is not published");
+            return;
+        }
         if self.bus.publish(will).await.is_err() {
             // Without a router the server is about to stop.
             return;

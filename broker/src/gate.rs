@@ -185,6 +185,22 @@ impl Pass {
             seat.gate.lock().speak(source, silent.ticket);
         }
     }
+
+    /// Whether its peer has shown credentials.
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.silent.is_none()
+    }
+
+    /// Takes a place among the silent ones again: on this connection somebody
+    /// was refused. It has as long as a newcomer to show better credentials.
+    pub(crate) fn closed(&mut self) -> Result<(), Turned> {
+        let seat = &mut *self.0;
+        if seat.silent.is_none() {
+            let (source, bounds) = (Source::from(seat.address), &seat.gate.bounds);
+            seat.silent = Some(seat.gate.lock().fall_silent(source, bounds)?);
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Pass {
@@ -218,7 +234,8 @@ impl Bounds {
             some => some,
         };
         let per_source = match limits.connections_per_source {
-            0 => connections,
+            // An eighth stays for everybody else.
+            0 => connections - connections / 8,
             some => some,
         };
         Self {
@@ -267,6 +284,24 @@ impl State {
         } else if self.silent >= bounds.silent {
             self.displace();
         }
+        self.open += 1;
+        *self.by_source.entry(source).or_default() += 1;
+        Ok(self.begin_silence(source))
+    }
+
+    /// A connection that is open already has no credentials any more.
+    fn fall_silent(&mut self, source: Source, bounds: &Bounds) -> Result<Arc<Silent>, Turned> {
+        let silent_here = self.silent_by_source.get(&source).map_or(0, BTreeMap::len);
+        if silent_here >= bounds.silent_per_source {
+            return Err(Turned::SourceSilent);
+        }
+        if self.silent >= bounds.silent {
+            self.displace();
+        }
+        Ok(self.begin_silence(source))
+    }
+
+    fn begin_silence(&mut self, source: Source) -> Arc<Silent> {
         self.newest_ticket += 1;
         let silent = Arc::new(Silent {
             ticket: self.newest_ticket,
@@ -277,9 +312,7 @@ impl State {
             all.insert(silent.ticket, Arc::clone(&silent));
         });
         self.silent += 1;
-        self.open += 1;
-        *self.by_source.entry(source).or_default() += 1;
-        Ok(silent)
+        silent
     }
 
     /// Takes the place of the connection that has to give it up.

@@ -9,26 +9,31 @@
 mod api;
 mod ask;
 mod body;
+mod budget;
 mod caller;
 mod elsewhere;
 mod health;
 mod once;
+mod peers;
 mod problem;
 mod serve;
 mod unread;
 mod v2;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
+use firstwake::Admission;
 use http::Extensions;
-use tokio::sync::Notify;
 
+pub(crate) use self::api::Streams;
 pub(crate) use self::api::page;
+pub(crate) use self::budget::Budget;
+pub(crate) use self::peers::Peers;
 
 use crate::broker::Broker;
 
@@ -49,17 +54,22 @@ pub(crate) struct Http {
     app: Router,
 }
 
-/// Tells a connection that somebody on it was admitted: until then it counts
-/// among those that have shown nothing yet.
+/// The admission of one request, for the connection that it came over. One
+/// that admits nobody leaves it empty.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Admitted(Arc<Notify>);
+pub(crate) struct Admitted(Arc<Mutex<Option<Admission>>>);
 
 impl Admitted {
-    /// Says so for the connection that these requests come from.
-    pub(crate) fn tell(extensions: &Extensions) {
-        if let Some(Self(connection)) = extensions.get() {
-            connection.notify_one();
+    /// Leaves the admission of the request that has these extensions.
+    pub(crate) fn tell(extensions: &Extensions, admission: Admission) {
+        if let Some(Self(slot)) = extensions.get() {
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(admission);
         }
+    }
+
+    fn take(&self) -> Option<Admission> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.take()
     }
 }
 

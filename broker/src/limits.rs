@@ -15,13 +15,23 @@ use crate::keep::Bound;
 pub(crate) struct Limits {
     /// Connections in all; 0: as many as open files allow.
     pub(crate) connections: usize,
-    /// Connections from one source (an IPv4 address, an IPv6 /64); 0: as many
-    /// as in all.
+    /// Connections from one source (an IPv4 address, an IPv6 /64); 0: seven
+    /// eighths of all.
     pub(crate) connections_per_source: usize,
     /// Connections that have not shown their credentials yet.
     pub(crate) handshakes: usize,
     /// The same from one source.
     pub(crate) handshakes_per_source: usize,
+    /// HTTP connections on which one device was admitted last.
+    pub(crate) http_device_connections: usize,
+    /// HTTP connections on which one operator was admitted last.
+    pub(crate) http_operator_connections: usize,
+    /// Streams of events that one operator may read at a time.
+    pub(crate) event_streams: usize,
+    /// Bytes of bodies that are being read over HTTP, in all.
+    pub(crate) http_body_bytes: usize,
+    /// Bytes of answers over HTTP that their peers have not taken, in all.
+    pub(crate) http_answer_bytes: usize,
     /// Failed logins a minute that a source may have in the long run before it
     /// is answered slowly; 0: any.
     pub(crate) failures_per_minute: u32,
@@ -109,6 +119,11 @@ impl Default for Limits {
             connections_per_source: 0,
             handshakes: 2048,
             handshakes_per_source: 512,
+            http_device_connections: 8,
+            http_operator_connections: 256,
+            event_streams: 64,
+            http_body_bytes: 128 * 1024 * 1024,
+            http_answer_bytes: 128 * 1024 * 1024,
             failures_per_minute: 20,
             failures_burst: 100,
             first_byte_seconds: 5,

@@ -24,6 +24,8 @@ use crate::home::{FirstOperator, Home, Lock};
 use crate::keep::Seats;
 use crate::listen::door::Door;
 use crate::mqtt::packet::Farewell;
+
+use crate::http::{Budget, Streams};
 use crate::paces::Paces;
 use crate::sessions::Sessions;
 use crate::signals::Hangups;
@@ -92,6 +94,10 @@ impl Config {
             wills: Wills::default(),
             values: Values::default(),
             paces: Paces::default(),
+            peers: Arc::default(),
+            streams: Streams::default(),
+            bodies: Budget::new(limits.http_body_bytes),
+            answers: Budget::new(limits.http_answer_bytes),
             bus,
             gate,
             clock,

@@ -6,9 +6,7 @@
 mod activation;
 mod asked;
 mod device;
-mod offences;
 mod operator;
-mod pace;
 mod streams;
 mod will;
 

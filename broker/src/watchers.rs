@@ -193,10 +193,22 @@ pub(crate) async fn enforce(broker: Arc<Broker>) {
             }
             read = event.seq;
             match (&event.body.subject, ends_sessions(&event.body.kind)) {
-                (Subject::Device { feed, .. }, true) => broker.sessions.poke_device(*feed),
-                (Subject::Product(_), true) => broker.sessions.poke_devices(),
-                (Subject::Operator(name), true) => broker.sessions.poke_operator(name),
-                (Subject::Source(network), true) => broker.sessions.end_from(*network),
+                (Subject::Device { feed, .. }, true) => {
+                    broker.sessions.poke_device(*feed);
+                    broker.peers.poke_device(*feed);
+                }
+                (Subject::Product(_), true) => {
+                    broker.sessions.poke_devices();
+                    broker.peers.poke_devices();
+                }
+                (Subject::Operator(name), true) => {
+                    broker.sessions.poke_operator(name);
+                    broker.peers.poke_operator(name);
+                }
+                (Subject::Source(network), true) => {
+                    broker.sessions.end_from(*network);
+                    broker.peers.end_from(*network);
+                }
                 _ => {}
             }
         }

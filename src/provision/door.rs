@@ -12,3 +12,4 @@ pub(super) mod passwords;
 pub(super) mod signature;
 pub(super) mod suspicion;
 pub(super) mod tally;
+pub(super) mod writes;

@@ -89,7 +89,7 @@ fn ten_times(peer: &mut Peer, act: impl Fn(&mut Peer, u16)) {
 fn ten_forbidden_things_end_a_session() {
     for version in Version::ALL {
         let broker = TestBroker::start();
-        broker.fleet(&["mine", "other"]);
+        broker.fleet(&["mine", "other", "third"]);
         let no = no(version);
         let (mut device, _) = broker.device(version, "mine");
         ten_times(&mut device, |peer, _| peer.subscribe(&[("#", 0)], &[no]));
@@ -99,7 +99,7 @@ fn ten_forbidden_things_end_a_session() {
         device.subscribe(&[("#", 0); 10], &[no; 10]);
         device.expect_farewell(0x87);
 
-        let mut device = broker.activating(version, "other");
+        let mut device = broker.activating(version, "third");
         let reason = if version.is_5() { 0x87 } else { 0 };
         ten_times(&mut device, |peer, id| {
             peer.send(&version.publish("provision/mine/request", 1, id, b""));

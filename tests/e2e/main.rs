@@ -19,6 +19,7 @@ mod api;
 mod asking;
 mod bans;
 mod blocks;
+mod bounds;
 mod cli;
 mod config;
 mod confined;

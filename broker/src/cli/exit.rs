@@ -46,7 +46,7 @@ impl Exit {
             Because::Invalid | Because::Conflict => Self::Failed,
             Because::NotFound => Self::NotFound,
             Because::Forbidden => Self::NotAllowed,
-            Because::Busy => Self::Unreachable,
+            Because::Busy | Because::TooFast => Self::Unreachable,
         }
     }
 }

@@ -178,6 +178,13 @@ impl Limits {
         let needed = [
             ("handshakes", self.handshakes == 0),
             ("handshakes_per_source", self.handshakes_per_source == 0),
+            ("http_device_connections", self.http_device_connections == 0),
+            (
+                "http_operator_connections",
+                self.http_operator_connections == 0,
+            ),
+            ("http_body_bytes", self.http_body_bytes < 64 * 1024),
+            ("http_answer_bytes", self.http_answer_bytes < 64 * 1024),
             ("first_byte_seconds", self.first_byte_seconds == 0),
             ("connect_seconds", self.connect_seconds == 0),
             ("device_packet_bytes", self.device_packet_bytes < 1024),

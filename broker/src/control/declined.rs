@@ -29,6 +29,8 @@ pub(crate) enum Because {
     Conflict,
     /// Whoever asks may not.
     Forbidden,
+    /// It is asked too often.
+    TooFast,
     /// It could not be decided or written down; it may have been done.
     Busy,
 }
@@ -113,6 +115,7 @@ impl From<OperatorError> for Declined {
             OperatorError::Invalid(_) | OperatorError::Label => Because::Invalid,
             OperatorError::Unknown(_) | OperatorError::UnknownToken(_) => Because::NotFound,
             OperatorError::TooManyTokens(_) => Because::Conflict,
+            OperatorError::TooFast(_) => Because::TooFast,
             OperatorError::Registry(_) => Because::Busy,
         };
         because.told(error)

@@ -169,3 +169,31 @@ proptest! {
         prop_assert!(state.ranking.is_empty());
     }
 }
+
+#[test]
+fn who_falls_silent_again_counts_again() {
+    let mut state = State::default();
+    let first = state.admit(source(1), &BOUNDS).expect("a place");
+    state.speak(source(1), first.ticket);
+    assert_eq!((state.open, state.silent), (1, 0));
+    let again = state.fall_silent(source(1), &BOUNDS).expect("a place");
+    assert_eq!(
+        (state.open, state.silent),
+        (1, 1),
+        "it is no other connection"
+    );
+    state.speak(source(1), again.ticket);
+    for _ in 0..6 {
+        state.admit(source(1), &BOUNDS).expect("a place");
+    }
+    let full = state.fall_silent(source(1), &BOUNDS).map(|_| ());
+    assert_eq!(full, Err(Turned::SourceSilent));
+}
+
+#[test]
+fn by_default_no_source_takes_all_places() {
+    let bounds = Bounds::new(&Limits::default(), 4096);
+    assert_eq!((bounds.connections, bounds.per_source), (3584, 3136));
+    let storm = Bounds::new(&Limits::default(), 20_000);
+    assert!(storm.per_source > 16_000, "a fleet behind one address");
+}

@@ -37,6 +37,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) use self::page::page;
+pub(crate) use self::watching::Streams;
 
 use super::elsewhere::is_of_elsewhere;
 use super::problem::{Kind, Problem};

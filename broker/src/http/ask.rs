@@ -47,6 +47,7 @@ impl From<Declined> for Problem {
             Because::NotFound => Kind::NotFound,
             Because::Conflict => Kind::Conflict,
             Because::Forbidden => Kind::Forbidden,
+            Because::TooFast => Kind::TooMany,
             Because::Busy => Kind::Unavailable,
         };
         Self::new(kind, declined.sentence)

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::RequestExt;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use super::budget::{NO_ROOM, NotRead};
 use super::problem::{Kind, Problem};
 use crate::broker::Broker;
 use crate::misread;
@@ -63,11 +64,11 @@ impl FromRequest<Arc<Broker>> for Whole {
     type Rejection = Problem;
 
     async fn from_request(request: Request, broker: &Arc<Broker>) -> Result<Self, Problem> {
-        let read = Bytes::from_request(request, broker);
+        let read = broker.bodies.read(request.into_limited_body());
         let seconds = broker.limits.connect_seconds.saturating_mul(HEADS);
         match timeout(Duration::from_secs(seconds.into()), read).await {
             Ok(Ok(bytes)) => Ok(Self(bytes)),
-            Ok(Err(rejection)) => Err(refused(&rejection)),
+            Ok(Err(why)) => Err(refused(why)),
             Err(_) => {
                 let sentence = format!("the body was not here within {seconds} s");
                 Err(Problem::new(Kind::Timeout, sentence))
@@ -101,9 +102,12 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
-fn refused(rejection: &BytesRejection) -> Problem {
-    if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::new(Kind::TooLarge, "the body is too large: send it in parts");
+fn refused(why: NotRead) -> Problem {
+    match why {
+        NotRead::TooLarge => {
+            Problem::new(Kind::TooLarge, "the body is too large: send it in parts")
+        }
+        NotRead::Broken => Problem::new(Kind::Invalid, "the body did not come whole"),
+        NotRead::NoRoom => Problem::new(Kind::Unavailable, NO_ROOM),
     }
-    Problem::new(Kind::Invalid, "the body did not come whole")
 }

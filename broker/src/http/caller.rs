@@ -65,9 +65,8 @@ impl FromRequestParts<Arc<Broker>> for Caller {
             hardware: None,
         };
         let admission = admit(attempt, broker).await?;
-        Admitted::tell(&parts.extensions);
-        let caller = match admission {
-            Admission::Operator(login) => Self::Operator(login),
+        let caller = match &admission {
+            Admission::Operator(login) => Self::Operator(login.clone()),
             Admission::Device(_) => Self::Device,
             // A code gets a device its key, and nothing here.
             Admission::Activation(_) => {
@@ -75,6 +74,7 @@ impl FromRequestParts<Arc<Broker>> for Caller {
                 return Err(Problem::refused(&refusal, broker.clock.now()));
             }
         };
+        Admitted::tell(&parts.extensions, admission);
         parts.extensions.insert(caller.clone());
         Ok(caller)
     }

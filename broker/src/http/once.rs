@@ -84,6 +84,10 @@ async fn attempt(broker: &Arc<Broker>, request: Request, next: Next) -> Result<R
             "a request with this Idempotency-Key has begun and was not answered: it is being \
              carried out, or the server ended in the middle; see what is there, then use another key",
         )),
+        Ok(Once::TooOften) => Err(Problem::new(
+            Kind::TooMany,
+            "an operator that may only look names ten requests a minute: wait",
+        )),
         Ok(Once::OtherRequest) => Err(Problem::new(
             Kind::KeyReused,
             "this Idempotency-Key was used for another request: use another key",

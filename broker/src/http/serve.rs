@@ -1,18 +1,21 @@
 //! One HTTP connection from its first byte to its last.
 //!
 //! A peer is a stranger, in the gate's sense, until somebody is admitted on its
-//! connection. One on which nobody ever is ends after as long as a CONNECT may
-//! take, whatever it asked meanwhile: so strangers cannot hold connections.
-//! From then on it has so long for each further head, and for taking what it is
-//! answered; bodies have a deadline of their own where they are read.
+//! connection, and again once a request on it is refused. One on which nobody
+//! is ends after as long as a CONNECT may take, whatever it asked meanwhile: so
+//! strangers cannot hold connections. One that belongs to somebody has so long
+//! for each further head, and for taking what it is answered, and ends with the
+//! right of its owner; bodies have a deadline of their own where they are read.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -21,6 +24,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tower::Service;
 
+use super::peers::{Keep, Turn};
 use super::unread::Unread;
 use super::{Admitted, Http, Source};
 use crate::broker::Broker;
@@ -78,12 +82,26 @@ where
         return;
     };
 
-    let admitted = Admitted::default();
+    let entry = broker.peers.enter(pass.address());
     let source = Source(pass.address());
-    let service = service_fn(|mut request: Request<Incoming>| {
+    let (peer, shared) = (&entry, &broker);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let admitted = Admitted::default();
         request.extensions_mut().insert(source);
         request.extensions_mut().insert(admitted.clone());
-        app.clone().call(request)
+        let begun = peer.begin();
+        let called = app.clone().call(request);
+        async move {
+            let mut response = called.await?;
+            let (status, limits) = (response.status(), &shared.limits);
+            let kept = peer.answered(begun, admitted.take(), status, limits);
+            response = shared.answers.meter(response);
+            if kept == Keep::Close {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -94,43 +112,48 @@ where
         .serve_connection(TokioIo::new(Unread::new(stream)), service);
     let mut connection = pin!(connection);
 
-    let opening = async {
-        tokio::select! {
-            biased;
-            ended = connection.as_mut() => Opening::Ended(ended),
-            () = admitted.0.notified() => Opening::Admitted,
+    let deadline = loop {
+        let step = async {
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => Step::Ended(ended),
+                turn = entry.turn() => Step::Turned(turn),
+            }
+        };
+        let step = broker.stopping.run_until_cancelled(pass.within(span, step));
+        match step.await {
+            Some(Some(Step::Ended(ended))) => return note(ended),
+            Some(Some(Step::Turned(turn))) => match turn {
+                Turn::Admitted => pass.opened(),
+                Turn::Stranger => {
+                    if pass.closed().is_err() {
+                        break LAST_ANSWER;
+                    }
+                }
+                Turn::Check(admission) => {
+                    if broker.provisioner.recheck(&admission).await.is_err() {
+                        return;
+                    }
+                    pass.opened();
+                }
+                Turn::Banned => return,
+            },
+            // Nobody is admitted: what is being answered is still answered.
+            Some(None) => break LAST_ANSWER,
+            None if pass.is_open() => break Duration::MAX,
+            None => break LAST_ANSWER,
         }
     };
-    let opening = broker
-        .stopping
-        .run_until_cancelled(pass.within(span, opening));
-    match opening.await {
-        Some(Some(Opening::Admitted)) => {}
-        Some(Some(Opening::Ended(ended))) => return note(ended),
-        // Nobody was admitted, or the server stops: what is being answered is
-        // still answered.
-        Some(None) | None => {
-            connection.as_mut().graceful_shutdown();
-            if let Ok(ended) = timeout(LAST_ANSWER, connection).await {
-                note(ended);
-            }
-            return;
-        }
-    }
-    pass.opened();
-    tokio::select! {
-        biased;
-        ended = connection.as_mut() => return note(ended),
-        () = broker.stopping.cancelled() => {}
-    }
     connection.as_mut().graceful_shutdown();
-    note(connection.await);
+    if let Ok(ended) = timeout(deadline, connection).await {
+        note(ended);
+    }
 }
 
-/// How a connection began.
-enum Opening {
+/// What happens next on a connection.
+enum Step {
     Ended(hyper::Result<()>),
-    Admitted,
+    Turned(Turn),
 }
 
 fn note(ended: hyper::Result<()>) {

@@ -1,7 +1,8 @@
 //! A stream whose peer has to read.
 //!
 //! An answer waits in memory until its peer takes it. One that takes nothing
-//! for a while loses its connection, so that nobody can pile up answers.
+//! for a while, or next to nothing, loses its connection, so that nobody can
+//! pile up answers.
 
 use std::future::Future;
 use std::io;
@@ -14,20 +15,44 @@ use tokio::time::{Sleep, sleep};
 
 use crate::wire::Stream;
 
-/// How long a peer may take nothing.
+/// How long a peer may take next to nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes that it has to take in that time, unless that is all.
+const LEAST: usize = 16 * 1024;
 
 /// A stream that gives up a peer who does not read.
 pub(super) struct Unread<S> {
     stream: S,
     /// Set while something waits to be taken.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Bytes that were taken since then.
+    taken: usize,
 }
 
 impl<S: Stream> Unread<S> {
     pub(super) fn new(stream: S) -> Self {
-        let waiting = None;
-        Self { stream, waiting }
+        Self {
+            stream,
+            waiting: None,
+            taken: 0,
+        }
+    }
+
+    /// Takes in that bytes were taken. A few at a time do not buy a peer
+    /// another while.
+    fn note_taken(&mut self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.taken += bytes;
+            if self.taken >= LEAST {
+                self.all_taken();
+            }
+        }
+    }
+
+    /// Nothing waits any more, or enough was taken.
+    fn all_taken(&mut self) {
+        self.waiting = None;
+        self.taken = 0;
     }
 
     /// Passes on what became of a write, or ends the wait for it.
@@ -37,7 +62,6 @@ impl<S: Stream> Unread<S> {
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.waiting = None;
             return written;
         }
         let waiting = self
@@ -65,6 +89,7 @@ impl<S: Stream> AsyncWrite for Unread<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note_taken(&written);
         self.poll_patiently(cx, written)
     }
 
@@ -74,6 +99,7 @@ impl<S: Stream> AsyncWrite for Unread<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.note_taken(&written);
         self.poll_patiently(cx, written)
     }
 
@@ -83,6 +109,9 @@ impl<S: Stream> AsyncWrite for Unread<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_ready() {
+            self.all_taken();
+        }
         self.poll_patiently(cx, flushed)
     }
 

@@ -11,13 +11,13 @@ use firstwake::topic::TopicFilter;
 use firstwake::{Activation, Answer, NotAdmitted};
 
 use super::asked::{Asked, Topics};
-use super::offences::{Offences, Tolerance};
 use super::{Conversation, Departure, converse};
 use crate::broker::Broker;
 use crate::mqtt::packet::{
     Farewell, Granted, Input, NotOffered, Publish, Qos, Subscribe, Unsubscribe, Unsubscribed,
     Verdict,
 };
+use crate::paces::Tolerance;
 use crate::wire::{Stream, Wire};
 
 /// Requests that may wait for the subscription.
@@ -35,7 +35,6 @@ pub(crate) struct ActivationSession<S> {
     granted: Option<Qos>,
     /// Requests that came before the subscription.
     waiting: Vec<Asked>,
-    offences: Offences,
 }
 
 impl<S: Stream> Conversation<S> for ActivationSession<S> {
@@ -80,7 +79,6 @@ impl<S: Stream> ActivationSession<S> {
             early,
             granted: None,
             waiting: Vec::new(),
-            offences: Offences::default(),
         }
     }
 
@@ -199,9 +197,11 @@ impl<S: Stream> ActivationSession<S> {
     }
 
     fn forbid(&mut self, broker: &Broker) -> Result<(), Departure> {
-        match self.offences.note(broker.clock.tick()) {
+        match broker.paces.forbid(self.activation.feed(), broker.clock) {
             Tolerance::Left => Ok(()),
-            Tolerance::Gone => Err(Departure::ended(Farewell::NotAuthorized)),
+            Tolerance::Gone | Tolerance::GoneAgain => {
+                Err(Departure::ended(Farewell::NotAuthorized))
+            }
         }
     }
 }

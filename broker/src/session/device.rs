@@ -17,13 +17,12 @@ use firstwake::{DeviceLogin, NoDatastream, NotAdmitted};
 use self::asking::Asking;
 use self::hold::Match;
 use self::pages::{Pages, Which};
-use super::offences::{Offences, Tolerance};
-use super::pace::Pace;
 use super::streams::Streams;
 use super::{Conversation, Departure, Will, converse};
 use crate::broker::Broker;
 use crate::bus::{Message, Sender};
 use crate::mqtt::packet::{Farewell, Input, Publish, Verdict};
+use crate::paces::{Tolerance, TooFast};
 use crate::wire::{Rest, Stream, Wire};
 
 pub(crate) use self::hold::Hold;
@@ -37,12 +36,10 @@ pub(crate) struct DeviceSession<S> {
     hold: Option<Box<Hold>>,
     /// What came together with the CONNECT.
     early: Box<[Input]>,
-    offences: Offences,
     /// Seconds that the session outlives its connection.
     expiry: u32,
     mail: MailState,
     pages: Pages,
-    pace: Pace,
     streams: Streams,
     /// A device that never asks goes without.
     asking: Option<Box<Asking>>,
@@ -144,11 +141,9 @@ impl<S: Stream> DeviceSession<S> {
             will,
             hold,
             early: early.into(),
-            offences: Offences::default(),
             expiry,
             mail: MailState::Nothing,
             pages: Pages::Fresh,
-            pace: Pace::default(),
             streams: Streams::default(),
             asking: None,
         }
@@ -186,7 +181,7 @@ impl<S: Stream> DeviceSession<S> {
 
     /// Carries a message on, and acknowledges it once the bus has it.
     async fn take_publish(&mut self, publish: Publish, broker: &Broker) -> Result<(), Departure> {
-        if self.pace.take(&broker.limits, broker.clock).is_err() {
+        if self.take_token(broker).is_err() {
             if self.wire.machine.can_refuse(publish.receipt) {
                 let quota = Verdict::QuotaExceeded;
                 self.wire.machine.acknowledge(publish.receipt, quota);
@@ -269,10 +264,16 @@ impl<S: Stream> DeviceSession<S> {
         Ok(())
     }
 
+    /// Takes the token for one message of the device, over whatever connection.
+    fn take_token(&self, broker: &Broker) -> Result<(), TooFast> {
+        let feed = self.login.feed();
+        broker.paces.publish(feed, &broker.limits, broker.clock)
+    }
+
     /// Reads nothing more until the device may publish again; it can be ended
     /// meanwhile.
     async fn wait_for_token(&mut self, broker: &Broker) -> Result<(), Departure> {
-        while let Err(wait) = self.pace.take(&broker.limits, broker.clock) {
+        while let Err(TooFast(wait)) = self.take_token(broker) {
             match self.wire.rest(wait).await {
                 Rest::Over => {}
                 Rest::Poked => match broker.provisioner.recheck_device(&self.login).await {
@@ -286,9 +287,11 @@ impl<S: Stream> DeviceSession<S> {
     }
 
     fn forbid(&mut self, broker: &Broker) -> Result<(), Departure> {
-        match self.offences.note(broker.clock.tick()) {
+        match broker.paces.forbid(self.login.feed(), broker.clock) {
             Tolerance::Left => Ok(()),
-            Tolerance::Gone => Err(Departure::ended(Farewell::NotAuthorized)),
+            Tolerance::Gone | Tolerance::GoneAgain => {
+                Err(Departure::ended(Farewell::NotAuthorized))
+            }
         }
     }
 }

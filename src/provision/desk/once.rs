@@ -6,6 +6,8 @@ use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
 use crate::once::{Occasion, OccasionId};
+use crate::operator::Role;
+use crate::provision::door::writes::Writer;
 use crate::provision::{OperatorLogin, Provisioner};
 use crate::registry::{Commit, RegistryError, Write};
 
@@ -24,6 +26,8 @@ pub enum Once {
     Unfinished,
     /// The key was used for something else.
     OtherRequest,
+    /// An operator that may only look names requests all the time.
+    TooOften,
 }
 
 /// A request that has begun.
@@ -44,6 +48,10 @@ impl Provisioner {
         request: [u8; 32],
         now: Timestamp,
     ) -> Result<Once, RegistryError> {
+        let writer = || Writer::Operator(login.name().clone());
+        if login.role() == Role::Viewer && self.writes.take(writer(), now).is_err() {
+            return Ok(Once::TooOften);
+        }
         let id = OccasionId::of(login.name(), login.granted_at(), key);
         loop {
             let occasion = Occasion {

@@ -39,6 +39,9 @@ pub enum OperatorError {
     /// It has as many tokens as anybody may have.
     #[error("{0} has 100 tokens: remove those that nobody uses")]
     TooManyTokens(OperatorName),
+    /// It makes one after the other.
+    #[error("{0} makes tokens all the time: ten a minute are made, try again in a few seconds")]
+    TooFast(OperatorName),
     /// No such token.
     #[error("there is no token {0}")]
     UnknownToken(TokenId),

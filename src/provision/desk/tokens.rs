@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::event::{EventKind, NewEvent, Subject};
 use crate::operator::OperatorName;
 use crate::provision::Provisioner;
+use crate::provision::door::writes::Writer;
 use crate::registry::{Commit, RegistryError, Write};
 use crate::secret::OperatorToken;
 use crate::token::{Token, TokenId};
@@ -38,6 +39,13 @@ impl Provisioner {
             >= EACH
         {
             return Err(OperatorError::TooManyTokens(operator.clone()));
+        }
+        if self
+            .writes
+            .take(Writer::Operator(operator.clone()), now)
+            .is_err()
+        {
+            return Err(OperatorError::TooFast(operator.clone()));
         }
         let shown = OperatorToken::generate(&*self.entropy);
         let token = Token {

@@ -26,6 +26,17 @@ pub enum Admission {
     Operator(OperatorLogin),
 }
 
+impl Admission {
+    /// The same right once more, without what was given by it.
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Activation(activation) => Self::Activation(activation.again()),
+            Self::Device(login) => Self::Device(login.clone()),
+            Self::Operator(login) => Self::Operator(login.clone()),
+        }
+    }
+}
+
 /// The right to be told one device's feed id and key, for one session.
 #[derive(Debug)]
 pub struct Activation {
@@ -66,6 +77,16 @@ impl Activation {
             serial: device.serial.clone(),
             feed: device.feed,
             generation,
+            granted: None,
+        }
+    }
+
+    fn again(&self) -> Self {
+        Self {
+            product: self.product.clone(),
+            serial: self.serial.clone(),
+            feed: self.feed,
+            generation: self.generation,
             granted: None,
         }
     }

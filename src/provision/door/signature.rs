@@ -10,10 +10,13 @@ use std::sync::atomic::Ordering;
 
 use super::admission::{Admission, DeviceLogin, NotAdmitted};
 use super::decide::{self, Showing};
+use super::tally::Folding;
+use super::writes::Writer;
 use crate::clock::Timestamp;
 use crate::clones::{CloneSignal, Evidence};
 use crate::code::DeviceKey;
 use crate::device::{Device, Key};
+use crate::hardware::Compared;
 
 use crate::identity::{DeviceName, FeedId};
 use crate::jws::Verifier;
@@ -38,6 +41,7 @@ impl Provisioner {
         source: IpAddr,
         now: Timestamp,
     ) -> Result<Admission, NotAdmitted> {
+        let mut paced = false;
         loop {
             let signed = self.prove(username, token, source, now).await?;
             let Some(login) = signed.claims.login() else {
@@ -53,10 +57,17 @@ impl Provisioner {
             if device.last_login.as_ref() >= Some(&login) {
                 return Err(self.not_newer(&signed, source, now).await);
             }
+            // Each login is a write: asked for before it, whatever comes of it.
+            if !std::mem::replace(&mut paced, true)
+                && self.writes.take(Writer::Login(device.feed), now).is_err()
+            {
+                return Err(self.hold_up(device, source, now));
+            }
             let shown = (signed.claims.hardware(), Showing::by_signature(device));
             let board = self
                 .judge_board(device, product, shown, source, now)
                 .await?;
+            let board = self.fold_board(device, board, now);
             let before = device.keys.current();
             let renewed = product.record.licence.renewed(device.lease_until, now);
             let changed = signed
@@ -125,10 +136,13 @@ impl Provisioner {
         if let Err(refusal) = allowed {
             return Err(self.refuse(device, source, refusal, now).await);
         }
+        let feed = device.feed;
+        if self.writes.take(Writer::Request(feed), now).is_err() {
+            return Err(self.hold_up(device, source, now));
+        }
         let shown = (signed.claims.hardware(), Showing::Login);
         self.judge_board(device, product, shown, source, now)
             .await?;
-        let feed = device.feed;
         let write = Write::Counted { feed, counter };
         match self.registry.commit(write, Vec::new()).await? {
             Commit::Done => Ok(DeviceLogin::of(device, signed.key)),
@@ -249,6 +263,22 @@ impl Provisioner {
         let refusal = Refusal::TokenInvalid;
         self.attempts.keep(device.feed, source, refusal, now);
         refusal.into()
+    }
+
+    /// A device that has proved itself and goes too fast.
+    fn hold_up(&self, device: &Device, source: IpAddr, now: Timestamp) -> NotAdmitted {
+        let refusal = Refusal::Throttled;
+        self.attempts.keep(device.feed, source, refusal, now);
+        refusal.into()
+    }
+
+    /// A board whose facts change all the time is written down once a minute.
+    fn fold_board(&self, device: &Device, board: Compared, now: Timestamp) -> Compared {
+        let is_change = !device.hardware.is_empty() && board.next != device.hardware;
+        if is_change && self.folded.due(Folding::Board(device.feed), now).is_none() {
+            return Compared::unchanged(&device.hardware);
+        }
+        board
     }
 
     /// A device that has proved itself and is kept out.

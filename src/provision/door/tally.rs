@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::clones::CloneSignal;
-use crate::identity::FeedId;
+use crate::identity::{FeedId, ProductId};
 use crate::operator::OperatorName;
 use crate::refusal::Refusal;
 use crate::source::Source;
@@ -99,6 +99,10 @@ pub(in crate::provision) enum Folding {
     Operator(OperatorName),
     /// Events that could not be written.
     Unwritten,
+    /// Facts of a board that have changed.
+    Board(FeedId),
+    /// Devices of a product that fetch credentials over and over.
+    Product(ProductId),
 }
 
 /// When each subject last had a durable event, and how many were held back

@@ -48,7 +48,7 @@ pub enum Voucher<'a> {
 
 impl Provisioner {
     /// Hands a device its credentials. What is issued is durable before this
-    /// returns.
+    /// returns. The admission is the right by which it was given.
     pub async fn activate(
         &self,
         claimed: Claimed<'_>,
@@ -56,7 +56,7 @@ impl Provisioner {
         format: AnswerFormat,
         source: IpAddr,
         now: Timestamp,
-    ) -> Result<Answer, NotAdmitted> {
+    ) -> Result<(Admission, Answer), NotAdmitted> {
         let request = ProvisionRequest {
             format,
             ..ProvisionRequest::default()
@@ -81,7 +81,7 @@ impl Provisioner {
         request: &ProvisionRequest,
         source: IpAddr,
         now: Timestamp,
-    ) -> Result<Answer, NotAdmitted> {
+    ) -> Result<(Admission, Answer), NotAdmitted> {
         let word = match voucher {
             Voucher::Operator(login) if login.role() >= Role::Admin => OnWordOf::Admin,
             Voucher::Operator(login) if login.role() >= Role::Operator => OnWordOf::Operator,
@@ -97,19 +97,22 @@ impl Provisioner {
         if let Voucher::Key(key) = voucher
             && let Some(login) = self.own_key(&activation, key, source, now).await?
         {
-            return self.repeat(&login, key, request, now).await;
+            let answer = self.repeat(&login, key, request, now).await?;
+            return Ok((Admission::Device(login), answer));
         }
         if self.takes_signatures_only(&activation).await? {
             // One step has no room for a challenge, and there is no key to give.
             return Err(Refusal::KeyDisabled.into());
         }
         let issued = self.issue_for(&mut activation, word, request, source, now);
-        issued.await.map_err(|not| match not {
+        let answer = issued.await.map_err(|not| match not {
             NotIssued::Refused(refusal) => NotAdmitted::Refused(refusal),
             // The only thing that can be missing from a bare code.
             NotIssued::Declined(_) => NotAdmitted::Refused(Refusal::HardwareMismatch),
             NotIssued::Unavailable(error) => NotAdmitted::Unavailable(error),
-        })
+        })?;
+        activation.granted = None;
+        Ok((Admission::Activation(activation), answer))
     }
 
     /// The device is not looked up for this: a right code would take longer

@@ -8,11 +8,14 @@ use std::sync::atomic::Ordering;
 use super::answer::{Answer, Handover};
 use super::request::{Ask, Enrolment, ProvisionRequest};
 use crate::clock::Timestamp;
-use crate::device::{Device, Key};
+use crate::device::{Device, Key, Keys};
+use crate::event::{EventKind, NewEvent, Subject};
 use crate::hardware::{Compared, HardwareMode};
 use crate::product::ProofPolicy;
 use crate::provision::door::admission::{Activation, Granted, NotAdmitted};
 use crate::provision::door::decide::{self, Showing};
+use crate::provision::door::tally::Folding;
+use crate::provision::door::writes::Writer;
 use crate::provision::{OpenProduct, Provisioner};
 use crate::refusal::Refusal;
 use crate::registry::{Commit, RegistryError};
@@ -242,6 +245,7 @@ impl Provisioner {
         source: IpAddr,
         now: Timestamp,
     ) -> Result<Granted, NotIssued> {
+        let mut paced = false;
         loop {
             let (device, product) = self.load(activation.feed).await?;
             if device.serial != activation.serial {
@@ -263,6 +267,9 @@ impl Provisioner {
                 self.refuse_proved(&device, source, refusal, now).await;
                 return Err(NotIssued::Refused(refusal));
             }
+            if !std::mem::replace(&mut paced, true) {
+                self.pace_issue(&device, source, now).await?;
+            }
             let board = match word {
                 OnWordOf::Device => self.board(&device, &product, request, source, now).await?,
                 // An operator's request comes from no board.
@@ -282,6 +289,44 @@ impl Provisioner {
                 return Ok(granted);
             }
         }
+    }
+
+    /// Refuses a device that fetches credentials faster than they are of any
+    /// use, and a product whose devices fetch theirs over and over.
+    async fn pace_issue(
+        &self,
+        device: &Device,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<(), NotIssued> {
+        let refusal = Refusal::Throttled;
+        if self.writes.take(Writer::Issue(device.feed), now).is_err() {
+            self.attempts.keep(device.feed, source, refusal, now);
+            return Err(NotIssued::Refused(refusal));
+        }
+        let product = &device.product;
+        // Nobody has more first credentials than devices.
+        if device.keys == Keys::None
+            || self
+                .writes
+                .take(Writer::Again(product.clone()), now)
+                .is_ok()
+        {
+            return Ok(());
+        }
+        if let Some(count) = self.folded.due(Folding::Product(product.clone()), now) {
+            tracing::warn!(%product, count, "a product's devices fetch their credentials over and over: they are held up");
+            let subject = Subject::Product(product.clone());
+            let kind = EventKind::IssuingHeldUp { count };
+            self.note(NewEvent {
+                at: now,
+                subject,
+                kind,
+            })
+            .await;
+        }
+        self.attempts.keep(device.feed, source, refusal, now);
+        Err(NotIssued::Refused(refusal))
     }
 
     /// What is known of an activating device's board from now on.

@@ -15,6 +15,7 @@ impl World {
     ) -> Result<String, Refusal> {
         let json = AnswerFormat::Json;
         let answer = self.door.activate(claimed, voucher, json, HERE, NOW).await;
+        let answer = answer.map(|(_, answer)| answer);
         match answer {
             Ok(answer) => {
                 let json: serde_json::Value =

@@ -55,10 +55,14 @@ fn the_same_again_is_answered_the_same_again() {
 #[test]
 fn who_lost_a_right_is_not_told_again_what_it_gave() {
     let broker = with_boss();
-    let mut peer = broker.http();
     broker.add_operator("anna", "admin", &[]);
     let key = "Idempotency-Key: k";
-    let mut create = || peer.ask(CREATE, &[&basic("anna"), JSON, key], br#"{"name":"lamp"}"#);
+    let body = br#"{"name":"lamp"}"#;
+    // Each act ends the connections of the operator that it concerns.
+    let create = || {
+        let mut peer = broker.http();
+        peer.ask(CREATE, &[&basic("anna"), JSON, key], body)
+    };
     create().of(201);
     assert_eq!(create().header("idempotency-replayed"), Some("true"));
     broker.add_operator("anna", "viewer", &[]);

@@ -64,7 +64,10 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     if wants_stream(&headers) {
         let after = last_seen(&headers)?.or(which.after);
-        let stream = watching::stream(login, after, source, broker);
+        let stream = watching::stream(login, after, source, broker).map_err(|_| {
+            let sentence = "this operator reads as many streams as it may: close one";
+            Problem::new(Kind::TooMany, sentence)
+        })?;
         return Ok(([(CACHE_CONTROL, "no-store")], stream).into_response());
     }
     let after = which.after.unwrap_or(0);

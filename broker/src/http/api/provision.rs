@@ -73,7 +73,7 @@ pub(super) async fn provision(
         hardware: board.hardware.map(RawValue::get),
     };
     let admission = admit(attempt, &broker).await?;
-    Admitted::tell(&extensions);
+    Admitted::tell(&extensions, admission.again());
     let answer = answer(admission, &asked, source, &broker).await?;
     let headers = [
         (CONTENT_TYPE, "application/json"),
@@ -95,11 +95,15 @@ async fn answer(
         }
         Admission::Device(login) => {
             let Broker { paces, limits, .. } = broker;
-            paces
-                .take(login.feed(), limits, broker.clock)
-                .map_err(|_| {
-                    Problem::new(Kind::TooMany, "this device asks too often: wait a minute")
-                })?;
+            let in_time = paces
+                .ask(login.feed(), broker.clock)
+                .and_then(|()| paces.publish(login.feed(), limits, broker.clock));
+            in_time.map_err(|_| {
+                Problem::new(
+                    Kind::TooMany,
+                    "this device asks too often: one question a second is answered",
+                )
+            })?;
             provisioner.answer(&login, asked, now).await
         }
         Admission::Operator(_) => {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
-use firstwake::{Admission, Event as Happened, EventKind, OperatorLogin, Subject};
+use dashmap::DashMap;
+use firstwake::{Admission, Event as Happened, EventKind, OperatorLogin, OperatorName, Subject};
 use futures_util::Stream;
 use futures_util::stream::unfold;
 
@@ -22,12 +23,50 @@ use crate::keep::Cursor;
 /// minute.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 
+/// How many streams each operator reads.
+#[derive(Debug, Default)]
+pub(crate) struct Streams(DashMap<OperatorName, usize>);
+
+/// A stream's place among those of its operator, for as long as it lasts.
+struct Place {
+    broker: Arc<Broker>,
+    name: OperatorName,
+}
+
+/// An operator reads as many streams as it may.
+pub(super) struct TooMany;
+
+impl Place {
+    fn take(name: &OperatorName, broker: &Arc<Broker>) -> Result<Self, TooMany> {
+        let mut count = broker.streams.0.entry(name.clone()).or_default();
+        if *count >= broker.limits.event_streams {
+            return Err(TooMany);
+        }
+        *count += 1;
+        Ok(Self {
+            broker: Arc::clone(broker),
+            name: name.clone(),
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let all = &self.broker.streams.0;
+        if let Some(mut count) = all.get_mut(&self.name) {
+            *count -= 1;
+        }
+        all.remove_if(&self.name, |_, count| *count == 0);
+    }
+}
+
 /// One operator's reading.
 struct Watching {
     admission: Admission,
     cursor: Cursor,
     source: IpAddr,
     broker: Arc<Broker>,
+    _place: Place,
 }
 
 /// The events behind number `after`, or from now on.
@@ -36,19 +75,21 @@ pub(super) fn stream(
     after: Option<u64>,
     source: IpAddr,
     broker: Arc<Broker>,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, TooMany> {
+    let place = Place::take(login.name(), &broker)?;
     let cursor = Cursor::new(broker.provisioner.registry().newest(), after);
     let watching = Watching {
         admission: Admission::Operator(login),
         cursor,
         source,
         broker,
+        _place: place,
     };
     let events = unfold(watching, |mut watching| async move {
         let event = watching.next().await?;
         Some((Ok(told(&event)), watching))
     });
-    Sse::new(events).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE))
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)))
 }
 
 impl Watching {
@@ -59,6 +100,7 @@ impl Watching {
             cursor,
             source,
             broker,
+            _place,
         } = self;
         let provisioner = &broker.provisioner;
         loop {

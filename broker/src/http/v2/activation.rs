@@ -70,8 +70,11 @@ async fn hand_over(
         .activate(claimed, voucher, wanted, source, now)
         .await
     {
-        Ok(answer) => {
-            asked.is_admitted();
+        Ok((admission, answer)) => {
+            // An operator that vouches has been admitted itself.
+            if !matches!(voucher, Voucher::Operator(_)) {
+                asked.is_admitted(admission);
+            }
             Ok(Answer::Page(format, answer.expose_bytes().to_vec()))
         }
         Err(not) => {

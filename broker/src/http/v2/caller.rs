@@ -64,11 +64,11 @@ impl Asked<'_> {
         };
         let not = match provisioner.admit(attempt, self.now).await {
             Ok(Admission::Device(login)) => {
-                self.is_admitted();
+                self.is_admitted(Admission::Device(login.clone()));
                 return Ok(Caller::Device(login));
             }
             Ok(Admission::Operator(login)) => {
-                self.is_admitted();
+                self.is_admitted(Admission::Operator(login.clone()));
                 return Ok(Caller::Operator(login));
             }
             // A code is no key.
@@ -111,7 +111,9 @@ impl Asked<'_> {
         let caller = self.caller().await?;
         let Broker { paces, limits, .. } = self.broker;
         if let Caller::Device(login) = &caller
-            && paces.take(login.feed(), limits, self.broker.clock).is_err()
+            && paces
+                .publish(login.feed(), limits, self.broker.clock)
+                .is_err()
         {
             return Err(Denied::too_fast());
         }

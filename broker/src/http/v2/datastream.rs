@@ -33,7 +33,7 @@ pub(super) async fn write(
     feed: FeedId,
     id: &DatastreamId,
     asked: &Asked<'_>,
-    body: Unread,
+    body: Unread<'_>,
 ) -> Result<Answer, Denied> {
     take_in(feed, Body::Datastream(id), id, asked, body).await
 }
@@ -43,7 +43,7 @@ pub(super) async fn add(
     feed: FeedId,
     id: &DatastreamId,
     asked: &Asked<'_>,
-    body: Unread,
+    body: Unread<'_>,
 ) -> Result<Answer, Denied> {
     take_in(feed, Body::Datapoints(id), id, asked, body).await
 }
@@ -53,7 +53,7 @@ async fn take_in(
     what: Body<'_>,
     id: &DatastreamId,
     asked: &Asked<'_>,
-    body: Unread,
+    body: Unread<'_>,
 ) -> Result<Answer, Denied> {
     let format = asked.body_format()?;
     let feed = asked.writable(feed).await?;

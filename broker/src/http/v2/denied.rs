@@ -119,6 +119,9 @@ impl Denied {
             NotAdmitted::Refused(Refusal::CodeSpent) => {
                 Self::forbidden("This device has already been activated")
             }
+            NotAdmitted::Refused(Refusal::Throttled) => Self::forbidden(
+                "this device fetches its credentials too often: try again in a few seconds",
+            ),
             NotAdmitted::Refused(refusal) => match refusal.proof() {
                 Proof::Unproved => Self::stranger(*refusal).unwrap_or_else(Self::no_such_device),
                 Proof::Proved => Self::forbidden(refusal.meaning()),
@@ -238,6 +241,7 @@ impl From<Declined> for Denied {
         match declined.because {
             Because::Invalid | Because::Conflict => Self::invalid(declined.sentence),
             Because::NotFound => Self::not_found(declined.sentence),
+            Because::TooFast => Self::too_many(),
             Because::Forbidden => Self::forbidden(declined.sentence),
             Because::Busy => Self::unavailable(),
         }

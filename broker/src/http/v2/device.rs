@@ -59,7 +59,7 @@ pub(super) async fn show(name: &DeviceName, asked: &Asked<'_>) -> Result<Answer,
 pub(super) async fn rename(
     name: &DeviceName,
     asked: &Asked<'_>,
-    body: Unread,
+    body: Unread<'_>,
 ) -> Result<Answer, Denied> {
     #[derive(Deserialize)]
     struct Sent {

@@ -78,7 +78,7 @@ where
 pub(super) async fn register(
     product: &ProductId,
     asked: &Asked<'_>,
-    body: Unread,
+    body: Unread<'_>,
 ) -> Result<Answer, Denied> {
     #[derive(Deserialize)]
     struct Sent {

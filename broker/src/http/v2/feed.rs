@@ -39,13 +39,21 @@ pub(super) async fn show(feed: FeedId, asked: &Asked<'_>) -> Result<Answer, Deni
     ))
 }
 
-pub(super) async fn write(feed: FeedId, asked: &Asked<'_>, body: Unread) -> Result<Answer, Denied> {
+pub(super) async fn write(
+    feed: FeedId,
+    asked: &Asked<'_>,
+    body: Unread<'_>,
+) -> Result<Answer, Denied> {
     take_in(feed, asked, body).await?;
     Ok(Answer::Done)
 }
 
 /// New datastreams. One that is there gets the value.
-pub(super) async fn add(feed: FeedId, asked: &Asked<'_>, body: Unread) -> Result<Answer, Denied> {
+pub(super) async fn add(
+    feed: FeedId,
+    asked: &Asked<'_>,
+    body: Unread<'_>,
+) -> Result<Answer, Denied> {
     let first = take_in(feed, asked, body).await?;
     Ok(Answer::Created(format!(
         "/v2/feeds/{feed}/datastreams/{first}"
@@ -53,7 +61,11 @@ pub(super) async fn add(feed: FeedId, asked: &Asked<'_>, body: Unread) -> Result
 }
 
 /// Takes a feed's body in, and says what it names first.
-async fn take_in(feed: FeedId, asked: &Asked<'_>, body: Unread) -> Result<DatastreamId, Denied> {
+async fn take_in(
+    feed: FeedId,
+    asked: &Asked<'_>,
+    body: Unread<'_>,
+) -> Result<DatastreamId, Denied> {
     let format = asked.body_format()?;
     let feed = asked.writable(feed).await?;
     let body = body.whole(MOST).await?;

@@ -26,7 +26,7 @@ pub(super) async fn show(id: &ProductId, asked: &Asked<'_>) -> Result<Answer, De
 pub(super) async fn change(
     id: &ProductId,
     asked: &Asked<'_>,
-    body: Unread,
+    body: Unread<'_>,
 ) -> Result<Answer, Denied> {
     asked.operator(Role::Admin).await?;
     let fields = parse::<Sent>(&body.whole(MOST).await?)?.into_fields();

@@ -142,7 +142,7 @@ pub(super) async fn list(asked: &Asked<'_>) -> Result<Answer, Denied> {
     Ok(page(&list))
 }
 
-pub(super) async fn create(asked: &Asked<'_>, body: Unread) -> Result<Answer, Denied> {
+pub(super) async fn create(asked: &Asked<'_>, body: Unread<'_>) -> Result<Answer, Denied> {
     asked.operator(Role::Admin).await?;
     let Sent { product } = parse(&body.whole(MOST).await?)?;
     let Some(name) = product.name.clone() else {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Query, Request};
 use bytes::Bytes;
-use firstwake::Timestamp;
 use firstwake::feed::Format;
+use firstwake::{Admission, Timestamp};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::Limited;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -20,7 +20,8 @@ use super::path::Ending;
 use crate::broker::Broker;
 use crate::control::steward::carry_out;
 use crate::control::{Reply, Request as Wish};
-use crate::http::Admitted;
+use crate::http::budget::{NO_ROOM, NotRead};
+use crate::http::{Admitted, Budget};
 use crate::misread::{self, Misread};
 
 /// How long a body may take.
@@ -28,7 +29,10 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A body that is not yet read: it is worth reading only once whoever asks is
 /// known.
-pub(super) struct Unread(Body);
+pub(super) struct Unread<'a> {
+    body: Body,
+    budget: &'a Budget,
+}
 
 /// A request whose caller is not yet known.
 pub(super) struct Asked<'a> {
@@ -47,7 +51,7 @@ impl<'a> Asked<'a> {
         source: IpAddr,
         ending: Ending,
         request: Request,
-    ) -> Result<(Self, Unread), Denied> {
+    ) -> Result<(Self, Unread<'a>), Denied> {
         let (parts, body) = request.into_parts();
         let Parts {
             uri,
@@ -67,7 +71,8 @@ impl<'a> Asked<'a> {
             headers,
             query,
         };
-        Ok((asked, Unread(body)))
+        let budget = &broker.bodies;
+        Ok((asked, Unread { body, budget }))
     }
 
     /// Has a request carried out for somebody who may have it.
@@ -76,8 +81,8 @@ impl<'a> Asked<'a> {
     }
 
     /// Somebody was admitted.
-    pub(super) fn is_admitted(&self) {
-        Admitted::tell(&self.admitted);
+    pub(super) fn is_admitted(&self, admission: Admission) {
+        Admitted::tell(&self.admitted, admission);
     }
 
     /// A parameter of the query.
@@ -123,17 +128,18 @@ impl<'a> Asked<'a> {
     }
 }
 
-impl Unread {
+impl Unread<'_> {
     /// The whole body, of at most so many bytes.
     pub(super) async fn whole(self, most: usize) -> Result<Bytes, Denied> {
-        let body = Limited::new(self.0, most).collect();
-        match timeout(DEADLINE, body).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Denied::new(
+        let body = Body::new(Limited::new(self.body, most));
+        match timeout(DEADLINE, self.budget.read(body)).await {
+            Ok(Ok(body)) => Ok(body),
+            Ok(Err(NotRead::NoRoom)) => Err(Denied::new(StatusCode::SERVICE_UNAVAILABLE, NO_ROOM)),
+            Ok(Err(NotRead::TooLarge)) => Err(Denied::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!("the body is larger than {most} bytes: send it in parts"),
             )),
-            Ok(Err(_)) => Err(Denied::new(
+            Ok(Err(NotRead::Broken)) => Err(Denied::new(
                 StatusCode::BAD_REQUEST,
                 "the body did not come whole",
             )),

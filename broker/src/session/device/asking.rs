@@ -6,7 +6,7 @@
 //! it again. What is asked too fast is told so and costs nothing: neither a
 //! signature nor a write.
 
-use firstwake::{Answer, Bucket, Rate};
+use firstwake::Answer;
 
 use super::DeviceSession;
 use crate::broker::Broker;
@@ -15,17 +15,11 @@ use crate::session::Departure;
 use crate::session::asked::{Asked, Topics};
 use crate::wire::Stream;
 
-/// Requests a second that are carried out in the long run.
-const A_SECOND: u32 = 1;
-/// Requests that are carried out at once on top of that.
-const AT_ONCE: u32 = 4;
-
 /// What a session keeps of its device's questions, once there was one.
 #[derive(Debug, Default)]
 pub(super) struct Asking {
     /// One that came before the subscription.
     waiting: Option<Asked>,
-    pace: Bucket,
 }
 
 impl<S: Stream> DeviceSession<S> {
@@ -95,10 +89,8 @@ impl<S: Stream> DeviceSession<S> {
         topics: &Topics,
         broker: &Broker,
     ) -> Result<(), Departure> {
-        let asking = self.asking.get_or_insert_default();
-        let rate = Rate::per_second(A_SECOND, AT_ONCE);
-        let in_time =
-            rate.is_none_or(|rate| asking.pace.take(rate, broker.clock.elapsed()).is_ok());
+        let feed = self.login.feed();
+        let in_time = broker.paces.ask(feed, broker.clock).is_ok();
         let answer = match &asked.request {
             Ok(_) if !in_time => Answer::error(
                 "too_many",

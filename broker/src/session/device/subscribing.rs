@@ -43,7 +43,7 @@ impl<S: Stream> DeviceSession<S> {
             };
             let qos = wanted.qos;
             // Each is a write.
-            if self.pace.take(&broker.limits, broker.clock).is_err() {
+            if self.take_token(broker).is_err() {
                 granted.push(Granted::QuotaExceeded);
                 continue;
             }

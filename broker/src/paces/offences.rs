@@ -7,7 +7,8 @@ const LIMIT: usize = 10;
 /// Seconds in which they count.
 const SPAN: u32 = 60;
 
-/// When a session's last offences were. A well-behaved session keeps nothing.
+/// When a device's last offences were, the oldest first. A well-behaved device
+/// keeps nothing.
 #[derive(Debug, Default)]
 pub(super) struct Offences(Option<Box<Times>>);
 
@@ -16,9 +17,12 @@ struct Times(Vec<Tick>);
 
 /// Whether a session may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tolerance {
+pub(crate) enum Tolerance {
     Left,
+    /// It ends, and is the first of its device to end for that in this minute.
     Gone,
+    /// It ends, and an earlier one of its device did within this minute.
+    GoneAgain,
 }
 
 impl Offences {
@@ -26,11 +30,16 @@ impl Offences {
     pub(super) fn note(&mut self, now: Tick) -> Tolerance {
         let Times(times) = &mut **self.0.get_or_insert_default();
         times.retain(|then| now < then.plus(SPAN));
+        let before = times.len();
+        if before == LIMIT {
+            // The newest are enough to know whether there were ten.
+            times.remove(0);
+        }
         times.push(now);
-        if times.len() >= LIMIT {
-            Tolerance::Gone
-        } else {
-            Tolerance::Left
+        match before {
+            LIMIT => Tolerance::GoneAgain,
+            _ if times.len() == LIMIT => Tolerance::Gone,
+            _ => Tolerance::Left,
         }
     }
 }
@@ -46,6 +55,19 @@ mod tests {
             assert_eq!(offences.note(Tick::at(second)), Tolerance::Left);
         }
         assert_eq!(offences.note(Tick::at(59)), Tolerance::Gone);
+        for _ in 0..1000 {
+            assert_eq!(offences.note(Tick::at(59)), Tolerance::GoneAgain);
+        }
+        assert_eq!(
+            offences.0.as_ref().map(|times| times.0.len()),
+            Some(LIMIT),
+            "memory is bounded"
+        );
+        assert_eq!(
+            offences.note(Tick::at(119)),
+            Tolerance::Left,
+            "a minute later"
+        );
 
         let mut slow = Offences::default();
         for n in 0..100 {
