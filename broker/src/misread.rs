@@ -45,7 +45,7 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Misread> {
 /// is all that most bodies need, has no time for that.
 fn misread<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Misread {
     if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Misread::NotJson("the body is empty: send JSON".to_owned());
+        return Misread::NotJson("the body is not JSON: it is empty".to_owned());
     }
     // A number in the place of a name is called wrong syntax too.
     let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();

@@ -81,12 +81,12 @@ fn kinds_and_ranges() {
 fn names_that_are_accepted() {
     check::<OperatorWish>(
         r#"{"password":"x","role":"root"}"#,
-        r#""role" is "root": it has to be one of "viewer", "operator", "admin""#,
+        r#""role" is "root": it has to be one of "viewer", "operator", "admin", "verifier""#,
     );
     // serde_json calls these wrong syntax.
     check::<OperatorWish>(
         r#"{"password":"x","role":7}"#,
-        r#""role": it has to be one of "viewer", "operator", "admin""#,
+        r#""role": it has to be one of "viewer", "operator", "admin", "verifier""#,
     );
     let told = told::<ProductPatch>(r#"{"proof":["x"]}"#);
     assert!(told.starts_with(r#""proof": it has to be "#), "{told}");
@@ -94,8 +94,8 @@ fn names_that_are_accepted() {
 
 #[test]
 fn no_json() {
-    check::<ProductWish>("", "the body is empty: send JSON");
-    check::<ProductWish>(" \n", "the body is empty: send JSON");
+    check::<ProductWish>("", "the body is not JSON: it is empty");
+    check::<ProductWish>(" \n", "the body is not JSON: it is empty");
     check::<ProductWish>(
         r#"{"name":"#,
         "the body is not JSON: it ends too early, in line 1",

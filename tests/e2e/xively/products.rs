@@ -330,7 +330,12 @@ fn what_is_wrong_is_told_with_its_place() {
         422,
         "device 2: a serial is",
     );
-    check(&devices, "[]", 422, "the body is not what is expected");
+    check(
+        &devices,
+        "[]",
+        422,
+        "the whole is a list: it has to be an object",
+    );
     let unknown = "POST /v2/products/aaaaaaaaaaaaaaaaaaaa/devices";
     check(
         unknown,
