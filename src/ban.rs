@@ -56,6 +56,16 @@ impl Network {
         self.0.contains(&address.to_canonical())
     }
 
+    /// Whether it is wider than the networks of one site: IPv4 /16, IPv6 /48.
+    /// Only an admin bans so many at once.
+    pub fn is_wide(&self) -> bool {
+        let site = match self.0 {
+            IpNet::V4(_) => 16,
+            IpNet::V6(_) => 48,
+        };
+        self.0.prefix_len() < site
+    }
+
     /// Whether banning it may lock out whoever does so: this machine itself,
     /// or a large part of everybody.
     pub fn is_perilous(&self) -> bool {
@@ -247,6 +257,18 @@ mod tests {
         for text in ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"] {
             assert!(!network(text).is_perilous(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_network_of_several_sites_is_wide() {
+        let check = |text, wide| assert_eq!(network(text).is_wide(), wide, "{text}");
+        check("0.0.0.0/0", true);
+        check("10.0.0.0/15", true);
+        check("10.0.0.0/16", false);
+        check("192.0.2.7", false);
+        check("::/0", true);
+        check("2001:db8::/47", true);
+        check("2001:db8::/48", false);
     }
 
     #[test]

@@ -305,13 +305,17 @@ impl Device {
         [current, pending, self.ended].into_iter().flatten()
     }
 
-    /// The key that has not been used yet, unless a window had to be open for it
-    /// and none is. Beside a key that signs, the pending key is good only in the
-    /// window that an operator opened: later it would be a way back to the weaker.
+    /// The key that has not been used yet, unless it came from a window that is
+    /// over. Beside a key that signs, it is good only while a window is open:
+    /// later it would be a way back to the weaker.
     pub(crate) fn pending_in_window(&self, now: Timestamp) -> Option<Key> {
-        let signs = self.keys.current().is_some_and(|key| key.signs());
         let pending = self.keys.pending();
-        pending.filter(|_| !signs || self.is_open(now))
+        let is_good = match self.keys.current() {
+            None => true,
+            Some(key) if key.signs() => self.is_open(now),
+            Some(_) => self.reactivation_until.is_none() || self.is_open(now),
+        };
+        pending.filter(|_| is_good)
     }
 
     /// Whether an operator lets its code work although it is active.

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::Timestamp;
 use crate::operator::OperatorName;
 use crate::sealing::SealedSecret;
+use crate::secret::TokenDigest;
 
 /// One operator's request, by the key it was sent with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,12 +19,23 @@ pub struct OccasionId([u8; 32]);
 
 impl OccasionId {
     /// Two operators that use the same key mean two occasions; so does one that
-    /// was given other rights in between.
-    pub(crate) fn of(operator: &OperatorName, granted_at: Timestamp, key: &str) -> Self {
+    /// was given other rights in between, or that comes with another token: an
+    /// answer may hold what its token may not have, such as a token that lasts
+    /// longer.
+    pub(crate) fn of(
+        operator: &OperatorName,
+        granted_at: Timestamp,
+        token: Option<&TokenDigest>,
+        key: &str,
+    ) -> Self {
         let mut hash = Sha256::new();
         hash.update(operator.as_str());
         hash.update([0]);
         hash.update(granted_at.as_millis().to_be_bytes());
+        hash.update([u8::from(token.is_some())]);
+        if let Some(token) = token {
+            hash.update(token.as_bytes());
+        }
         hash.update(key);
         Self(hash.finalize().into())
     }

@@ -100,6 +100,11 @@ pub struct Provisioner {
     folded: Folded,
     writes: Writes,
     totals: Totals,
+    /// Held by acts whose condition spans several rows: how many tokens or
+    /// admins there are, whether a secret is another product's. They are rare.
+    /// Servers on one database do not share it: there, two such acts in the same
+    /// moment may both be done.
+    several_rows: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -166,6 +171,7 @@ impl Provisioner {
             folded: Folded::default(),
             writes: Writes::default(),
             totals: Totals::default(),
+            several_rows: tokio::sync::Mutex::default(),
         })
     }
 

@@ -220,10 +220,16 @@ impl LoginMark {
         // Devices may count in whole seconds.
         let second = Duration::from_secs(1);
         let until = signed_until.filter(|until| until.plus(second) > now)?;
-        Some(Self {
+        Some(Self::after(until))
+    }
+
+    /// The mark that every login up to `until` is not later than, and any later
+    /// one is.
+    pub(crate) fn after(until: Timestamp) -> Self {
+        Self {
             issued_at: until.plus(Duration::from_millis(1)),
             jti: Jti(FLOOR.to_owned()),
-        })
+        }
     }
 
     /// The time of this login, if a device that is registered at `now` or later

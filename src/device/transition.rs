@@ -85,6 +85,10 @@ impl Device {
         };
         self.keys = keys;
         self.end(replaced);
+        if !self.is_open(now) {
+            // The new key does not come from a window that is over.
+            self.reactivation_until = None;
+        }
         self.generation = generation;
         self.issued_at = Some(now);
         let ended = replaced.map(|_| EventKind::KeyEnded {

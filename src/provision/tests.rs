@@ -9,6 +9,7 @@ mod one_step;
 mod pending;
 mod requests;
 mod secrets;
+mod several;
 mod signing;
 
 use std::net::IpAddr;
@@ -478,7 +479,7 @@ async fn names_are_found_with_help() {
     let error = find("abc").await.expect_err("another case");
     assert!(error.contains("did you mean ABC?"), "{error}");
 
-    let other = world.product(Reactivation::Always, SECRET).await;
+    let other = world.product(Reactivation::Always, secrets::NEWER).await;
     let serial = Serial::parse("ABC").expect("valid");
     let registered = world.door.register(&other, vec![serial.into()], NOW).await;
     registered.expect("registered");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::support::http::{JSON, basic};
 use crate::support::{Connect, Peer, TestBroker, Version, code, eventually};
 
 const THERE: [u8; 4] = [127, 7, 0, 9];
@@ -132,4 +133,29 @@ fn what_may_lock_out_whoever_bans_has_to_be_forced() {
         .cli(&["ban", "add", "10.0.0.0/8", "--reason", "a\nb"])
         .refused();
     broker.cli(&["ban", "add", "10.0.0.0/8"]).ok();
+}
+
+#[test]
+fn a_wide_ban_takes_the_role_admin() {
+    let broker = TestBroker::with_http();
+    broker.add_operator("hands", "operator", &[]);
+    broker.add_operator("boss", "admin", &[]);
+    let mut peer = broker.http();
+    let mut ban = |who: &str, network: &str| {
+        let body = format!(r#"{{"network":"{network}","force":true}}"#);
+        peer.ask("POST /api/v1/bans", &[&basic(who), JSON], body.as_bytes())
+    };
+    for wide in [
+        "0.0.0.0/0",
+        "10.0.0.0/15",
+        "::/0",
+        "2001:db8::/47",
+        "127.0.0.1",
+    ] {
+        ban("hands", wide).problem(403, "forbidden");
+    }
+    for narrow in ["192.0.2.7", "10.1.0.0/16", "2001:db8::/48"] {
+        ban("hands", narrow).of(201);
+    }
+    ban("boss", "10.0.0.0/15").of(201);
 }

@@ -75,6 +75,7 @@ impl From<ProductError> for Declined {
         let because = match error {
             ProductError::Unknown(_) => Because::NotFound,
             ProductError::Name | ProductError::TooLong => Because::Invalid,
+            ProductError::SecretTaken(_) => Because::Conflict,
             ProductError::Registry(_) => Because::Busy,
         };
         because.told(error)
@@ -88,7 +89,8 @@ impl From<SecretError> for Declined {
             SecretError::TwoLive { .. }
             | SecretError::Known(_)
             | SecretError::TooMany
-            | SecretError::Newest(_) => Because::Conflict,
+            | SecretError::Newest(_)
+            | SecretError::Taken(_) => Because::Conflict,
             SecretError::Registry(_) => Because::Busy,
         };
         because.told(error)
@@ -114,7 +116,7 @@ impl From<OperatorError> for Declined {
         let because = match error {
             OperatorError::Invalid(_) | OperatorError::Label => Because::Invalid,
             OperatorError::Unknown(_) | OperatorError::UnknownToken(_) => Because::NotFound,
-            OperatorError::TooManyTokens(_) => Because::Conflict,
+            OperatorError::TooManyTokens(_) | OperatorError::LastAdmin(_) => Because::Conflict,
             OperatorError::TooFast(_) => Because::TooFast,
             OperatorError::Registry(_) => Because::Busy,
         };

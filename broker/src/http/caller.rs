@@ -36,7 +36,7 @@ pub(crate) struct Viewer(pub(crate) OperatorLogin);
 pub(crate) struct AsOperator(pub(crate) OperatorLogin);
 
 /// An operator that may do everything.
-pub(crate) struct Admin;
+pub(crate) struct Admin(pub(crate) OperatorLogin);
 
 impl FromRequestParts<Arc<Broker>> for Caller {
     type Rejection = Problem;
@@ -138,7 +138,7 @@ impl FromRequestParts<Arc<Broker>> for Admin {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, broker: &Arc<Broker>) -> Result<Self, Problem> {
-        at_least(Role::Admin, parts, broker).await.map(|_| Self)
+        at_least(Role::Admin, parts, broker).await.map(Self)
     }
 }
 

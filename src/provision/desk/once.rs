@@ -49,10 +49,10 @@ impl Provisioner {
         now: Timestamp,
     ) -> Result<Once, RegistryError> {
         let writer = || Writer::Operator(login.name().clone());
-        if login.role() == Role::Viewer && self.writes.take(writer(), now).is_err() {
+        if login.role() <= Role::Viewer && self.writes.take(writer(), now).is_err() {
             return Ok(Once::TooOften);
         }
-        let id = OccasionId::of(login.name(), login.granted_at(), key);
+        let id = OccasionId::of(login.name(), login.granted_at(), login.token(), key);
         loop {
             let occasion = Occasion {
                 at: now,

@@ -45,6 +45,9 @@ pub enum OperatorError {
     /// No such token.
     #[error("there is no token {0}")]
     UnknownToken(TokenId),
+    /// Without it there would be no admin.
+    #[error("{0} is the last admin: make another operator admin first")]
+    LastAdmin(OperatorName),
     /// The registry is in trouble.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -64,8 +67,12 @@ impl Provisioner {
             tokio::task::spawn_blocking(move || PasswordHash::create(&password, &*entropy)).await;
         let password = hashed
             .map_err(|_| RegistryError::Unavailable("the server is stopping".to_owned()))??;
+        let _alone = self.several_rows.lock().await;
         loop {
             let found = self.registry.operator(&new.name).await?;
+            if new.role != Role::Admin {
+                self.leaves_an_admin(&new.name).await?;
+            }
             let operator = Operator {
                 name: new.name.clone(),
                 version: found.map_or(0, |operator| operator.version),
@@ -93,6 +100,8 @@ impl Provisioner {
         name: &OperatorName,
         now: Timestamp,
     ) -> Result<(), OperatorError> {
+        let _alone = self.several_rows.lock().await;
+        self.leaves_an_admin(name).await?;
         let event = NewEvent {
             at: now,
             subject: Subject::Operator(name.clone()),
@@ -102,6 +111,19 @@ impl Provisioner {
         match self.registry.commit(write, vec![event]).await? {
             Commit::Done => Ok(()),
             Commit::Lost => Err(OperatorError::Unknown(name.clone())),
+        }
+    }
+
+    /// Checks that this operator can go or lose its role: a registry without an
+    /// admin could be administered on the server's own machine only.
+    async fn leaves_an_admin(&self, name: &OperatorName) -> Result<(), OperatorError> {
+        let operators = self.registry.operators().await?;
+        let mut admins = operators.iter().filter(|it| it.role == Role::Admin);
+        match admins.next() {
+            Some(only) if only.name == *name && admins.next().is_none() => {
+                Err(OperatorError::LastAdmin(name.clone()))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -111,6 +111,10 @@ pub enum ProductError {
     /// More is said about it than there is room for.
     #[error("a product has at most 500 datastreams and a description of at most 4096 bytes")]
     TooLong,
+    /// Whoever has the code of one product's device would have that of the
+    /// other's of the same serial.
+    #[error("product {0} has, or had, this very secret: give each product one of its own")]
+    SecretTaken(ProductId),
     /// The registry is in trouble.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -145,9 +149,14 @@ impl Provisioner {
     ) -> Result<(Product, ProductSecret), ProductError> {
         check_name(&new.name)?;
         check_room(Some(&new.datastreams), Some(&new.profile.description))?;
-        let secret = new
-            .secret
-            .unwrap_or_else(|| ProductSecret::generate(&*self.entropy));
+        let _alone = self.several_rows.lock().await;
+        let secret = match new.secret {
+            Some(given) => match self.product_with(&given).await? {
+                Some(other) => return Err(ProductError::SecretTaken(other)),
+                None => given,
+            },
+            None => ProductSecret::generate(&*self.entropy),
+        };
         loop {
             let id = ProductId::generate(&*self.entropy);
             let generation = 1;

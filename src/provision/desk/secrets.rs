@@ -39,6 +39,9 @@ pub enum SecretError {
     /// It has this secret, or had it.
     #[error("the product has, or had, this very secret (number {0}): use another one")]
     Known(u32),
+    /// Another product has this secret, or had it.
+    #[error("product {0} has, or had, this very secret: give each product one of its own")]
+    Taken(ProductId),
     /// As many are kept as there may be.
     #[error(
         "the product keeps 16 secrets, and no more fit: one that has ended goes an hour later, \
@@ -94,9 +97,18 @@ impl Provisioner {
         grace: Duration,
         now: Timestamp,
     ) -> Result<Rotated, SecretError> {
+        let _alone = self.several_rows.lock().await;
+        let other = match &given {
+            Some(given) => self.product_with(given).await?,
+            None => None,
+        };
+        let other = other.filter(|other| other != id);
         let secret = given.unwrap_or_else(|| ProductSecret::generate(&*self.entropy));
         loop {
             let mut product = self.read_product(id).await?;
+            if let Some(other) = other {
+                return Err(SecretError::Taken(other));
+            }
             let census = self.registry.product_census(id).await?;
             let open = self.catalogue.put(product.clone()).map_err(damaged)?;
             if let Some(known) = open.number_of(&secret) {
@@ -114,6 +126,21 @@ impl Provisioner {
                 });
             }
         }
+    }
+
+    /// The product that keeps this secret, accepted or not. The registry is asked
+    /// and not what is known here: another server may have made a product.
+    pub(in crate::provision) async fn product_with(
+        &self,
+        secret: &ProductSecret,
+    ) -> Result<Option<ProductId>, RegistryError> {
+        for record in self.registry.products().await? {
+            let open = self.catalogue.open(record).map_err(damaged)?;
+            if open.number_of(secret).is_some() {
+                return Ok(Some(open.record.id));
+            }
+        }
+        Ok(None)
     }
 
     /// Ends a secret that another one has replaced, now. One that has ended

@@ -31,6 +31,7 @@ impl Provisioner {
         if self.registry.operator(operator).await?.is_none() {
             return Err(OperatorError::Unknown(operator.clone()));
         }
+        let _alone = self.several_rows.lock().await;
         let own = self.tokens(now).await?;
         if own
             .iter()

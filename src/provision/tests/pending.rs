@@ -79,6 +79,26 @@ async fn a_key_from_one_window_is_not_good_in_the_next() {
 }
 
 #[tokio::test]
+async fn a_key_from_a_window_ends_with_the_window() {
+    let world = World::new(Reactivation::UntilConfirmed).await;
+    let first = world.key(&mut world.activation().await).await;
+    assert!(world.is_in(&first).await);
+    let until = after(60_000);
+    world.change(Transition::Reopen { until }).await;
+    let kept = world.key(&mut world.activation().await).await;
+
+    let attempt = Attempt {
+        username: Some(SERIAL),
+        password: Some(kept.as_bytes()),
+        source: HERE,
+        hardware: None,
+    };
+    let late = world.door.admit(attempt, until).await;
+    assert_eq!(late.map(drop), Err(Refusal::KeyEnded.into()));
+    assert!(world.is_in(&first).await, "the key in use is not touched");
+}
+
+#[tokio::test]
 async fn a_signing_devices_key_from_one_window_is_not_good_in_the_next() {
     let world = World::new(Reactivation::UntilConfirmed).await;
     let device = world.derived();

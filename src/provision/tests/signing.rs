@@ -215,7 +215,9 @@ async fn times_are_told_only_to_who_can_sign() {
 async fn a_token_names_its_device() {
     let world = World::new(Reactivation::UntilConfirmed).await;
     world.register(&["S2"]).await;
-    let other_product = world.product(Reactivation::Always, SECRET).await;
+    let other_product = world
+        .product(Reactivation::Always, super::secrets::NEWER)
+        .await;
     let device = world.derived();
 
     let elsewhere = Author {
@@ -451,6 +453,29 @@ async fn a_used_token_that_was_dated_ahead_is_not_good_for_the_next_device_of_th
         let own = world.derived().login(after(59_600), "1");
         world.sign_in(&own, after(59_600)).await.expect("its own");
     }
+}
+
+#[tokio::test]
+async fn a_used_token_is_not_good_for_a_device_that_is_renamed_to_the_serial() {
+    let world = World::new(Reactivation::UntilConfirmed).await;
+    world.register(&["spare"]).await;
+    let token = world.derived().login(after(100), "1");
+    world.sign_in(&token, after(100)).await.expect("signed");
+    let name = |text: &str| DeviceName::parse(text).expect("valid");
+    let removed = world.door.remove_device(&name(SERIAL), after(200)).await;
+    removed.expect("removed");
+    let serial = Serial::parse(SERIAL).expect("valid");
+    let renamed = world
+        .door
+        .rename_device(&name("spare"), serial, after(300))
+        .await;
+    renamed.expect("renamed");
+    assert_eq!(
+        world.turned_away(&token, after(400)).await,
+        Refusal::TokenExpired
+    );
+    let own = world.derived().login(after(500), "1");
+    world.sign_in(&own, after(500)).await.expect("its own");
 }
 
 #[tokio::test]

@@ -86,8 +86,8 @@ async fn a_request_begins_once(registry: &impl Registry) {
     let entropy = Counting::default();
     let ops = OperatorName::parse("ops").expect("valid");
     let (one, two) = (
-        OccasionId::of(&ops, NOW, "1"),
-        OccasionId::of(&ops, NOW, "2"),
+        OccasionId::of(&ops, NOW, None, "1"),
+        OccasionId::of(&ops, NOW, None, "2"),
     );
     let mut occasion = Occasion {
         at: NOW,

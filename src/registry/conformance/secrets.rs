@@ -263,7 +263,7 @@ async fn a_sealing_key_is_proved_once(registry: &impl Registry) {
 
 async fn all_is_sealed_anew_or_nothing(registry: &impl Registry) {
     let name = OperatorName::parse("ops").expect("valid");
-    let ids = ["one", "two"].map(|key| OccasionId::of(&name, NOW, key));
+    let ids = ["one", "two"].map(|key| OccasionId::of(&name, NOW, None, key));
     let occasion = |response| Occasion {
         at: NOW,
         request: [7; 32],

@@ -159,6 +159,6 @@ async fn meta(registry: &impl Registry, sealed: &SealingKey, entropy: &Counting)
         request: [7; 32],
         response: None,
     };
-    let id = OccasionId::of(&name, NOW, "a key");
+    let id = OccasionId::of(&name, NOW, None, "a key");
     put(registry, Write::Begin(id, occasion)).await;
 }

@@ -192,6 +192,8 @@ impl Rows {
                 match self.devices.get_mut(&feed) {
                     Some(found) if found.version == device.version => {
                         found.serial = serial;
+                        let floor = self.signed_until.map(LoginMark::after);
+                        found.last_login = found.last_login.take().max(floor);
                         found.version += 1;
                     }
                     _ => return Commit::Lost,

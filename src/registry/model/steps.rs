@@ -516,7 +516,7 @@ pub(super) fn token_digest(number: u8) -> TokenDigest {
 }
 
 pub(super) fn occasion(number: u8) -> OccasionId {
-    OccasionId::of(&operator(0), START, &(number % 3).to_string())
+    OccasionId::of(&operator(0), START, None, &(number % 3).to_string())
 }
 
 fn network(number: u8) -> Network {

@@ -177,6 +177,9 @@ impl<G: Ground> Staging<'_, G> {
         }
         self.unlink(&found, ended)?;
         found.serial = serial;
+        // The serial may have been another device's, which has signed for it.
+        let floor = self.counters.signed_until.map(LoginMark::after);
+        found.last_login = found.last_login.max(floor);
         found.version += 1;
         self.link(&found, codes, sharing)?;
         self.put(Table::Devices, key, &found);

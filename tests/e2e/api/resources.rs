@@ -267,6 +267,26 @@ fn what_a_token_makes_ends_with_it() {
 }
 
 #[test]
+fn a_token_that_ends_makes_no_operator() {
+    let broker = TestBroker::with_http();
+    let mut boss = Boss::of(&broker);
+    let hour = boss
+        .ask("POST /api/v1/tokens", json!({"seconds": 3600}))
+        .of(201);
+    let bearer = format!(
+        "Authorization: Bearer {}",
+        hour["secret"].as_str().expect("a text")
+    );
+    let admin = br#"{"password":"a long enough one","role":"admin"}"#;
+    broker
+        .http()
+        .ask("PUT /api/v1/operators/lasting", &[&bearer, JSON], admin)
+        .problem(403, "forbidden");
+    let operators = boss.read("operators");
+    assert!(!operators.to_string().contains("lasting"), "{operators}");
+}
+
+#[test]
 fn values_are_kept_all_or_none() {
     let mut broker = TestBroker::with_http();
     broker.fleet(&["S1"]);

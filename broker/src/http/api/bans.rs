@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use firstwake::{Ban, Network, Timestamp};
+use firstwake::{Ban, Network, Role, Timestamp};
 use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,7 +14,7 @@ use crate::control::{BanWish, Reply, Request, schema};
 use crate::http::ask::{At, answered};
 use crate::http::body;
 use crate::http::caller::{AsOperator, Viewer};
-use crate::http::problem::Problem;
+use crate::http::problem::{Kind, Problem};
 
 /// A ban.
 #[derive(Serialize, ToSchema)]
@@ -54,16 +54,33 @@ pub(super) async fn list(
 
 /// Keep an address or a network out, and end its sessions (operator)
 ///
-/// A ban of the same network is replaced.
+/// A ban of the same network is replaced. A network wider than an IPv4 /16 or an
+/// IPv6 /48, or one that may lock out this machine, takes the role admin.
 #[utoipa::path(post, path = "/api/v1/bans", tag = "bans", operation_id = "add_ban",
     request_body = BanWish, responses((status = CREATED, body = BanView)))]
 pub(super) async fn add(
-    _: AsOperator,
+    AsOperator(login): AsOperator,
     State(broker): State<Arc<Broker>>,
     body::Json(wish): body::Json<BanWish>,
 ) -> Result<(StatusCode, Json<BanView>), Problem> {
+    may_ban(login.role(), &wish.network)?;
     let ban = answered!(&broker, Request::Ban(wish), Reply::Ban(it) => it);
     Ok((StatusCode::CREATED, Json(ban.into())))
+}
+
+/// Whether an operator of this role may ban this network.
+fn may_ban(role: Role, network: &Network) -> Result<(), Problem> {
+    let many = network.is_wide() || network.is_perilous();
+    match many && role < Role::Admin {
+        true => Err(Problem::new(
+            Kind::Forbidden,
+            format!(
+                "banning {network} takes the role admin: it is wider than a site's network \
+                 (/16, or /48 for IPv6), or may lock out this machine"
+            ),
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Let an address or a network in again (operator)

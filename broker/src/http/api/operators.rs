@@ -14,7 +14,7 @@ use crate::control::{Reply, Request};
 use crate::http::ask::{At, answered};
 use crate::http::body;
 use crate::http::caller::Admin;
-use crate::http::problem::Problem;
+use crate::http::problem::{Kind, Problem};
 
 /// All operators (admin)
 #[utoipa::path(get, path = "/api/v1/operators", tag = "operators",
@@ -30,16 +30,23 @@ pub(super) async fn list(
 /// Add an operator, or give one another password and other rights (admin)
 ///
 /// Sessions and tokens of one that is replaced go on with the new rights, or
-/// end.
+/// end. A token that ends makes no operators: they would outlast it.
 #[utoipa::path(put, path = "/api/v1/operators/{name}", tag = "operators",
     operation_id = "put_operator", params(("name" = String, Path)),
     request_body = OperatorWish, responses((status = NO_CONTENT)))]
 pub(super) async fn put(
-    _: Admin,
+    Admin(login): Admin,
     State(broker): State<Arc<Broker>>,
     At(name): At<OperatorName>,
     body::Json(wish): body::Json<OperatorWish>,
 ) -> Result<StatusCode, Problem> {
+    if login.expires_at().is_some() {
+        return Err(Problem::new(
+            Kind::Forbidden,
+            "a token that ends makes or changes no operator, who would outlast it: \
+             use one without an end, or the password",
+        ));
+    }
     let request = Request::AddOperator {
         name,
         password: wish.password,
