@@ -33,6 +33,21 @@ impl ActivationCode {
         Self(hmac_sha1(secret.expose_hex().as_bytes(), serial))
     }
 
+    /// The code of a text that need not be a serial: good for finding out what a
+    /// wrong code was made of.
+    pub(crate) fn of_text(secret: &ProductSecret, text: &str) -> Self {
+        let mut mac = keyed::<Hmac<Sha1>>(secret.expose_bytes());
+        mac.update(text.as_bytes());
+        Self(mac.finalize().into_bytes().into())
+    }
+
+    /// The hex digits that come out with HMAC-SHA256 in place of HMAC-SHA1: no code.
+    pub(crate) fn with_sha256(secret: &ProductSecret, serial: &Serial) -> String {
+        let mut mac = keyed::<Hmac<Sha256>>(secret.expose_bytes());
+        mac.update(serial.as_str().as_bytes());
+        hex::encode(mac.finalize().into_bytes())
+    }
+
     /// Reads the 40 hex characters, in either case.
     pub fn parse(text: &str) -> Result<Self, InvalidSecret> {
         let mut bytes = [0; 20];

@@ -10,6 +10,7 @@
 //! [`Attempt`] → [`Provisioner::admit`] → [`Admission`] → [`Provisioner::issue`].
 
 mod ban;
+mod cause;
 pub mod clock;
 mod clones;
 mod code;
@@ -44,6 +45,7 @@ pub mod topic;
 mod window;
 
 pub use ban::{Ban, Bans, InvalidNetwork, Network};
+pub use cause::Cause;
 pub use clock::Timestamp;
 pub use clones::{CloneSignal, Evidence, OnClone, Peer, Takeover};
 pub use code::{ActivationCode, CodeMatch, DeviceKey};
@@ -62,10 +64,11 @@ pub use product::{
 pub use provision::{
     Activation, Admission, Answer, AnswerFormat, Ask, Attempt, BanError, Begun, Body, Claimed,
     Counts, Declined, Detail, DeviceError, DeviceFilter, DeviceLogin, Enrolment, Explanation,
-    Found, Imported, Indexing, InvalidRequest, Named, NewOperator, NewProduct, NewSerial,
+    Found, Imported, Indexing, InvalidRequest, Named, NearMiss, NewOperator, NewProduct, NewSerial,
     NoDatastream, NotAdmitted, NotIssued, NotKept, NotPosted, Once, OpenProduct, OperatorError,
-    OperatorLogin, Posted, ProductChange, ProductError, ProvisionRequest, Provisioner,
-    RefusedAttempt, Resealed, Rotated, SecretError, StartError, Tally, TallyEntry, Voucher,
+    OperatorLogin, Posted, ProductChange, ProductError, ProvisionRequest, Provisioner, ReasonCount,
+    RefusedAttempt, Resealed, Rotated, SecretError, SessionProblem, StartError, Tally, TallyEntry,
+    Voucher,
 };
 pub use qos::Qos;
 pub use refusal::{Proof, Refusal};

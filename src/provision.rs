@@ -31,8 +31,8 @@ pub use self::desk::reseal::Resealed;
 pub use self::desk::secrets::{Indexing, Rotated, SecretError};
 pub use self::door::admission::{Activation, Admission, DeviceLogin, NotAdmitted, OperatorLogin};
 pub use self::door::admit::Attempt;
-pub use self::door::attempts::RefusedAttempt;
-pub use self::door::tally::{Tally, TallyEntry};
+pub use self::door::attempts::{RefusedAttempt, SessionProblem};
+pub use self::door::tally::{NearMiss, ReasonCount, Tally, TallyEntry};
 pub use self::handover::activate::{Claimed, Voucher};
 pub use self::handover::answer::Answer;
 pub use self::handover::datastreams::{Named, NoDatastream};
@@ -45,8 +45,9 @@ pub use self::handover::values::NotKept;
 
 use self::catalogue::Catalogue;
 use self::door::attempts::Attempts;
+use self::door::inquiry::Inquiries;
 use self::door::passwords::Passwords;
-use self::door::tally::{Folded, Folding, Refusals};
+use self::door::tally::{Folded, Folding, Reasons, Refusals};
 use self::door::writes::Writes;
 use crate::ban::Bans;
 use crate::clock::Timestamp;
@@ -96,7 +97,11 @@ pub struct Provisioner {
     failures: Failures,
     bans: Arc<Bans>,
     attempts: Attempts,
+    inquiries: Inquiries,
+    /// Since when attempts are remembered; `None` where nobody serves.
+    since: Option<Timestamp>,
     refusals: Refusals,
+    reasons: Reasons,
     folded: Folded,
     writes: Writes,
     totals: Totals,
@@ -167,7 +172,10 @@ impl Provisioner {
             failures: Failures::new(None),
             bans,
             attempts: Attempts::default(),
+            inquiries: Inquiries::default(),
+            since: None,
             refusals: Refusals::default(),
+            reasons: Reasons::default(),
             folded: Folded::default(),
             writes: Writes::default(),
             totals: Totals::default(),
@@ -183,6 +191,13 @@ impl Provisioner {
         self
     }
 
+    /// Says when the server started: what happened before, it does not know.
+    #[must_use]
+    pub fn serving_since(mut self, now: Timestamp) -> Self {
+        self.since = Some(now);
+        self
+    }
+
     /// How a peer from this address is told that it failed.
     pub fn pace(&self, source: IpAddr, now: Timestamp) -> Pace {
         self.failures.pace(Source::from(source), now)
@@ -192,6 +207,7 @@ impl Provisioner {
     pub fn count_turned_away(&self, source: IpAddr, refusal: Refusal) {
         self.totals.refused.fetch_add(1, Ordering::Relaxed);
         self.refusals.count(source, refusal);
+        self.reasons.count(source, refusal.as_str());
     }
 
     /// Whom operators keep out by address.
@@ -222,6 +238,12 @@ impl Provisioner {
     /// The unproved refusals since the last call, folded by source and reason.
     pub fn take_refusals(&self) -> Tally {
         self.refusals.take()
+    }
+
+    /// Everything refused since the last call, proved or not, and what went wrong
+    /// in sessions: for the log, folded by source and reason.
+    pub fn take_reasons(&self) -> Vec<ReasonCount> {
+        self.reasons.take()
     }
 
     /// Writes events that belong to no change. A registry in trouble is logged:

@@ -92,6 +92,12 @@ pub(crate) struct Claims {
     iat: Timestamp,
     #[serde(with = "date")]
     exp: Timestamp,
+    #[serde(
+        default,
+        with = "date::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    nbf: Option<Timestamp>,
     jti: Jti,
     #[serde(default, with = "facts", skip_serializing_if = "Facts::is_empty")]
     hw: Facts,
@@ -142,6 +148,7 @@ impl Claims {
             product_id: None,
             iat: login.issued_at,
             exp: login.issued_at.plus(login.span),
+            nbf: None,
             jti: Jti(login.jti.to_owned()),
             hw: login.hardware.clone(),
             ctr: None,
@@ -153,7 +160,8 @@ impl Claims {
     pub(crate) fn is_timely(&self, now: Timestamp) -> bool {
         let span = self.exp.as_millis().checked_sub(self.iat.as_millis());
         let short = span.is_some_and(|span| (1..=LONGEST.as_millis()).contains(&u128::from(span)));
-        short && self.iat <= now.plus(LEEWAY) && now <= self.exp.plus(LEEWAY)
+        let begun = self.nbf.is_none_or(|begin| begin <= now.plus(LEEWAY));
+        short && begun && self.iat <= now.plus(LEEWAY) && now <= self.exp.plus(LEEWAY)
     }
 
     /// The board it was made on, as far as it says.
@@ -356,6 +364,19 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_is_not_good_yet_is_not_good() {
+        let check = |ahead: u64, good| {
+            let at = NOW.as_millis() / 1000 + ahead;
+            let claims = signed(|claims| claims["nbf"] = at.into()).expect("well formed");
+            assert_eq!(claims.is_timely(NOW), good, "{ahead}");
+        };
+        check(0, true);
+        check(60, true);
+        check(61, false);
+        check(86_400, false);
+    }
+
+    #[test]
     fn claims_have_one_shape() {
         use serde_json::{Value, json};
         let check = |name: &str, value: Value, fits| {
@@ -367,6 +388,8 @@ mod tests {
         check("iat", json!(-1), false);
         check("exp", json!(1e300), false);
         check("exp", Value::Null, false);
+        check("nbf", json!("1700000000"), false);
+        check("nbf", Value::Null, false);
         check("jti", json!(""), false);
         check("jti", json!("a b"), false);
         check("jti", json!("x".repeat(65)), false);

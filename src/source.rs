@@ -1,5 +1,6 @@
 //! Where a peer comes from, as far as limits and counts tell sources apart.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use serde::Serialize;
@@ -18,6 +19,15 @@ impl From<IpAddr> for Source {
                 Self(Ipv6Addr::from(network).into())
             }
             four => Self(four),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => address.fmt(f),
+            IpAddr::V6(network) => write!(f, "{network}/64"),
         }
     }
 }

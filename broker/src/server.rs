@@ -82,7 +82,9 @@ impl Config {
             false => clock,
         };
         let failures = Rate::per_minute(limits.failures_per_minute, limits.failures_burst);
-        let provisioner = provisioner.with_failures(failures);
+        let provisioner = provisioner
+            .with_failures(failures)
+            .serving_since(clock.now());
         let bans = Arc::clone(provisioner.bans());
         let gate = Arc::new(Gate::new(&limits, bans, clock));
         let (bus, router) = Bus::start()?;

@@ -10,7 +10,7 @@ mod operator;
 mod streams;
 mod will;
 
-use firstwake::{Admission, NotAdmitted, RegistryError};
+use firstwake::{Admission, Cause, FeedId, NotAdmitted, RegistryError};
 
 pub(crate) use self::activation::ActivationSession;
 pub(crate) use self::device::{DeviceSession, Hold};
@@ -192,6 +192,21 @@ async fn converse<S: Stream>(
     }
 }
 
+/// Keeps what a device did wrong in its session, for `device explain`.
+fn note<S: Stream>(
+    wire: &Wire<S>,
+    feed: FeedId,
+    cause: Cause,
+    detail: Option<&str>,
+    broker: &Broker,
+) {
+    let source = wire.place().handle().origin().source();
+    let now = broker.clock.now();
+    broker
+        .provisioner
+        .note_problem(feed, source, cause, detail, now);
+}
+
 /// How a session ended.
 #[derive(Debug)]
 struct Departure {
@@ -203,6 +218,20 @@ struct Departure {
 }
 
 impl Departure {
+    /// What the device did that ended its session; `None` if it did nothing wrong.
+    fn cause(&self) -> Option<Cause> {
+        match self.farewell? {
+            Farewell::ProtocolError
+            | Farewell::Malformed
+            | Farewell::TopicNameInvalid
+            | Farewell::TopicFilterInvalid => Some(Cause::ProtocolError),
+            Farewell::NotAuthorized => Some(Cause::Forbidden),
+            Farewell::QuotaExceeded => Some(Cause::TooFast),
+            Farewell::PacketTooLarge => Some(Cause::PacketTooLarge),
+            _ => None,
+        }
+    }
+
     /// The peer said goodbye.
     fn goodbye(goodbye: Goodbye) -> Self {
         Self {

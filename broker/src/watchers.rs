@@ -1,6 +1,8 @@
 //! What runs beside the connections: ending sessions that must end, and the
 //! reports on `provisioning/fleet` and `provisioning/refusals`.
 
+mod refusal_log;
+
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use firstwake::{Counts, EventKind, Indexing, Lifecycle, NotAdmitted, Qos, Regist
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
+use self::refusal_log::RefusalLog;
 use crate::broker::Broker;
 use crate::bus::Message;
 
@@ -242,6 +245,7 @@ pub(crate) async fn report(broker: Arc<Broker>) {
     let mut second = interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before = Counts::default();
+    let mut log = RefusalLog::default();
     let mut last = Value::Null;
     loop {
         second.tick().await;
@@ -269,8 +273,12 @@ pub(crate) async fn report(broker: Arc<Broker>) {
             }
         }
         before = now;
+        if let Err(error) = broker.provisioner.look_into_refusals().await {
+            tracing::debug!(%error, "refused logins could not be looked into");
+        }
+        log.report(broker.provisioner.take_reasons());
         let tally = broker.provisioner.take_refusals();
-        if !tally.refusals.is_empty() {
+        if !tally.refusals.is_empty() || !tally.near.is_empty() {
             let tally = json!(tally);
             publish(&broker, "provisioning/refusals", &tally, Retain::Nothing).await;
         }

@@ -1,6 +1,7 @@
 //! The way in, from credential to key, over the memory store.
 
 mod acts;
+mod causes;
 mod clock;
 mod enrolment;
 mod hardware;

@@ -33,3 +33,26 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestam
     )]
     Ok(Timestamp::from_millis((seconds * 1000.0).round() as u64))
 }
+
+/// A date that may be left away, but is a date where it is there.
+pub(crate) mod optional {
+    use serde::{Deserializer, Serializer};
+
+    use crate::clock::Timestamp;
+
+    pub(crate) fn serialize<S: Serializer>(
+        date: &Option<Timestamp>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match date {
+            Some(date) => super::serialize(date, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Timestamp>, D::Error> {
+        super::deserialize(from).map(Some)
+    }
+}

@@ -34,6 +34,29 @@ fn an_unknown_serial_answers_as_a_wrong_code_does() {
     compare(["a wrong code", "an unknown serial"], SAMPLES, sample);
 }
 
+/// What is found out about it afterwards, is found out for operators.
+#[test]
+fn a_right_code_with_a_line_feed_answers_as_that_of_an_unknown_serial() {
+    let broker = TestBroker::start_with(&["failures_per_minute=0"]);
+    broker.fleet(&["known-000"]);
+    let spoilt = ["known-000", "stranger0"].map(|serial| format!("{}\n", code(serial)));
+    for version in Version::ALL {
+        let told = |n: usize, serial| broker.told(version, &Connect::new(serial, &spoilt[n]));
+        assert_eq!(told(0, "known-000"), told(1, "stranger0"));
+    }
+    let packets = [("known-000", &spoilt[0]), ("stranger0", &spoilt[1])]
+        .map(|(serial, code)| Connect::new(serial, code).bytes(Version::V311));
+    let sample = |kind: usize| {
+        let mut peer = broker.peer(Version::V311);
+        let begun = Instant::now();
+        peer.send(&packets[kind]);
+        peer.expect(&Version::V311.connack(4));
+        begun.elapsed()
+    };
+    let names = ["a code with a line feed", "the same of an unknown serial"];
+    compare(names, SAMPLES, sample);
+}
+
 /// Of a serial that many products have there is more to look up.
 #[test]
 fn a_serial_of_many_products_answers_as_any_other_does() {

@@ -28,6 +28,7 @@ mod connector;
 mod durability;
 mod ending;
 mod events;
+mod explain;
 mod faults;
 mod flood;
 mod formats;

@@ -309,8 +309,12 @@ fn known(device: &DeviceView) -> Vec<(&'static str, String)> {
 fn explain(explanation: &ExplanationView, form: Form) -> Result<()> {
     let mut words = vec![("product", explanation.product.clone())];
     words.extend(known(&explanation.device));
-    if explanation.refusals.is_empty() {
-        words.push(("refusals", "none since the server started".to_owned()));
+    if explanation.refusals.is_empty() && explanation.problems.is_empty() {
+        let none = match explanation.since {
+            Some(since) => format!("none since {since}, when the server started"),
+            None => "known to a running server only".to_owned(),
+        };
+        words.push(("refusals", none));
     }
     for attempt in &explanation.refusals {
         let times = if attempt.count == 1 {
@@ -318,12 +322,34 @@ fn explain(explanation: &ExplanationView, form: Form) -> Result<()> {
         } else {
             format!("{} times in a row, the last", attempt.count)
         };
-        let (refusal, meaning) = (attempt.refusal, attempt.refusal.meaning());
+        let refusal = attempt.refusal;
+        let meaning = match (attempt.cause, &attempt.detail) {
+            (Some(cause), Some(detail)) => format!("{}: {detail}", cause.meaning()),
+            (Some(cause), None) => cause.meaning().to_owned(),
+            (None, _) => refusal.meaning().to_owned(),
+        };
         words.push((
             "refused",
             format!(
                 "{times} at {} from {}: {refusal} ({meaning})",
                 attempt.at, attempt.source
+            ),
+        ));
+    }
+    for problem in &explanation.problems {
+        let times = match problem.count {
+            1 => "once".to_owned(),
+            count => format!("{count} times, the last"),
+        };
+        let (cause, meaning) = (problem.cause, problem.cause.meaning());
+        let detail = problem.detail.as_deref().map(|it| format!(": {it}"));
+        words.push((
+            "problem",
+            format!(
+                "{times} at {} from {}: {cause} ({meaning}{})",
+                problem.at,
+                problem.source,
+                detail.unwrap_or_default()
             ),
         ));
     }

@@ -100,7 +100,7 @@ impl From<SecretError> for Declined {
 impl From<DeviceError> for Declined {
     fn from(error: DeviceError) -> Self {
         let because = match error {
-            DeviceError::Unknown { .. } => Because::NotFound,
+            DeviceError::Unknown { .. } | DeviceError::Tried { .. } => Because::NotFound,
             DeviceError::Ambiguous { .. }
             | DeviceError::Taken(_)
             | DeviceError::OtherProduct(_)

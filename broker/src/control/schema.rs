@@ -1,7 +1,7 @@
 //! How the page of the API writes what the core has types of its own for.
 
 use firstwake::hardware::{Fact, HardwareMode};
-use firstwake::{Lifecycle, OnClone, ProofPolicy, Reactivation, Refusal, Role};
+use firstwake::{Cause, Lifecycle, OnClone, ProofPolicy, Reactivation, Refusal, Role};
 use utoipa::openapi::schema::{
     Array, ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, SchemaType, Type,
 };
@@ -13,6 +13,11 @@ fn one_of(words: impl IntoIterator<Item = &'static str>) -> Object {
         .schema_type(Type::String)
         .enum_values(Some(words))
         .build()
+}
+
+/// The exact mistake behind a failure.
+fn cause() -> Object {
+    one_of(Cause::ALL.iter().map(|cause| cause.as_str()))
 }
 
 /// RFC 3339, UTC.
@@ -123,9 +128,26 @@ pub(crate) fn attempts() -> Array {
         .property("source", ObjectBuilder::new().schema_type(Type::String))
         .property("refusal", one_of(refusals))
         .property("count", ObjectBuilder::new().schema_type(Type::Integer))
+        .property("cause", cause())
+        .property("detail", ObjectBuilder::new().schema_type(Type::String))
         .required("at")
         .required("source")
         .required("refusal")
         .required("count");
     ArrayBuilder::new().items(attempt).build()
+}
+
+/// What went wrong in sessions.
+pub(crate) fn problems() -> Array {
+    let problem = ObjectBuilder::new()
+        .property("at", time())
+        .property("source", ObjectBuilder::new().schema_type(Type::String))
+        .property("cause", cause())
+        .property("detail", ObjectBuilder::new().schema_type(Type::String))
+        .property("count", ObjectBuilder::new().schema_type(Type::Integer))
+        .required("at")
+        .required("source")
+        .required("cause")
+        .required("count");
+    ArrayBuilder::new().items(problem).build()
 }

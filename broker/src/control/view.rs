@@ -11,7 +11,7 @@ use firstwake::registry::Census;
 use firstwake::topic::TopicFilter;
 use firstwake::{
     DatastreamId, Device, Explanation, FeedId, Label, Lifecycle, Operator, OperatorName, ProductId,
-    PublicKey, RefusedAttempt, Role, Serial, Timestamp, Token, TokenId,
+    PublicKey, RefusedAttempt, Role, Serial, SessionProblem, Timestamp, Token, TokenId,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -89,9 +89,18 @@ pub(crate) struct ExplanationView {
     /// Whether a block of the product keeps it out.
     pub(crate) product_blocked: bool,
     pub(crate) device: DeviceView,
-    /// Its last refusals since the server started, the oldest first.
+    /// Since when the server that was asked remembers: its start. Each of
+    /// several servers on one registry knows its own.
+    #[serde(default)]
+    #[schema(schema_with = schema::time_or_null)]
+    pub(crate) since: Option<Timestamp>,
+    /// Its last refusals since then, the oldest first.
     #[schema(schema_with = schema::attempts)]
     pub(crate) refusals: Vec<RefusedAttempt>,
+    /// What went wrong in its sessions since then, the oldest first.
+    #[serde(default)]
+    #[schema(schema_with = schema::problems)]
+    pub(crate) problems: Vec<SessionProblem>,
     /// What to do next.
     pub(crate) advice: String,
 }
@@ -264,7 +273,9 @@ impl From<Explanation> for ExplanationView {
             product: explanation.product_name,
             product_blocked: explanation.product_blocked,
             device: explanation.device.into(),
+            since: explanation.since,
             refusals: explanation.attempts,
+            problems: explanation.problems,
             advice: explanation.advice,
         }
     }

@@ -95,20 +95,22 @@ async fn answer(
     match (resource, verb) {
         (Resource::Activation(code), _) => activation::by_code(&code, &asked).await,
         (Resource::ActivationOf(name), _) => activation::by_name(&name, &asked).await,
-        (Resource::Products, Verb::Get) => products::list(&asked).await,
+        (Resource::Products, Verb::Get | Verb::Head) => products::list(&asked).await,
         (Resource::Products, _) => products::create(&asked, body).await,
-        (Resource::Product(id), Verb::Get) => product::show(&id, &asked).await,
+        (Resource::Product(id), Verb::Get | Verb::Head) => product::show(&id, &asked).await,
         (Resource::Product(id), Verb::Put) => product::change(&id, &asked, body).await,
         (Resource::Product(id), _) => product::remove(&id, &asked).await,
-        (Resource::Devices(id), Verb::Get) => devices::list(&id, &asked).await,
+        (Resource::Devices(id), Verb::Get | Verb::Head) => devices::list(&id, &asked).await,
         (Resource::Devices(id), _) => devices::register(&id, &asked, body).await,
-        (Resource::Device(name), Verb::Get) => device::show(&name, &asked).await,
+        (Resource::Device(name), Verb::Get | Verb::Head) => device::show(&name, &asked).await,
         (Resource::Device(name), Verb::Put) => device::rename(&name, &asked, body).await,
         (Resource::Device(name), _) => device::remove(&name, &asked).await,
-        (Resource::Feed(feed), Verb::Get) => feed::show(feed, &asked).await,
+        (Resource::Feed(feed), Verb::Get | Verb::Head) => feed::show(feed, &asked).await,
         (Resource::Feed(feed), _) => feed::write(feed, &asked, body).await,
         (Resource::Datastreams(feed), _) => feed::add(feed, &asked, body).await,
-        (Resource::Datastream(feed, id), Verb::Get) => datastream::show(feed, &id, &asked).await,
+        (Resource::Datastream(feed, id), Verb::Get | Verb::Head) => {
+            datastream::show(feed, &id, &asked).await
+        }
         (Resource::Datastream(feed, id), _) => datastream::write(feed, &id, &asked, body).await,
         (Resource::Datapoints(feed, id), _) => datastream::add(feed, &id, &asked, body).await,
         (Resource::NoCode, _) => Err(activation::by_no_code(&asked)),

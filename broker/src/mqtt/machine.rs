@@ -5,6 +5,7 @@
 //! versions nor packets. It acknowledges nothing by itself: the session says
 //! what it thinks of a message first.
 
+mod fault;
 mod headers;
 mod incoming;
 mod outgoing;
@@ -88,6 +89,8 @@ pub(crate) struct Machine {
     /// The session ends with its connection, and a goodbye cannot change that.
     transient: bool,
     ended: Option<Farewell>,
+    /// What the peer did that ended the connection.
+    fault: Option<&'static str>,
 }
 
 impl Machine {
@@ -121,6 +124,7 @@ impl Machine {
             awaiting_release: Vec::new(),
             transient: opening.connect.session_expiry == 0,
             ended: None,
+            fault: None,
         };
         let mut inputs = Vec::new();
         machine.feed(&opening.frame, &mut inputs);
@@ -138,12 +142,23 @@ impl Machine {
         let bytes = &bytes[..checked.err().unwrap_or(bytes.len())];
         let mut cursor = Cursor::new(bytes);
         while self.ended.is_none() && cursor.position() < bytes.len() as u64 {
+            let start = cursor.position() as usize;
             let events = self.connection.recv(&mut cursor);
             self.handle(events, inputs);
+            if self.ended.is_some() {
+                self.fault = Some(fault::describe(&bytes[start..]));
+            }
         }
         if checked.is_err() && self.ended.is_none() {
             self.bid_farewell(Farewell::Malformed);
+            self.fault =
+                Some("the header of a packet has flags or a length that MQTT does not have");
         }
+    }
+
+    /// What the peer did that ended the connection, in words for operators.
+    pub(crate) fn fault(&self) -> Option<&'static str> {
+        self.fault
     }
 
     /// Why the connection has to be closed, once what is to be sent was sent.

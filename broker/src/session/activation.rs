@@ -8,10 +8,10 @@
 use std::net::IpAddr;
 
 use firstwake::topic::TopicFilter;
-use firstwake::{Activation, Answer, NotAdmitted};
+use firstwake::{Activation, Answer, Cause, NotAdmitted};
 
 use super::asked::{Asked, Topics};
-use super::{Conversation, Departure, converse};
+use super::{Conversation, Departure, converse, note};
 use crate::broker::Broker;
 use crate::mqtt::packet::{
     Farewell, Granted, Input, NotOffered, Publish, Qos, Subscribe, Unsubscribe, Unsubscribed,
@@ -22,6 +22,19 @@ use crate::wire::{Stream, Wire};
 
 /// Requests that may wait for the subscription.
 const WAITING: usize = 16;
+
+/// How far an activation came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// The device has asked for nothing.
+    Nothing,
+    /// It only subscribed, and its product wants a request.
+    Subscribed,
+    /// It subscribed or asked elsewhere.
+    Elsewhere,
+    /// It was answered.
+    Answered,
+}
 
 /// One activation.
 pub(crate) struct ActivationSession<S> {
@@ -35,6 +48,7 @@ pub(crate) struct ActivationSession<S> {
     granted: Option<Qos>,
     /// Requests that came before the subscription.
     waiting: Vec<Asked>,
+    progress: Progress,
 }
 
 impl<S: Stream> Conversation<S> for ActivationSession<S> {
@@ -79,19 +93,48 @@ impl<S: Stream> ActivationSession<S> {
             early,
             granted: None,
             waiting: Vec::new(),
+            progress: Progress::Nothing,
         }
     }
 
     pub(crate) async fn run(mut self: Box<Self>, broker: &Broker) {
         let early = std::mem::take(&mut self.early);
         let departure = converse(&mut *self, early, broker).await;
+        self.note_end(&departure, broker);
         self.wire.close(departure.farewell).await;
+    }
+
+    /// Keeps why the device goes without its credentials, if it does.
+    fn note_end(&self, departure: &Departure, broker: &Broker) {
+        let left = matches!(
+            departure.farewell,
+            None | Some(Farewell::MaximumConnectTime)
+        );
+        let response = format!("its response topic is {}", self.topics.response);
+        let request = format!("its request topic is {}", self.topics.request);
+        match (departure.cause(), self.progress) {
+            (Some(cause), _) => self.note(cause, self.wire.machine.fault(), broker),
+            (None, Progress::Nothing) if left => {
+                self.note(Cause::NeverAsked, Some(&response), broker);
+            }
+            (None, Progress::Subscribed) if left => {
+                self.note(Cause::WaitsForPublicKey, Some(&request), broker);
+            }
+            _ => {}
+        }
+    }
+
+    fn note(&self, cause: Cause, detail: Option<&str>, broker: &Broker) {
+        note(&self.wire, self.activation.feed(), cause, detail, broker);
     }
 
     async fn take_publish(&mut self, publish: Publish, broker: &Broker) -> Result<(), Departure> {
         let verdict = self.topics.judge(&publish);
         if verdict != Verdict::Accepted {
             self.wire.machine.acknowledge(publish.receipt, verdict);
+            self.progress = Progress::Elsewhere;
+            let detail = format!("its request topic is {}", self.topics.request);
+            self.note(Cause::AskedElsewhere, Some(&detail), broker);
             return self.forbid(broker);
         }
         let (asked, receipt) = Asked::read(publish);
@@ -137,6 +180,11 @@ impl<S: Stream> ActivationSession<S> {
             });
         }
         self.wire.machine.suback(subscribe.packet_id, &granted);
+        if !asked && self.granted.is_none() {
+            self.progress = Progress::Elsewhere;
+            let detail = format!("its response topic is {}", self.topics.response);
+            self.note(Cause::SubscribedElsewhere, Some(&detail), broker);
+        }
         for _ in 0..forbidden {
             self.forbid(broker)?;
         }
@@ -148,7 +196,7 @@ impl<S: Stream> ActivationSession<S> {
         let mut waiting = std::mem::take(&mut self.waiting);
         if waiting.is_empty() {
             match broker.provisioner.waits_for_request(&self.activation).await {
-                Ok(true) => {}
+                Ok(true) => self.progress = Progress::Subscribed,
                 // A registry in trouble has the device told so.
                 Ok(false) | Err(_) => waiting.push(Asked::nothing()),
             }
@@ -186,6 +234,7 @@ impl<S: Stream> ActivationSession<S> {
             }
             Err(invalid) => Answer::error("bad_request", &invalid.to_string()),
         };
+        self.progress = Progress::Answered;
         let qos = self.granted.unwrap_or_default();
         asked.answer(&answer, &self.topics, qos, &mut self.wire.machine)
     }

@@ -17,7 +17,7 @@ use crate::mqtt::packet::{
 /// Where a device asks, and where it is answered.
 #[derive(Debug)]
 pub(super) struct Topics {
-    request: TopicName,
+    pub(super) request: TopicName,
     pub(super) response: TopicName,
 }
 

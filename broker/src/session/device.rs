@@ -12,13 +12,13 @@ mod subscribing;
 
 use firstwake::feed::CurrentValue;
 use firstwake::topic::device::Uplink;
-use firstwake::{DeviceLogin, NoDatastream, NotAdmitted};
+use firstwake::{Cause, DeviceLogin, NoDatastream, NotAdmitted};
 
 use self::asking::Asking;
 use self::hold::Match;
 use self::pages::{Pages, Which};
 use super::streams::Streams;
-use super::{Conversation, Departure, Will, converse};
+use super::{Conversation, Departure, Will, converse, note};
 use crate::broker::Broker;
 use crate::bus::{Message, Sender};
 use crate::mqtt::packet::{Farewell, Input, Publish, Verdict};
@@ -157,6 +157,9 @@ impl<S: Stream> DeviceSession<S> {
 
     /// Ends the connection, and what ends with it.
     async fn leave(mut self: Box<Self>, departure: Departure, broker: &Broker) {
+        if let Some(cause) = departure.cause() {
+            self.note(cause, self.wire.machine.fault(), broker);
+        }
         // Whoever may not be here any more goes at once.
         let at_once = matches!(departure.farewell, Some(Farewell::Administrative(_)));
         if at_once {
@@ -182,6 +185,7 @@ impl<S: Stream> DeviceSession<S> {
     /// Carries a message on, and acknowledges it once the bus has it.
     async fn take_publish(&mut self, publish: Publish, broker: &Broker) -> Result<(), Departure> {
         if self.take_token(broker).is_err() {
+            self.note(Cause::TooFast, None, broker);
             if self.wire.machine.can_refuse(publish.receipt) {
                 let quota = Verdict::QuotaExceeded;
                 self.wire.machine.acknowledge(publish.receipt, quota);
@@ -200,17 +204,25 @@ impl<S: Stream> DeviceSession<S> {
             Ok(uplink) => uplink,
             Err(verdict) => {
                 self.wire.machine.acknowledge(publish.receipt, verdict);
+                let detail = format!("its own topics begin with feeds/{}/", self.login.feed());
+                self.note(Cause::TopicForbidden, Some(&detail), broker);
                 return self.forbid(broker);
             }
         };
         let now = broker.clock.now();
         // What is no value is carried on, and not kept.
-        let values = uplink
-            .read(publish.payload.as_slice(), now)
-            .unwrap_or_default();
+        let values = match uplink.read(publish.payload.as_slice(), now) {
+            Ok(values) => values,
+            Err(error) => {
+                let sentence = error.to_string();
+                self.note(Cause::PayloadUnreadable, Some(&sentence), broker);
+                Vec::new()
+            }
+        };
         match self.permit_datastreams(&uplink, &values, broker).await {
             Ok(()) => {}
             Err(NoDatastream::QuotaExceeded) => {
+                self.note(Cause::DatastreamRefused, None, broker);
                 let told = self.wire.machine.can_refuse(publish.receipt);
                 let quota = Verdict::QuotaExceeded;
                 self.wire.machine.acknowledge(publish.receipt, quota);
@@ -284,6 +296,11 @@ impl<S: Stream> DeviceSession<S> {
             }
         }
         Ok(())
+    }
+
+    /// Keeps what the device did wrong, for `device explain`.
+    fn note(&self, cause: Cause, detail: Option<&str>, broker: &Broker) {
+        note(&self.wire, self.login.feed(), cause, detail, broker);
     }
 
     fn forbid(&mut self, broker: &Broker) -> Result<(), Departure> {

@@ -90,6 +90,11 @@ impl From<&Origin> for Peer {
 }
 
 impl Origin {
+    /// From where the session's peer came.
+    pub(crate) fn source(&self) -> IpAddr {
+        self.source
+    }
+
     /// Bytes that are kept of a client id. There are thousands of them.
     const CLIENT_ID: usize = 64;
 

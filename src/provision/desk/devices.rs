@@ -43,6 +43,14 @@ pub enum DeviceError {
         /// The same letters in another case, if such a device exists.
         similar: Option<Serial>,
     },
+    /// No such device, but something tried to get in as it, or a device is called nearly so.
+    #[error("no device is called {name}; {tried}")]
+    Tried {
+        /// The name that was asked for.
+        name: DeviceName,
+        /// One clause: when and from where, and which registered serial is near.
+        tried: String,
+    },
     /// Several products have a device of this serial.
     #[error("serial {serial} is in {} products; name one: {}", .products.len(), choices(.serial, .products))]
     Ambiguous {

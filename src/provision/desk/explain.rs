@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cause::Cause;
 use crate::clock::Timestamp;
 use crate::code::ActivationCode;
 use crate::device::{Device, Lifecycle};
 use crate::identity::DeviceName;
 use crate::product::Reactivation;
-use crate::provision::door::attempts::RefusedAttempt;
+use crate::provision::door::attempts::{RefusedAttempt, SessionProblem};
 use crate::provision::door::decide;
 use crate::provision::{DeviceError, Provisioner};
 use crate::refusal::Refusal;
@@ -21,8 +22,12 @@ pub struct Explanation {
     pub product_name: String,
     /// Whether a block of the product keeps it out.
     pub product_blocked: bool,
+    /// Since when this server remembers: its start. `None` where none serves.
+    pub since: Option<Timestamp>,
     /// Its last refusals since the server started, the oldest first.
     pub attempts: Vec<RefusedAttempt>,
+    /// What went wrong in its sessions since then, the oldest first.
+    pub problems: Vec<SessionProblem>,
     /// One sentence: what to do next.
     pub advice: String,
 }
@@ -34,7 +39,16 @@ impl Provisioner {
         name: &DeviceName,
         now: Timestamp,
     ) -> Result<Explanation, DeviceError> {
-        let device = self.find_device(name).await?;
+        self.look_into_refusals().await?;
+        let device = match self.find_device(name).await {
+            Err(DeviceError::Unknown { name, similar }) => {
+                return Err(match self.tell_of_stranger(&name).await? {
+                    Some(tried) => DeviceError::Tried { name, tried },
+                    None => DeviceError::Unknown { name, similar },
+                });
+            }
+            found => found?,
+        };
         let product = self.product_of(&device).await?;
         let mut attempts = self.attempts.of(device.feed);
         // Over HTTP a code comes without a serial: nobody knew then whose it
@@ -44,7 +58,13 @@ impl Provisioner {
             attempts.extend(self.attempts.of_code(&near_miss.digest()));
         }
         attempts.sort_by_key(|attempt| attempt.at);
-        let mut advice = advice(&device, product.record.reactivation, &attempts, now);
+        let problems = self.problems_of(&device);
+        let seen = Seen {
+            attempts: &attempts,
+            problems: &problems,
+            since: self.since,
+        };
+        let mut advice = advice(&device, product.record.reactivation, &seen, now);
         if device.put_aside().is_none() {
             let kept_out = match device.is_blocked(product.record.block) {
                 true => Err(Refusal::ProductBlocked),
@@ -58,31 +78,49 @@ impl Provisioner {
             product_name: product.record.name.clone(),
             product_blocked: device.is_blocked(product.record.block),
             device,
+            since: self.since,
             attempts,
+            problems,
             advice,
         })
     }
 }
 
-/// The last refusal says most, unless the device got further since.
-fn advice(
-    device: &Device,
-    policy: Reactivation,
-    attempts: &[RefusedAttempt],
-    now: Timestamp,
-) -> String {
+/// The failures of a device, and since when they are remembered.
+struct Seen<'a> {
+    attempts: &'a [RefusedAttempt],
+    problems: &'a [SessionProblem],
+    since: Option<Timestamp>,
+}
+
+/// The last failure says most, unless the device got further since.
+fn advice(device: &Device, policy: Reactivation, seen: &Seen<'_>, now: Timestamp) -> String {
     let progress = device.confirmed_at.max(device.issued_at);
-    if let Some(last) = attempts.last()
-        && progress.is_none_or(|progress| progress <= last.at)
+    let refused = seen.attempts.last().map(|last| {
+        let advice = last.cause.map_or(last.refusal.advice(), Cause::advice);
+        (last.at, advice)
+    });
+    let problem = seen
+        .problems
+        .last()
+        .map(|last| (last.at, last.cause.advice()));
+    if let Some((at, advice)) = refused.max(problem)
+        && progress.is_none_or(|progress| progress <= at)
     {
-        return format!("{}.", last.refusal.advice());
+        return format!("{advice}.");
     }
     if let Some(refusal) = device.put_aside() {
         return format!("{}.", refusal.advice());
     }
     let words = match device.lifecycle() {
         Lifecycle::Registered => {
-            "It has never been seen: check that it is powered, reaches this server, and sends its serial as username and its activation code as password."
+            let check = "check that it is powered, reaches this server, and sends its serial as username and its activation code as password";
+            return match seen.since {
+                Some(since) => format!(
+                    "Nothing was seen of it since {since}, when the server started; other servers on the registry know their own: {check}."
+                ),
+                None => format!("It has never been given a key: {check}."),
+            };
         }
         Lifecycle::Issued if policy == Reactivation::Never => {
             "It was sent a key that it has not used, and its code works only once: if it lost the answer, `device reset` or `device reopen` lets it activate again."

@@ -69,6 +69,7 @@ impl Provisioner {
         };
         if let Err(NotAdmitted::Refused(refusal)) = admitted {
             self.count_refusal(refusal, attempt.source, now);
+            self.put_aside(&attempt, refusal, now);
         }
         admitted
     }
@@ -81,6 +82,7 @@ impl Provisioner {
         now: Timestamp,
     ) {
         self.totals.refused.fetch_add(1, Ordering::Relaxed);
+        self.reasons.count(source, refusal.as_str());
         if !refusal.is_written_down() {
             self.refusals.count(source, refusal);
         }

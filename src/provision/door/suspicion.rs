@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::decide::{self, BoardVerdict, Showing};
 use super::tally::Folding;
+use crate::cause::Cause;
 use crate::clock::Timestamp;
 use crate::clones::{CloneSignal, Evidence, OnClone, Takeover};
 use crate::device::{Changed, Device, Standing};
@@ -54,6 +55,14 @@ impl Provisioner {
         evidence: Evidence,
         now: Timestamp,
     ) -> Result<Option<Refusal>, RegistryError> {
+        let sign = sign_of(signal, &evidence);
+        self.note_problem(
+            device.feed,
+            evidence.source,
+            Cause::CloneSuspected,
+            Some(&sign),
+            now,
+        );
         if product.record.on_clone == OnClone::Alert || device.standing != Standing::Good {
             if self
                 .folded
@@ -149,5 +158,19 @@ impl Provisioner {
                 .await?;
         }
         Ok(())
+    }
+}
+
+/// The sign in words.
+fn sign_of(signal: CloneSignal, evidence: &Evidence) -> String {
+    match (signal, evidence.other) {
+        (CloneSignal::TwoAddresses | CloneSignal::TwoClientIds, Some(other)) => {
+            format!("{} and {other} take it from each other", evidence.source)
+        }
+        (CloneSignal::TwoAddresses, None) => "two addresses take it from each other".to_owned(),
+        (CloneSignal::TwoClientIds, None) => "two clients take it from each other".to_owned(),
+        (CloneSignal::HardwareMismatch, _) => "a right proof came from another board".to_owned(),
+        (CloneSignal::TokenReplayed, _) => "a token was shown that was used before".to_owned(),
+        (CloneSignal::SpentCode, _) => "a used code was shown by another board".to_owned(),
     }
 }

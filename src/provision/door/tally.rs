@@ -15,13 +15,15 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::clones::CloneSignal;
-use crate::identity::{FeedId, ProductId};
+use crate::identity::{FeedId, ProductId, Serial};
 use crate::operator::OperatorName;
 use crate::refusal::Refusal;
 use crate::source::Source;
 
 /// Pairs of source and reason that are told apart between two reports.
 const PAIRS: usize = 1024;
+/// Unknown serials near to a registered one that are told apart between two reports.
+const NEAR: usize = 64;
 /// Subjects whose repeated refusals are being folded.
 const FOLDED: usize = 65_536;
 /// One durable event for each subject and reason in this time.
@@ -34,6 +36,22 @@ pub struct Tally {
     pub refusals: Vec<TallyEntry>,
     /// Refusals from sources that there was no room to tell apart.
     pub other: u64,
+    /// Unknown serials that are nearly a registered one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<NearMiss>,
+}
+
+/// An unknown serial that is nearly a registered one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NearMiss {
+    /// From where it came.
+    pub source: Source,
+    /// The serial that no device has.
+    pub tried: Serial,
+    /// The one that a device has.
+    pub registered: Serial,
+    /// The product of that device.
+    pub product_id: ProductId,
 }
 
 /// One line of a [`Tally`].
@@ -54,6 +72,7 @@ pub(in crate::provision) struct Refusals(Mutex<Counts>);
 struct Counts {
     pairs: HashMap<(Source, Refusal), u64>,
     other: u64,
+    near: Vec<NearMiss>,
 }
 
 impl Refusals {
@@ -67,6 +86,14 @@ impl Refusals {
                 counts.pairs.insert(pair, 1);
             }
             None => counts.other += 1,
+        }
+    }
+
+    /// Notes an unknown serial that is nearly a registered one.
+    pub(in crate::provision) fn count_near(&self, near: NearMiss) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.near.len() < NEAR && !counts.near.contains(&near) {
+            counts.near.push(near);
         }
     }
 
@@ -85,7 +112,48 @@ impl Refusals {
         Tally {
             refusals,
             other: counts.other,
+            near: counts.near,
         }
+    }
+}
+
+/// Reasons for which something was refused, counted for the log by source.
+#[derive(Debug, Default)]
+pub(in crate::provision) struct Reasons(Mutex<HashMap<(Source, &'static str), u64>>);
+
+/// How often something was refused for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReasonCount {
+    /// From where.
+    pub source: Source,
+    /// The name of a refusal or of a cause.
+    pub reason: &'static str,
+    /// How often.
+    pub count: u64,
+}
+
+impl Reasons {
+    pub(in crate::provision) fn count(&self, source: IpAddr, reason: &'static str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pair = (Source::from(source), reason);
+        if counts.len() < PAIRS || counts.contains_key(&pair) {
+            *counts.entry(pair).or_default() += 1;
+        }
+    }
+
+    /// The counts since the last call, the most frequent first.
+    pub(in crate::provision) fn take(&self) -> Vec<ReasonCount> {
+        let counts = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut reasons: Vec<ReasonCount> = counts
+            .into_iter()
+            .map(|((source, reason), count)| ReasonCount {
+                source,
+                reason,
+                count,
+            })
+            .collect();
+        reasons.sort_by_key(|it| (std::cmp::Reverse(it.count), it.source, it.reason));
+        reasons
     }
 }
 

@@ -181,7 +181,12 @@ fn other_methods_and_paths() {
     let mut peer = broker.xively();
     let post = peer.ask(&format!("POST /v2/devices/{code}/activate"), &[], b"");
     post.denied(405, "Method not allowed");
-    assert_eq!(post.header("allow"), Some("GET, HEAD"));
+    assert_eq!(post.header("allow"), Some("GET"));
+    // HEAD would issue a key that nobody sees.
+    let head = format!("HEAD /v2/devices/{code}/activate HTTP/1.0\r\n\r\n");
+    let said = broker.says(&head);
+    assert!(said.starts_with("HTTP/1.0 405 "), "{said}");
+    assert_eq!(broker.lifecycle("S1"), "registered");
     for nothing in [
         format!("/v2/devices//{code}/activate"),
         format!("/v2/devices/{code}"),
@@ -192,12 +197,6 @@ fn other_methods_and_paths() {
         let answer = peer.ask(&format!("GET {nothing}"), &[], b"");
         answer.denied(404, "Not found");
     }
-    // HEAD is a GET of which the body is not sent.
-    let head = format!("HEAD /v2/devices/{code}/activate HTTP/1.0\r\n\r\n");
-    let said = broker.says(&head);
-    assert!(said.starts_with("HTTP/1.0 200 OK\r\n"), "{said}");
-    assert!(said.ends_with("\r\n\r\n"), "{said}");
-    assert_eq!(broker.lifecycle("S1"), "issued");
 }
 
 #[test]

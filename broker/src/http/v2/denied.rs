@@ -262,7 +262,9 @@ impl From<DeviceError> for Denied {
     fn from(error: DeviceError) -> Self {
         match error {
             // It says so, too, if only the case of the letters is wrong.
-            DeviceError::Unknown { .. } => Self::not_found(error.to_string()),
+            DeviceError::Unknown { .. } | DeviceError::Tried { .. } => {
+                Self::not_found(error.to_string())
+            }
             DeviceError::Registry(error) => error.into(),
             other => Self::invalid(other.to_string()),
         }

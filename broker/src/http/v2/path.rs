@@ -124,12 +124,13 @@ impl Resource {
 
     /// What can be asked of it.
     pub(super) fn verbs(&self) -> &'static [Verb] {
-        use Verb::{Delete, Get, Post, Put};
+        use Verb::{Delete, Get, Head, Post, Put};
         match self {
+            // An activation hands out a key: nobody may ask for that by the way.
             Self::Activation(_) | Self::ActivationOf(_) | Self::NoCode => &[Get],
-            Self::Products | Self::Devices(_) => &[Get, Post],
-            Self::Product(_) | Self::Device(_) => &[Get, Put, Delete],
-            Self::Feed(_) | Self::Datastream(..) => &[Get, Put],
+            Self::Products | Self::Devices(_) => &[Get, Head, Post],
+            Self::Product(_) | Self::Device(_) => &[Get, Head, Put, Delete],
+            Self::Feed(_) | Self::Datastream(..) => &[Get, Head, Put],
             Self::Datastreams(_) | Self::Datapoints(..) => &[Post],
             Self::Absent(_) => &[],
         }

@@ -1,9 +1,9 @@
 //! What a device wants to read of what is sent down to it.
 
-use firstwake::RegistryError;
 use firstwake::mailbox::{Retained, Subscription as Wanted};
 use firstwake::topic::device::{Downlink, Own, own, without_key};
 use firstwake::topic::{Limits, TopicFilter};
+use firstwake::{Cause, RegistryError};
 
 use super::hold::{Hold, Match};
 use super::pages::Which;
@@ -65,6 +65,10 @@ impl<S: Stream> DeviceSession<S> {
         }
         for filter in pages {
             self.read_out(Which::Asked(&filter), broker).await;
+        }
+        if forbidden > 0 {
+            let detail = format!("its own topics begin with feeds/{}/", self.login.feed());
+            self.note(Cause::FilterForbidden, Some(&detail), broker);
         }
         for _ in 0..forbidden {
             self.forbid(broker)?;
