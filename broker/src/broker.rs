@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::bus::{Bus, Message};
 use crate::downlink::Dispatch;
 use crate::edge::Clock;
-use crate::gate::Gate;
+use crate::gate::{Gate, Pass};
 use crate::http::{Budget, Peers, Streams};
 use crate::keep::Seats;
 use crate::limits::Limits;
@@ -107,6 +107,17 @@ impl Broker {
         let _place = self.gate.delay()?;
         let slowly = tokio::time::sleep(SLOWLY);
         self.stopping.run_until_cancelled(slowly).await
+    }
+
+    /// Waits until the peer of a connection that the server has ended closes
+    /// too. The connection counts no more, and is closed at once if too many
+    /// wait already or the server stops.
+    pub(crate) async fn linger(&self, lingering: impl Future<Output = ()>, pass: Pass) {
+        let place = self.gate.linger(pass.address());
+        drop(pass);
+        if place.is_some() {
+            self.stopping.run_until_cancelled(lingering).await;
+        }
     }
 
     /// The way for messages to devices, and for what operators ask.

@@ -16,13 +16,13 @@ use tokio::time::timeout;
 
 use self::admitted::admit;
 use crate::broker::Broker;
-use crate::gate::{Courtesy, Pass, Turned};
+use crate::gate::{Pass, Share, Turned};
 use crate::listen::Conversation;
 use crate::mqtt::connack::Rejection;
 use crate::mqtt::opening::{Opening, Progress, Reader};
 use crate::mqtt::packet::Version;
 use crate::session::{ActivationSession, DeviceSession, OperatorSession};
-use crate::wire::Stream;
+use crate::wire::{Stream, linger};
 
 /// How long a peer may take to read that it is refused.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(2);
@@ -52,7 +52,7 @@ impl Conversation for Mqtt {
         self,
         stream: S,
         turned: Turned,
-        courtesy: Courtesy,
+        courtesy: Share,
         broker: Arc<Broker>,
     ) -> impl Future<Output = ()> + Send + 'static {
         turn_away(stream, turned, courtesy, broker)
@@ -65,14 +65,17 @@ async fn serve<S: Stream>(
     opening: Pin<Box<impl Future<Output = Option<(Session<S>, Pass)>>>>,
     broker: Arc<Broker>,
 ) {
-    let Some((session, _pass)) = opening.await else {
+    let Some((session, pass)) = opening.await else {
         return;
     };
-    match session {
+    let lingering = match session {
         Session::Activation(session) => Box::pin(session.run(&broker)).await,
         // Not boxed once more: there are thousands of these.
         Session::Device(session) => session.run(&broker).await,
         Session::Operator(session) => Box::pin(session.run(&broker)).await,
+    };
+    if let Some(lingering) = lingering {
+        Box::pin(broker.linger(lingering, pass)).await;
     }
 }
 
@@ -82,13 +85,17 @@ async fn serve<S: Stream>(
 async fn turn_away<S: Stream>(
     mut stream: S,
     turned: Turned,
-    _courtesy: Courtesy,
+    _courtesy: Share,
     broker: Arc<Broker>,
 ) {
     let told = timeout(COURTESY, async {
-        if let Some((opening, _)) = read_connect(&mut stream).await {
-            answer(&mut stream, turned.into(), opening.connect.version).await;
-        }
+        let (rejection, version) = match read_connect(&mut stream).await {
+            Some(Heard::Connect(opening, _)) => (turned.into(), opening.connect.version),
+            Some(Heard::Rejected(rejection, version)) => (rejection, version),
+            None => return,
+        };
+        answer(&mut stream, rejection, version).await;
+        linger(stream).await;
     });
     broker.stopping.run_until_cancelled(told).await;
 }
@@ -111,10 +118,17 @@ async fn open<S: Stream>(
     let span = Duration::from_secs(broker.limits.connect_seconds.into());
     let read = pass.within(span, hear(arriving));
     let read = broker.stopping.run_until_cancelled(read).await?;
-    let (stream, opening, rest) = read.flatten()?;
-    let version = opening.connect.version;
+    let (stream, heard) = read.flatten()?;
     // The place is for silent peers: whoever has spoken takes up nobody's.
     pass.opened();
+    let (opening, rest) = match heard {
+        Heard::Connect(opening, rest) => (opening, rest),
+        Heard::Rejected(rejection, version) => {
+            reject(stream, rejection, version, pass, &broker).await;
+            return None;
+        }
+    };
+    let version = opening.connect.version;
     let outcome = admit(opening, source, &broker).await;
     match outcome {
         Ok(admitted) => {
@@ -125,24 +139,30 @@ async fn open<S: Stream>(
             if let Rejection::Refused(refusal) = rejection {
                 broker.take_time(refusal, source).await?;
             }
-            reject(stream, rejection, version).await;
+            reject(stream, rejection, version, pass, &broker).await;
             None
         }
     }
 }
 
-/// Waits for the peer to arrive, and for its whole CONNECT. What follows it is
-/// returned too: peers may send more before they have an answer.
-async fn hear<S: Stream>(
-    arriving: impl Future<Output = Option<S>>,
-) -> Option<(S, Box<Opening>, Vec<u8>)> {
+/// The first packet of a peer.
+enum Heard {
+    /// A CONNECT, and the bytes that follow it: peers may send more before they
+    /// have an answer.
+    Connect(Box<Opening>, Vec<u8>),
+    /// None that is accepted, though there is an answer to it.
+    Rejected(Rejection, Version),
+}
+
+/// Waits for the peer to arrive, and for its whole CONNECT.
+async fn hear<S: Stream>(arriving: impl Future<Output = Option<S>>) -> Option<(S, Heard)> {
     let mut stream = arriving.await?;
-    let (opening, rest) = read_connect(&mut stream).await?;
-    Some((stream, opening, rest))
+    let heard = read_connect(&mut stream).await?;
+    Some((stream, heard))
 }
 
 /// Reads until the first packet is whole.
-async fn read_connect<S: Stream>(stream: &mut S) -> Option<(Box<Opening>, Vec<u8>)> {
+async fn read_connect<S: Stream>(stream: &mut S) -> Option<Heard> {
     let mut reader = Reader::new();
     let mut buffer = [0; 1024];
     loop {
@@ -150,19 +170,26 @@ async fn read_connect<S: Stream>(stream: &mut S) -> Option<(Box<Opening>, Vec<u8
         let mut bytes = &buffer[..count];
         match reader.feed(&mut bytes) {
             Progress::More => {}
-            Progress::Opened(opening) => return Some((opening, bytes.to_vec())),
+            Progress::Opened(opening) => return Some(Heard::Connect(opening, bytes.to_vec())),
             Progress::Rejected(rejection, version) => {
-                answer(stream, rejection, version).await;
-                return None;
+                return Some(Heard::Rejected(rejection, version));
             }
             Progress::Close => return None,
         }
     }
 }
 
-async fn reject<S: Stream>(mut stream: S, rejection: Rejection, version: Version) {
+/// Answers with a refusal and closes, once the peer had time to read it.
+async fn reject<S: Stream>(
+    mut stream: S,
+    rejection: Rejection,
+    version: Version,
+    pass: Pass,
+    broker: &Broker,
+) {
     let said = timeout(REFUSAL_DEADLINE, answer(&mut stream, rejection, version));
     drop(said.await);
+    broker.linger(linger(stream), pass).await;
 }
 
 /// Tells the peer no, where there is a word for it. It may be gone already.
@@ -201,7 +228,8 @@ mod tests {
 
     /// There are thousands of them, so what a connection carries while it
     /// idles is kept in sight: nothing of how it came, for a start. What TLS and
-    /// WebSocket need is in the session, once.
+    /// WebSocket need is in the session, once. The last 16 bytes are for the end,
+    /// which waits for the peer in a box of its own.
     #[test]
     fn an_idle_device_is_small() {
         fn of<F, A>(_: fn(Mqtt, A, Pass, Arc<Broker>) -> F) -> usize {
@@ -216,7 +244,7 @@ mod tests {
             task::<Secure>(),
             task::<WebSocket<Secure>>(),
         ];
-        assert!(tasks.iter().all(|task| *task <= 392), "{tasks:?} bytes");
+        assert!(tasks.iter().all(|task| *task <= 408), "{tasks:?} bytes");
         let session = size_of::<DeviceSession<TcpStream>>();
         assert!(session <= 384, "{session} bytes");
         let more = size_of::<WebSocket<TcpStream>>() - size_of::<TcpStream>();

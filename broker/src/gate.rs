@@ -12,6 +12,8 @@
 //! only a source with several silent connections has to give one up. An entry
 //! is kept for each source that is connected now, and for no other.
 
+mod shares;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -22,13 +24,20 @@ use firstwake::{Bans, Refusal, Source};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+pub(crate) use self::shares::Share;
+use self::shares::Shares;
 use crate::edge::Clock;
 use crate::limits::Limits;
 
 /// Turned-away peers that are told so at once; others are just closed.
 const COURTESIES: usize = 64;
 /// The same from one source.
-const COURTESIES_PER_SOURCE: u32 = 8;
+const COURTESIES_PER_SOURCE: usize = 8;
+/// Connections that the server has ended and the peer has not: they count as no
+/// connections. Others are closed without waiting for the peer.
+const LINGERING: usize = 256;
+/// The same of one source.
+const LINGERING_PER_SOURCE: usize = 64;
 /// Refusals that wait before they are told; others are just closed.
 const DELAYED: usize = 256;
 /// Open files that connections leave to the server itself.
@@ -65,6 +74,8 @@ pub(crate) struct Gate {
     clock: Clock,
     state: Mutex<State>,
     delayed: Arc<Semaphore>,
+    courtesies: Arc<Shares>,
+    lingering: Arc<Shares>,
 }
 
 /// A connection's right to be, for as long as it lives. In a box: tasks hold
@@ -88,13 +99,6 @@ struct Silent {
     displaced: Notify,
 }
 
-/// The right to tell one turned-away peer why.
-#[derive(Debug)]
-pub(crate) struct Courtesy {
-    gate: Arc<Gate>,
-    source: Source,
-}
-
 impl Gate {
     /// A gate for as many open files as the process may have now.
     pub(crate) fn new(limits: &Limits, bans: Arc<Bans>, clock: Clock) -> Self {
@@ -110,12 +114,16 @@ impl Gate {
                 "more connections are allowed than files may be open"
             );
         }
+        // They take open files of the reserve, and leave half of it.
+        let lingering = LINGERING.min(reserve(files) / 2);
         Self {
             bounds: Bounds::new(limits, files),
             bans,
             clock,
             state: Mutex::default(),
             delayed: Arc::new(Semaphore::new(DELAYED)),
+            courtesies: Shares::new(COURTESIES, COURTESIES_PER_SOURCE),
+            lingering: Shares::new(lingering, LINGERING_PER_SOURCE),
         }
     }
 
@@ -135,12 +143,13 @@ impl Gate {
 
     /// The right to tell a peer that was turned away why, if not too many are
     /// being told already.
-    pub(crate) fn courtesy(self: &Arc<Self>, address: IpAddr) -> Option<Courtesy> {
-        let source = Source::from(address);
-        self.lock().begin_courtesy(source).then(|| Courtesy {
-            gate: Arc::clone(self),
-            source,
-        })
+    pub(crate) fn courtesy(&self, address: IpAddr) -> Option<Share> {
+        self.courtesies.take(Source::from(address))
+    }
+
+    /// A place for a connection that the server has ended and its peer has not.
+    pub(crate) fn linger(&self, address: IpAddr) -> Option<Share> {
+        self.lingering.take(Source::from(address))
     }
 
     /// A place among the refusals that are told late.
@@ -211,12 +220,6 @@ impl Drop for Pass {
     }
 }
 
-impl Drop for Courtesy {
-    fn drop(&mut self) {
-        self.gate.lock().end_courtesy(self.source);
-    }
-}
-
 /// The limits, with what 0 stands for put in.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
@@ -228,9 +231,8 @@ struct Bounds {
 
 impl Bounds {
     fn new(limits: &Limits, files: usize) -> Self {
-        let reserve = RESERVE.min(files / 4);
         let connections = match limits.connections {
-            0 => files - reserve,
+            0 => files - reserve(files),
             some => some,
         };
         let per_source = match limits.connections_per_source {
@@ -247,6 +249,11 @@ impl Bounds {
     }
 }
 
+/// Of so many open files, those that connections leave to the server.
+fn reserve(files: usize) -> usize {
+    RESERVE.min(files / 4)
+}
+
 /// Who is connected now.
 #[derive(Debug, Default)]
 struct State {
@@ -258,8 +265,6 @@ struct State {
     /// The sources of those; the last is the one to lose one next.
     ranking: BTreeSet<Rank>,
     newest_ticket: u64,
-    courtesies: HashMap<Source, u32>,
-    courtesies_open: usize,
 }
 
 /// How many silent connections a source has, the age of its oldest, and which
@@ -362,26 +367,6 @@ impl State {
             }
             None => {
                 self.silent_by_source.remove(&source);
-            }
-        }
-    }
-
-    fn begin_courtesy(&mut self, source: Source) -> bool {
-        let here = self.courtesies.get(&source).copied().unwrap_or(0);
-        if self.courtesies_open >= COURTESIES || here >= COURTESIES_PER_SOURCE {
-            return false;
-        }
-        self.courtesies.insert(source, here + 1);
-        self.courtesies_open += 1;
-        true
-    }
-
-    fn end_courtesy(&mut self, source: Source) {
-        self.courtesies_open -= 1;
-        if let Some(here) = self.courtesies.get_mut(&source) {
-            *here -= 1;
-            if *here == 0 {
-                self.courtesies.remove(&source);
             }
         }
     }

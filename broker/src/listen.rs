@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::config::Socket;
-use crate::gate::{Courtesy, Pass, Turned};
+use crate::gate::{Pass, Share, Turned};
 use crate::wire;
 
 /// Connections that the kernel may hold before they are accepted; it cuts this
@@ -69,7 +69,7 @@ pub(crate) trait Conversation: Clone + Send + 'static {
         self,
         stream: S,
         turned: Turned,
-        courtesy: Courtesy,
+        courtesy: Share,
         broker: Arc<Broker>,
     ) -> impl Future<Output = ()> + Send + 'static;
 }

@@ -24,7 +24,7 @@ use crate::limits::Limits;
 use crate::mqtt::machine::{Offered, Session, Terms};
 use crate::mqtt::packet::{Connect, Farewell, Goodbye, Input, WillFate};
 use crate::sessions::Owner;
-use crate::wire::{Step, Stream, Wire};
+use crate::wire::{Lingering, Step, Stream, Wire, linger};
 
 impl Terms {
     /// A device that fetches its credentials.
@@ -257,6 +257,12 @@ impl Departure {
             will: WillFate::Publish,
             session_expiry: None,
         }
+    }
+
+    /// The last of the connection, if it is the server that ends it.
+    fn lingering<S: Stream>(&self, stream: S) -> Option<Lingering> {
+        self.farewell.as_ref()?;
+        Some(Box::pin(linger(stream)))
     }
 
     /// The admission no longer holds.

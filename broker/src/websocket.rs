@@ -1,9 +1,13 @@
 //! An established WebSocket as a byte stream of MQTT.
 //!
-//! Only binary messages carry MQTT; where they begin and end means nothing, so
-//! a packet may come in several and several in one (MQTT 5, 6.0). Pings are
+//! Only binary messages carry MQTT; where those of a peer begin and end means
+//! nothing, so a packet may come in several and several in one (MQTT 5, 6.0).
+//! What is sent is one packet a message, as there are clients that read no
+//! other; a large packet is one message in several frames. Pings are
 //! answered and closes agreed upon below whoever reads. How the WebSocket came
 //! about is not its concern: any HTTP server may have made it.
+
+mod packets;
 
 use std::io::{self, Read, Write};
 use std::pin::Pin;
@@ -12,11 +16,13 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tungstenite::error::{Error, ProtocolError};
-use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::frame::Frame;
+use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Message, Utf8Bytes};
 
-use crate::wire::Stream;
+use self::packets::Packets;
+use crate::wire::{LINGERING_BYTES, Stream};
 
 /// Bytes read at once; each connection holds a buffer of this size.
 const READ: usize = 4 * 1024;
@@ -26,9 +32,9 @@ const OPENING: usize = 16 * 1024;
 /// What a message may be larger than the largest packet: some peers put
 /// everything that waits into one.
 const SLACK: usize = 64 * 1024;
-/// Bytes written as one message.
+/// Bytes written as one frame.
 const WRITE: usize = 64 * 1024;
-/// Bytes that may wait here for a peer that does not read: one message and its
+/// Bytes that may wait here for a peer that does not read: one frame and its
 /// header. What is over is a pong, and only the last of these is owed.
 const UNSENT: usize = WRITE + 16;
 
@@ -38,6 +44,10 @@ pub(crate) struct WebSocket<S> {
     context: WebSocketContext,
     /// What is left of a message.
     rest: Bytes,
+    /// Where the packets that are sent begin and end.
+    packets: Packets,
+    /// Bytes that still came after our close.
+    late: usize,
     /// Bytes of the largest packet.
     packet: usize,
     /// How the end is told to the peer.
@@ -56,6 +66,9 @@ enum Phase {
     Closing,
     /// Both have closed, or the peer is gone.
     Closed,
+    /// The stream below is shut down too: what is read are its bytes, to be
+    /// discarded.
+    Over,
 }
 
 impl<S: Stream> WebSocket<S> {
@@ -72,6 +85,8 @@ impl<S: Stream> WebSocket<S> {
             stream,
             context: WebSocketContext::from_partially_read(read.to_vec(), role, Some(config)),
             rest: Bytes::new(),
+            packets: Packets::default(),
+            late: 0,
             packet,
             reason: CloseCode::Normal,
             phase: Phase::Opening,
@@ -84,7 +99,7 @@ impl<S: Stream> WebSocket<S> {
             match self.phase {
                 Phase::Opening | Phase::Open | Phase::Closing => {}
                 Phase::Broken => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
-                Phase::Closed => return Poll::Ready(Ok(None)),
+                Phase::Closed | Phase::Over => return Poll::Ready(Ok(None)),
             }
             let stream = &mut Now {
                 stream: &mut self.stream,
@@ -127,6 +142,12 @@ impl<S: Stream> WebSocket<S> {
         self.phase = Phase::Open;
     }
 
+    /// Ends the stream below; from now on its bytes are what is read.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.phase = Phase::Over;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
     /// An orderly end is none of the errors.
     fn over(&mut self, error: Error) -> io::Result<()> {
         match error {
@@ -161,6 +182,9 @@ impl<S: Stream> AsyncRead for WebSocket<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.phase == Phase::Over {
+            return Pin::new(&mut this.stream).poll_read(cx, buffer);
+        }
         if this.rest.is_empty() {
             match ready!(this.poll_message(cx))? {
                 Some(bytes) => this.rest = bytes,
@@ -179,7 +203,8 @@ impl<S: Stream> AsyncRead for WebSocket<S> {
 }
 
 impl<S: Stream> AsyncWrite for WebSocket<S> {
-    /// One message of what comes first, once the one before has left.
+    /// The first packet as a message, or a part of it as a frame, once what was
+    /// written before has left.
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -190,7 +215,7 @@ impl<S: Stream> AsyncWrite for WebSocket<S> {
         match this.phase {
             Phase::Opening => this.open(),
             Phase::Open => {}
-            Phase::Broken | Phase::Closing | Phase::Closed => {
+            Phase::Broken | Phase::Closing | Phase::Closed | Phase::Over => {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
         }
@@ -198,8 +223,15 @@ impl<S: Stream> AsyncWrite for WebSocket<S> {
             stream: &mut this.stream,
             cx,
         };
-        let bytes = &bytes[..bytes.len().min(WRITE)];
-        let message = Message::Binary(Bytes::copy_from_slice(bytes));
+        let begins = this.packets.is_between();
+        let count = this.packets.pass(&bytes[..bytes.len().min(WRITE)]);
+        let bytes = &bytes[..count];
+        let kind = match begins {
+            true => Data::Binary,
+            false => Data::Continue,
+        };
+        let (payload, ends) = (Bytes::copy_from_slice(bytes), this.packets.is_between());
+        let message = Message::Frame(Frame::message(payload, OpCode::Data(kind), ends));
         // What could not be sent is in the buffer: taken all the same.
         match pending(this.context.write(stream, message)) {
             Poll::Pending | Poll::Ready(Ok(())) => Poll::Ready(Ok(bytes.len())),
@@ -228,7 +260,7 @@ impl<S: Stream> AsyncWrite for WebSocket<S> {
             cx,
         };
         let sent = match this.phase {
-            Phase::Closed => return Pin::new(&mut this.stream).poll_shutdown(cx),
+            Phase::Closed | Phase::Over => return this.poll_over(cx),
             _ => pending(this.context.close(stream, Some(close))),
         };
         if this.phase != Phase::Broken {
@@ -242,12 +274,16 @@ impl<S: Stream> AsyncWrite for WebSocket<S> {
             Poll::Pending => {}
         }
         while this.phase == Phase::Closing {
-            // What still comes is not for anybody.
-            if ready!(this.poll_message(cx)).is_err() {
-                this.phase = Phase::Closed;
+            match ready!(this.poll_message(cx)) {
+                // What was on its way is discarded.
+                Ok(Some(bytes)) if this.late + bytes.len() <= LINGERING_BYTES => {
+                    this.late += bytes.len();
+                }
+                Ok(None) => {}
+                Ok(Some(_)) | Err(_) => this.phase = Phase::Closed,
             }
         }
-        Pin::new(&mut this.stream).poll_shutdown(cx)
+        this.poll_over(cx)
     }
 }
 

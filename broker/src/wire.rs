@@ -4,6 +4,8 @@
 //! Reading goes through one buffer a thread, so an idle connection owns none.
 //! While a peer does not take what it is sent, nothing more is read from it.
 
+mod linger;
+
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+pub(crate) use self::linger::{BYTES as LINGERING_BYTES, Lingering, linger};
 use crate::edge::{Clock, Tick};
 use crate::mqtt::machine::Machine;
 use crate::mqtt::packet::{Farewell, Input};
@@ -134,9 +137,10 @@ impl<S: Stream> Wire<S> {
         rest
     }
 
-    /// Closes for good; the session's place is left.
-    pub(crate) fn into_place(self) -> Place {
-        self.place
+    /// The stream, which may [linger], and the session's place, which need not
+    /// wait for it.
+    pub(crate) fn into_parts(self) -> (S, Place) {
+        (self.stream, self.place)
     }
 
     /// Whether the peer takes what it is sent.

@@ -40,6 +40,7 @@ mod identity;
 mod indistinguishable;
 mod isolation;
 mod limits;
+mod lingering;
 mod lists;
 mod mailbox;
 mod many;

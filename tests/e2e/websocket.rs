@@ -6,7 +6,8 @@ use tungstenite::Message;
 use tungstenite::error::Error;
 use tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::support::{Connect, Door, Everywhere, Socket, Version, code, dial};
+use crate::support::wire::{PINGREQ, PINGRESP};
+use crate::support::{Connect, Door, Everywhere, PASSWORD, Socket, Version, code, dial};
 
 const ASK: &str = "GET /mqtt HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -94,6 +95,16 @@ fn who_asks_as_it_should_is_let_through() {
             "Sec-WebSocket-Protocol: mqtt\r\nOrigin: https://panel.example\r\n",
             "mqtt",
         ),
+        // The host of the request itself: pages of a proxy in front, and clients
+        // that make an origin of the address.
+        (
+            "Sec-WebSocket-Protocol: mqtt\r\nOrigin: http://x\r\n",
+            "mqtt",
+        ),
+        (
+            "Sec-WebSocket-Protocol: mqtt\r\nOrigin: https://X:443\r\n",
+            "mqtt",
+        ),
     ] {
         let head = head(&server, &format!("{ASK}{more}\r\n"));
         assert!(head.starts_with("http/1.1 101 "), "{head}");
@@ -111,8 +122,14 @@ fn who_asks_as_it_should_is_let_through() {
             "{head}"
         );
     }
-    let other = "Sec-WebSocket-Protocol: mqtt\r\nOrigin: https://panel.example:8443\r\n\r\n";
-    assert!(answer(&server, &(ASK.to_owned() + other)).starts_with("HTTP/1.1 403 "));
+    for other in [
+        "https://panel.example:8443",
+        "http://x:443",
+        "http://x.evil",
+    ] {
+        let origin = format!("Sec-WebSocket-Protocol: mqtt\r\nOrigin: {other}\r\n\r\n");
+        assert!(answer(&server, &(ASK.to_owned() + &origin)).starts_with("HTTP/1.1 403 "));
+    }
 }
 
 /// A masked binary frame of less than 126 bytes.
@@ -166,6 +183,51 @@ fn requests_and_frames_may_come_in_any_pieces() {
             [0x82, 4, 0x20, 2, 0, 0],
             "{first:02x?} {second:02x?}"
         );
+    }
+}
+
+/// There are clients that read one packet of a message, and no more.
+#[test]
+fn each_packet_is_a_message_of_its_own() {
+    let server = Everywhere::start();
+    server.broker.add_operator("boss", "admin", &[]);
+    let mut socket = Socket::ask(server.secure(Door::Wss));
+    let version = Version::V5;
+    let mut boss = server.admitted(Door::Mqtt, version, &Connect::new("boss", PASSWORD));
+    boss.send(&version.publish_with(0x33, "app/kept", 12, &[], b"kept"));
+    boss.packet();
+    let large = vec![7; 300_000];
+    let connect = Connect {
+        client_id: "another",
+        ..Connect::new("boss", PASSWORD)
+    };
+    socket.write_all(&connect.bytes(version)).expect("open");
+    let connack = socket.messages().read().expect("a message");
+    assert_eq!(connack.into_data()[0], 0x20);
+    let sent = [
+        version.subscribe(1, &[("app/#", 0)]),
+        version.publish("app/a", 1, 2, b"a"),
+        version.publish("app/large", 0, 0, &large),
+        PINGREQ.to_vec(),
+    ];
+    socket.write_all(&sent.concat()[..]).expect("open");
+    let mut firsts = Vec::new();
+    let messages = socket.messages();
+    while firsts.iter().filter(|first| **first == 0x30).count() < 3
+        || !firsts.contains(&PINGRESP[0])
+    {
+        let Message::Binary(message) = messages.read().expect("a message") else {
+            continue;
+        };
+        let length = message[1..].iter().take_while(|byte| **byte >= 0x80);
+        let header = 2 + length.count();
+        let lengths = message[1..header].iter().rev();
+        let body = lengths.fold(0, |length, byte| length << 7 | usize::from(byte & 0x7f));
+        assert_eq!(message.len(), header + body, "one whole packet");
+        firsts.push(message[0] & 0xf0);
+    }
+    for first in [0x90, 0x40] {
+        assert!(firsts.contains(&first), "{firsts:02x?}");
     }
 }
 

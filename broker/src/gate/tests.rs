@@ -97,21 +97,6 @@ fn sessions_are_never_displaced() {
 }
 
 #[test]
-fn courtesy_is_bounded() {
-    let mut state = State::default();
-    for _ in 0..COURTESIES_PER_SOURCE {
-        assert!(state.begin_courtesy(source(1)));
-    }
-    assert!(!state.begin_courtesy(source(1)));
-    let others = (2..=255)
-        .filter(|n| state.begin_courtesy(source(*n)))
-        .count();
-    assert_eq!(others + COURTESIES_PER_SOURCE as usize, COURTESIES);
-    state.end_courtesy(source(1));
-    assert!(state.begin_courtesy(source(1)));
-}
-
-#[test]
 fn open_files_bound_what_is_not_set() {
     let limits = Limits::default();
     assert_eq!(Bounds::new(&limits, 20_000).connections, 20_000 - RESERVE);

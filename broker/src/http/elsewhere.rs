@@ -3,21 +3,21 @@
 //! A browser sends passwords along that it has seen before, whoever wrote the
 //! page that has it ask. It says whose page that is, so that it can be refused.
 
-use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, Uri};
+use http::HeaderMap;
+use http::header::ORIGIN;
+
+use crate::origins::is_host;
 
 /// Whether a page of another origin has a browser ask this.
 pub(super) fn is_of_elsewhere(headers: &HeaderMap) -> bool {
-    let own = headers.get(HOST).map(|host| host.as_bytes());
-    headers.get_all(ORIGIN).iter().any(|origin| {
-        let origin = origin.to_str().ok().and_then(|it| it.parse::<Uri>().ok());
-        let asked = origin.as_ref().and_then(|origin| origin.authority());
-        asked.map(|authority| authority.as_str().as_bytes()) != own || own.is_none()
-    })
+    let mut origins = headers.get_all(ORIGIN).iter();
+    origins.any(|origin| !is_host(origin, headers))
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::HOST;
+
     use super::*;
 
     #[test]

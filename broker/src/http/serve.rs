@@ -9,7 +9,8 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::pin;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,9 +29,9 @@ use super::peers::{Keep, Turn};
 use super::unread::Unread;
 use super::{Admitted, Http, Source};
 use crate::broker::Broker;
-use crate::gate::{Courtesy, Pass, Turned};
+use crate::gate::{Pass, Share, Turned};
 use crate::listen::Conversation;
-use crate::wire::Stream;
+use crate::wire::{Stream, linger};
 
 /// Bytes of a request's head at most.
 const HEAD: usize = 16 * 1024;
@@ -61,7 +62,7 @@ impl Conversation for Http {
         self,
         stream: S,
         turned: Turned,
-        courtesy: Courtesy,
+        courtesy: Share,
         broker: Arc<Broker>,
     ) -> impl Future<Output = ()> + Send + 'static {
         turn_away(stream, turned, courtesy, broker)
@@ -103,31 +104,30 @@ where
             Ok::<_, Infallible>(response)
         }
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(span)
         .max_buf_size(HEAD)
         // Firmware compares names of headers letter by letter.
         .title_case_headers(true)
         .serve_connection(TokioIo::new(Unread::new(stream)), service);
-    let mut connection = pin!(connection);
 
-    let deadline = loop {
+    let ended = loop {
         let step = async {
             tokio::select! {
                 biased;
-                ended = connection.as_mut() => Step::Ended(ended),
+                ended = &mut connection => Step::Ended(ended),
                 turn = entry.turn() => Step::Turned(turn),
             }
         };
         let step = broker.stopping.run_until_cancelled(pass.within(span, step));
         match step.await {
-            Some(Some(Step::Ended(ended))) => return note(ended),
+            Some(Some(Step::Ended(ended))) => break Ok(ended),
             Some(Some(Step::Turned(turn))) => match turn {
                 Turn::Admitted => pass.opened(),
                 Turn::Stranger => {
                     if pass.closed().is_err() {
-                        break LAST_ANSWER;
+                        break Err(LAST_ANSWER);
                     }
                 }
                 Turn::Check(admission) => {
@@ -139,15 +139,26 @@ where
                 Turn::Banned => return,
             },
             // Nobody is admitted: what is being answered is still answered.
-            Some(None) => break LAST_ANSWER,
-            None if pass.is_open() => break Duration::MAX,
-            None => break LAST_ANSWER,
+            Some(None) => break Err(LAST_ANSWER),
+            None if pass.is_open() => break Err(Duration::MAX),
+            None => break Err(LAST_ANSWER),
         }
     };
-    connection.as_mut().graceful_shutdown();
-    if let Ok(ended) = timeout(deadline, connection).await {
-        note(ended);
-    }
+    let ended = match ended {
+        Ok(ended) => Ok(ended),
+        Err(deadline) => {
+            Pin::new(&mut connection).graceful_shutdown();
+            timeout(deadline, &mut connection).await
+        }
+    };
+    let Ok(ended) = ended else {
+        return;
+    };
+    note(ended);
+    // A body may still be on its way to an answer that did not wait for it.
+    let stream = connection.into_parts().io.into_inner();
+    drop(entry);
+    broker.linger(linger(stream), pass).await;
 }
 
 /// What happens next on a connection.
@@ -166,17 +177,17 @@ fn note(ended: hyper::Result<()>) {
 async fn turn_away<S: Stream>(
     mut stream: S,
     turned: Turned,
-    _courtesy: Courtesy,
+    _courtesy: Share,
     broker: Arc<Broker>,
 ) {
     if turned == Turned::Banned {
         return;
     }
     let told = timeout(COURTESY, async {
-        // Who closes over what was not read takes back what it has written.
         let _count = stream.read(&mut [0; 4096]).await?;
         stream.write_all(BUSY).await?;
-        stream.shutdown().await
+        linger(stream).await;
+        io::Result::Ok(())
     });
     drop(broker.stopping.run_until_cancelled(told).await);
 }

@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::Transport;
 use crate::certificate::Certificate;
+use crate::wire::linger;
 
 /// Sessions that TLS 1.2 peers without tickets may resume.
 const RESUMABLE: usize = 1024;
@@ -61,10 +62,12 @@ impl Tls {
 
     /// The handshake.
     pub(super) async fn accept(&self, tcp: TcpStream) -> Option<TlsStream<TcpStream>> {
-        match self.0.accept(tcp).await {
+        match self.0.accept(tcp).into_fallible().await {
             Ok(stream) => Some(stream),
-            Err(error) => {
+            Err((error, tcp)) => {
                 tracing::debug!(%error, "a TLS handshake failed");
+                // The alert that says why was sent last.
+                linger(tcp).await;
                 None
             }
         }

@@ -5,7 +5,7 @@
 //! of these listeners, which knows no other request.
 
 use std::convert::Infallible;
-use std::future::{Future, ready};
+use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tungstenite::handshake::server::create_response_with_body;
@@ -25,7 +24,7 @@ use super::Transport;
 use super::tls::Tls;
 use crate::origins::Origins;
 use crate::websocket::WebSocket;
-use crate::wire::Stream;
+use crate::wire::{Stream, linger};
 
 /// Where MQTT is.
 const PATH: &str = "/mqtt";
@@ -87,24 +86,20 @@ async fn upgrade<S: Stream>(stream: S, rules: &Rules) -> Option<WebSocket<S>> {
         }
         ready(Ok::<_, Infallible>(response))
     });
-    let served = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .max_buf_size(REQUEST)
         .auto_date_header(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .without_shutdown()
-        .await;
-    let parts = match served {
-        Ok(parts) => parts,
-        Err(error) => {
-            tracing::debug!(%error, "a WebSocket handshake failed");
-            return None;
-        }
-    };
-    let mut stream = parts.io.into_inner();
-    if upgraded.load(Ordering::Relaxed) {
+        .serve_connection(TokioIo::new(stream), service);
+    let served = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+    let parts = connection.into_parts();
+    let stream = parts.io.into_inner();
+    if let Err(error) = &served {
+        tracing::debug!(%error, "a WebSocket handshake failed");
+    } else if upgraded.load(Ordering::Relaxed) {
         return Some(WebSocket::new(stream, &parts.read_buf, rules.packet));
     }
-    drop(stream.shutdown().await);
+    // It was answered why, unless it is gone.
+    linger(stream).await;
     None
 }
 

@@ -18,7 +18,7 @@ use crate::mqtt::packet::{
     Verdict,
 };
 use crate::paces::Tolerance;
-use crate::wire::{Stream, Wire};
+use crate::wire::{Lingering, Stream, Wire};
 
 /// Requests that may wait for the subscription.
 const WAITING: usize = 16;
@@ -97,11 +97,13 @@ impl<S: Stream> ActivationSession<S> {
         }
     }
 
-    pub(crate) async fn run(mut self: Box<Self>, broker: &Broker) {
+    pub(crate) async fn run(mut self: Box<Self>, broker: &Broker) -> Option<Lingering> {
         let early = std::mem::take(&mut self.early);
         let departure = converse(&mut *self, early, broker).await;
         self.note_end(&departure, broker);
         self.wire.close(departure.farewell).await;
+        let (stream, _place) = self.wire.into_parts();
+        departure.lingering(stream)
     }
 
     /// Keeps why the device goes without its credentials, if it does.

@@ -23,7 +23,7 @@ use crate::broker::Broker;
 use crate::bus::{Message, Sender};
 use crate::mqtt::packet::{Farewell, Input, Publish, Verdict};
 use crate::paces::{Tolerance, TooFast};
-use crate::wire::{Rest, Stream, Wire};
+use crate::wire::{Lingering, Rest, Stream, Wire};
 
 pub(crate) use self::hold::Hold;
 
@@ -149,14 +149,18 @@ impl<S: Stream> DeviceSession<S> {
         }
     }
 
-    pub(crate) async fn run(mut self: Box<Self>, broker: &Broker) {
+    pub(crate) async fn run(mut self: Box<Self>, broker: &Broker) -> Option<Lingering> {
         let early = std::mem::take(&mut self.early).into_vec();
         let departure = converse(&mut *self, early, broker).await;
-        Box::pin(self.leave(departure, broker)).await;
+        Box::pin(self.leave(departure, broker)).await
     }
 
     /// Ends the connection, and what ends with it.
-    async fn leave(mut self: Box<Self>, departure: Departure, broker: &Broker) {
+    async fn leave(
+        mut self: Box<Self>,
+        departure: Departure,
+        broker: &Broker,
+    ) -> Option<Lingering> {
         if let Some(cause) = departure.cause() {
             self.note(cause, self.wire.machine.fault(), broker);
         }
@@ -180,6 +184,8 @@ impl<S: Stream> DeviceSession<S> {
         if !at_once {
             self.wire.close(departure.farewell).await;
         }
+        let (stream, _place) = self.wire.into_parts();
+        departure.lingering(stream)
     }
 
     /// Carries a message on, and acknowledges it once the bus has it.

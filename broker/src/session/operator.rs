@@ -22,7 +22,7 @@ use crate::bus::{BusEnded, Message, Received, Turn};
 use crate::downlink::Sent;
 use crate::keep::{Kept, Seat};
 use crate::mqtt::packet::{Farewell, Input, Publish, Verdict};
-use crate::wire::{Step, Stream, Wire};
+use crate::wire::{Lingering, Step, Stream, Wire};
 
 /// One operator's session, while its peer is connected.
 pub(crate) struct OperatorSession<S> {
@@ -63,7 +63,7 @@ impl<S: Stream> OperatorSession<S> {
         }
     }
 
-    pub(crate) async fn run(mut self: Box<Self>, broker: &Arc<Broker>) {
+    pub(crate) async fn run(mut self: Box<Self>, broker: &Arc<Broker>) -> Option<Lingering> {
         let departure = self.last(broker).await;
         let expiry = departure
             .session_expiry
@@ -81,12 +81,14 @@ impl<S: Stream> OperatorSession<S> {
         kept.received = wire.machine.awaiting_release().to_vec();
         wire.close(departure.farewell).await;
         let hold = OperatorHold { seat, kept };
+        let (stream, place) = wire.into_parts();
         match departure.farewell {
             // Who may not be here leaves nothing behind.
             Some(Farewell::Administrative(_)) => hold.end(broker),
             _ if expiry == 0 => hold.end(broker),
-            _ => hold.leave(wire.into_place(), expiry, broker),
+            _ => hold.leave(place, expiry, broker),
         }
+        departure.lingering(stream)
     }
 
     async fn last(&mut self, broker: &Broker) -> Departure {

@@ -74,12 +74,39 @@ async fn what_came_with_the_handshake_is_not_lost() {
 }
 
 #[tokio::test]
-async fn a_write_is_a_message_and_needs_no_flush() {
+async fn a_packet_is_a_message_and_needs_no_flush() {
     let (mut peer, mut websocket) = websocket();
-    assert_eq!(websocket.write(b"abc").await.expect("open"), 3);
-    let mut sent = [0; 5];
-    peer.read_exact(&mut sent).await.expect("five");
-    assert_eq!(sent, *b"\x82\x03abc");
+    assert_eq!(websocket.write(b"\x40\x02\0\x07").await.expect("open"), 4);
+    let mut sent = [0; 6];
+    peer.read_exact(&mut sent).await.expect("six");
+    assert_eq!(sent, *b"\x82\x04\x40\x02\0\x07");
+}
+
+#[tokio::test]
+async fn packets_that_are_written_together_are_messages_apart() {
+    let packets: [&[u8]; 3] = [b"\x90\x03\0\x07\0", b"\x30\x04\0\x01ax", b"\xd0\0"];
+    let written = packets.concat();
+    // However the bytes are handed over.
+    for piece in [1, 2, 3, written.len()] {
+        let (mut peer, mut websocket) = websocket();
+        for bytes in written.chunks(piece) {
+            websocket.write_all(bytes).await.expect("open");
+        }
+        websocket.flush().await.expect("open");
+        drop(websocket);
+        let mut sent = Vec::new();
+        peer.read_to_end(&mut sent).await.expect("the end");
+        let mut messages: Vec<Vec<u8>> = Vec::new();
+        while let [first, length, rest @ ..] = &sent[..] {
+            if first & 0x0f == 2 {
+                messages.push(Vec::new());
+            }
+            let (payload, rest) = rest.split_at(usize::from(*length));
+            messages.last_mut().expect("begun").extend(payload);
+            sent = rest.to_vec();
+        }
+        assert_eq!(messages, packets, "{piece}");
+    }
 }
 
 #[tokio::test]
@@ -87,14 +114,14 @@ async fn what_a_full_peer_did_not_take_is_flushed() {
     let (mut peer, server) = duplex(4);
     let mut websocket = WebSocket::new(server, &[], 1024);
     let write = async {
-        websocket.write_all(b"abcdef").await?;
+        websocket.write_all(b"\x30\x04cdef").await?;
         websocket.flush().await
     };
     let mut sent = [0; 8];
     let (written, read) = tokio::join!(write, peer.read_exact(&mut sent));
     written.expect("open");
     read.expect("eight");
-    assert_eq!(sent, *b"\x82\x06abcdef");
+    assert_eq!(sent, *b"\x82\x06\x30\x04cdef");
 }
 
 #[tokio::test]
@@ -163,7 +190,7 @@ async fn what_is_no_mqtt_is_told_and_closed() {
 async fn larger_messages_are_for_those_who_were_answered() {
     let packet = vec![7; OPENING + 1];
     let (mut peer, mut websocket) = websocket();
-    websocket.write_all(b"answer").await.expect("open");
+    websocket.write_all(b"\x20\x02\0\0").await.expect("open");
     peer.write_all(&frame(BINARY, &packet)).await.expect("room");
     let mut read = vec![0; packet.len()];
     websocket.read_exact(&mut read).await.expect("all of it");
@@ -204,15 +231,28 @@ async fn pongs_for_a_peer_that_does_not_read_are_bounded() {
 }
 
 #[tokio::test]
-async fn much_is_written_as_several_messages() {
+async fn a_large_packet_is_one_message_of_several_frames() {
     let (mut peer, mut websocket) = websocket();
-    let much = vec![7; 3 * WRITE + 1];
-    websocket.write_all(&much).await.expect("open");
+    let body = 3 * WRITE - 3;
+    let header = [0x30, 0xfd, 0xff, 0x0b];
+    assert_eq!(body, 0x7d | 0x7f << 7 | 0x0b << 14);
+    let large = [&header[..], &vec![7; body]].concat();
+    websocket.write_all(&large).await.expect("open");
+    websocket.write_all(b"\xd0\0").await.expect("open");
     websocket.flush().await.expect("open");
     drop(websocket);
     let mut sent = Vec::new();
     peer.read_to_end(&mut sent).await.expect("the end");
-    let header = [BINARY, 127, 0, 0, 0, 0, 0, 1, 0, 0];
-    let whole = [header.as_slice(), &much[..WRITE]].concat();
-    assert_eq!(sent, [whole.repeat(3), vec![BINARY, 1, 7]].concat());
+    let frame = |first, part: &[u8]| {
+        let header = [first, 127, 0, 0, 0, 0, 0, 1, 0, 0];
+        [header.as_slice(), part].concat()
+    };
+    let frames = [
+        frame(0x02, &large[..WRITE]),
+        frame(0x00, &large[WRITE..2 * WRITE]),
+        frame(0x00, &large[2 * WRITE..3 * WRITE]),
+        vec![0x80, 1, 7],
+        vec![BINARY, 2, 0xd0, 0],
+    ];
+    assert!(sent == frames.concat());
 }

@@ -269,6 +269,15 @@ impl Peer {
         assert_eq!(next, None, "{:?}", self.version);
     }
 
+    /// The stream ends with nothing said before, and is not reset: a peer that
+    /// is still sending would learn of the reset first, and read no more.
+    pub(crate) fn expect_orderly_close(&mut self) {
+        let end = self.stream.read(&mut [0]);
+        assert_eq!(end.expect("no reset"), 0, "{:?}", self.version);
+        let mut tcp = self.stream.tcp();
+        tcp.write_all(&[0]).expect("no reset");
+    }
+
     /// The stream ends; version 5 is told why.
     pub(crate) fn expect_farewell(&mut self, reason: u8) {
         if let Some(farewell) = self.version.farewell(reason) {
