@@ -122,8 +122,15 @@ fn an_active_device_whose_messages_are_not_taken() {
         let topic = format!("feeds/{}/data", credentials.feed);
         for _ in 0..3 {
             device.send(&version.publish(&topic, 1, 7, b"{\"version\":"));
-            let puback = device.packet();
-            assert_eq!(puback.bytes()[0], PUBACK);
+            let puback = device.packet().bytes();
+            match version.is_5() {
+                true => {
+                    assert_eq!(puback[4], 0x99);
+                    let words = String::from_utf8_lossy(&puback[9..]);
+                    assert!(words.contains("JSON"), "{words}");
+                }
+                false => assert_eq!(puback, version.acknowledgement(PUBACK, 7, 0)),
+            }
         }
         let words = ["payload_unreadable", "3 times", "mend the body"];
         explains(&broker, "S1", &words);
@@ -134,4 +141,53 @@ fn an_active_device_whose_messages_are_not_taken() {
         device.provoke(&packet(0x82, b"\0\0\0\x01a\0"));
         explains(&broker, "S1", &["SUBSCRIBE with packet id 0"]);
     }
+}
+
+/// Its CONNECT says so: Request Problem Information (0x17) is 0.
+#[test]
+fn a_peer_that_wants_no_reasons_is_given_the_code_alone() {
+    let version = Version::V5;
+    let broker = TestBroker::start();
+    broker.fleet(&["S1"]);
+    let credentials = broker.activate(version, "S1");
+    let connect = Connect {
+        properties: &[0x17, 0],
+        ..Connect::new("S1", &credentials.key)
+    };
+    let mut device = broker.admitted(version, &connect);
+    let topic = format!("feeds/{}/data", credentials.feed);
+    device.send(&version.publish(&topic, 1, 7, b"{"));
+    device.expect(&version.acknowledgement(PUBACK, 7, 0x99));
+}
+
+#[test]
+fn two_with_one_key_are_seen() {
+    let broker = TestBroker::start();
+    broker.fleet(&["S1"]);
+    let version = Version::V311;
+    let (device, credentials) = broker.device(version, "S1");
+    let login = |client_id| {
+        let connect = Connect {
+            client_id,
+            ..Connect::new("S1", &credentials.key)
+        };
+        broker.admitted(version, &connect)
+    };
+    let mut peers = vec![device];
+    for n in 0..6 {
+        peers.push(login(["one", "two"][n % 2]));
+    }
+    let words = ["clone_suspected", "two may be using this identity"];
+    explains(&broker, "S1", &words);
+}
+
+#[test]
+fn a_device_that_was_renamed_is_told_so() {
+    let version = Version::V5;
+    let broker = TestBroker::start();
+    broker.fleet(&["S1"]);
+    let (mut device, _) = broker.device(version, "S1");
+    broker.cli(&["device", "rename", "S1", "S2"]).ok();
+    let words = "no device has this serial any more: an operator renamed or removed it";
+    device.expect_farewell_because(0x98, words);
 }

@@ -45,10 +45,18 @@ fn uplinks_arrive_under_canonical_topics_at_the_lower_quality() {
             watcher.subscribe(&[("feeds/#", subscribed)], &[subscribed]);
             for published in 0..=2 {
                 for (topic, canonical) in &topics {
-                    device.deliver(topic, published, topic.as_bytes());
+                    let payload = match topic {
+                        it if it.ends_with("/data") => "t,1",
+                        it if it.ends_with(".json") => {
+                            r#"{"datastreams":[{"id":"t","current_value":"1"}]}"#
+                        }
+                        it if it.ends_with(&format!("{feed}.csv")) => "t,2",
+                        other => other,
+                    };
+                    device.deliver(topic, published, payload.as_bytes());
                     let message = watcher.message();
                     assert_eq!(message.topic, *canonical);
-                    assert_eq!(message.payload, topic.as_bytes());
+                    assert_eq!(message.payload, payload.as_bytes());
                     assert_eq!(message.qos(), subscribed.min(published));
                     assert!(!message.retain());
                 }

@@ -88,6 +88,8 @@ pub(crate) struct Machine {
     awaiting_release: Vec<u16>,
     /// The session ends with its connection, and a goodbye cannot change that.
     transient: bool,
+    /// Whether an acknowledgement may give its reason in words.
+    takes_reasons: bool,
     ended: Option<Farewell>,
     /// What the peer did that ended the connection.
     fault: Option<&'static str>,
@@ -123,6 +125,7 @@ impl Machine {
             peer_packet_size: opening.connect.packet_size,
             awaiting_release: Vec::new(),
             transient: opening.connect.session_expiry == 0,
+            takes_reasons: opening.connect.takes_reasons,
             ended: None,
             fault: None,
         };

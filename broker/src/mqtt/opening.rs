@@ -248,6 +248,7 @@ fn from_v3(version: Version, connect: &v3_1_1::Connect) -> Connect {
         receive_maximum: NonZeroU16::MAX,
         packet_size: u32::MAX,
         enhanced_authentication: false,
+        takes_reasons: false,
         hardware: None,
     }
 }
@@ -301,6 +302,9 @@ fn from_v5(connect: &v5_0::Connect) -> Connect {
         receive_maximum: receive_maximum.unwrap_or(NonZeroU16::MAX),
         packet_size: packet_size.unwrap_or(u32::MAX),
         enhanced_authentication: connect.props().iter().any(asks),
+        takes_reasons: !connect.props().iter().any(
+            |property| matches!(property, Property::RequestProblemInformation(it) if it.val() == 0),
+        ),
         hardware,
     }
 }

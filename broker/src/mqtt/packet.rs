@@ -45,6 +45,8 @@ pub(crate) struct Connect {
     pub(crate) packet_size: u32,
     /// MQTT 5: asked for another way of logging in.
     pub(crate) enhanced_authentication: bool,
+    /// MQTT 5: wants to be given reasons in words, beside those of a DISCONNECT.
+    pub(crate) takes_reasons: bool,
     /// MQTT 5: what the peer says of its hardware, as it wrote it.
     pub(crate) hardware: Option<String>,
 }
@@ -137,6 +139,8 @@ pub(crate) enum Verdict {
     TopicInvalid,
     /// More than the peer may send.
     QuotaExceeded,
+    /// What it says cannot be read: it is carried on, and no value is kept.
+    PayloadInvalid,
 }
 
 /// Topics a peer wants to read.

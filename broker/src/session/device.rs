@@ -217,11 +217,13 @@ impl<S: Stream> DeviceSession<S> {
         };
         let now = broker.clock.now();
         // What is no value is carried on, and not kept.
+        let mut unreadable = None;
         let values = match uplink.read(publish.payload.as_slice(), now) {
             Ok(values) => values,
             Err(error) => {
                 let sentence = error.to_string();
                 self.note(Cause::PayloadUnreadable, Some(&sentence), broker);
+                unreadable = Some(sentence);
                 Vec::new()
             }
         };
@@ -254,9 +256,11 @@ impl<S: Stream> DeviceSession<S> {
             broker.values.keep(self.login.feed(), values);
             self.turn_pages();
         }
-        self.wire
-            .machine
-            .acknowledge(publish.receipt, Verdict::Accepted);
+        let machine = &mut self.wire.machine;
+        match unreadable {
+            Some(reason) => machine.acknowledge_unreadable(publish.receipt, &reason),
+            None => machine.acknowledge(publish.receipt, Verdict::Accepted),
+        }
         Ok(())
     }
 

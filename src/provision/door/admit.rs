@@ -113,8 +113,8 @@ impl Provisioner {
     pub async fn recheck_activation(&self, activation: &Activation) -> Result<(), NotAdmitted> {
         let (device, product) = self.load(activation.feed).await?;
         if device.serial != activation.serial {
-            // It was renamed: the code that let it in is no more.
-            return Err(Refusal::WrongCode.into());
+            // It was renamed: no device has the serial any more under which it came.
+            return Err(Refusal::UnknownDevice.into());
         }
         if activation.granted.is_some() && device.keys == Keys::None {
             // A reset took the key away.
@@ -128,7 +128,7 @@ impl Provisioner {
         let (device, product) = self.load(login.feed).await?;
         if device.serial != login.serial {
             // It was renamed: it comes back under the name it has now.
-            return Err(Refusal::WrongKey.into());
+            return Err(Refusal::UnknownDevice.into());
         }
         Ok(decide::may_stay_with(&device, &product.record, &login.key)?)
     }

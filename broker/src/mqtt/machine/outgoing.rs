@@ -21,6 +21,9 @@ use crate::mqtt::qos;
 /// one to each of two lengths.
 const ALIAS: usize = 5;
 
+/// Bytes of a reason that a peer is given for a payload.
+const REASON: usize = 256;
+
 /// Why a message was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotSent {
@@ -92,6 +95,7 @@ impl Machine {
                     Verdict::NotAuthorized => PubackReasonCode::NotAuthorized,
                     Verdict::TopicInvalid => PubackReasonCode::TopicNameInvalid,
                     Verdict::QuotaExceeded => PubackReasonCode::QuotaExceeded,
+                    Verdict::PayloadInvalid => PubackReasonCode::PayloadFormatInvalid,
                 };
                 let puback = v5_0::Puback::builder().packet_id(id).reason_code(code);
                 send!(self, puback.build());
@@ -107,6 +111,7 @@ impl Machine {
                     Verdict::NotAuthorized => PubrecReasonCode::NotAuthorized,
                     Verdict::TopicInvalid => PubrecReasonCode::TopicNameInvalid,
                     Verdict::QuotaExceeded => PubrecReasonCode::QuotaExceeded,
+                    Verdict::PayloadInvalid => PubrecReasonCode::PayloadFormatInvalid,
                 };
                 if matches!(verdict, Verdict::Accepted | Verdict::NobodyThere) {
                     self.awaiting_release.push(id);
@@ -114,6 +119,35 @@ impl Machine {
                 let pubrec = v5_0::Pubrec::builder().packet_id(id).reason_code(code);
                 send!(self, pubrec.build());
             }
+        }
+    }
+
+    /// Acknowledges a message whose payload cannot be read. MQTT 5 is given the
+    /// reason, unless it asked for none (3.1.2.11.7).
+    pub(crate) fn acknowledge_unreadable(&mut self, receipt: Receipt, reason: &str) {
+        let verdict = Verdict::PayloadInvalid;
+        let end = reason.floor_char_boundary(REASON);
+        let reason = ReasonString::new(&reason[..end]);
+        let (true, Ok(reason)) = (self.takes_reasons, reason) else {
+            return self.acknowledge(receipt, verdict);
+        };
+        let before = self.output.len();
+        match receipt {
+            Receipt::Puback(id) => {
+                let code = PubackReasonCode::PayloadFormatInvalid;
+                let puback = v5_0::Puback::builder().packet_id(id).reason_code(code);
+                send!(self, puback.props(vec![reason.into()]).build());
+            }
+            Receipt::Pubrec(id) => {
+                let code = PubrecReasonCode::PayloadFormatInvalid;
+                let pubrec = v5_0::Pubrec::builder().packet_id(id).reason_code(code);
+                send!(self, pubrec.props(vec![reason.into()]).build());
+            }
+            Receipt::None => return,
+        }
+        // A peer that takes small packets only may have no room for words.
+        if self.output.len() == before {
+            self.acknowledge(receipt, verdict);
         }
     }
 
@@ -393,6 +427,9 @@ fn offer(terms: &Terms, welcome: &Welcome<'_>) -> Result<Vec<Property>, MqttErro
 fn administrative(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::WrongKey => "an operator reset this device: it may activate again",
+        Refusal::UnknownDevice => {
+            "no device has this serial any more: an operator renamed or removed it"
+        }
         Refusal::WrongOperator => "this operator was changed or removed",
         other => other.meaning(),
     }
