@@ -43,8 +43,14 @@ fn products() {
             "",
         );
         assert_eq!(given["secret"], SECRET);
-        let read = create(way, &["lamp", "--secret-stdin"], &format!("{SECRET}\n"));
-        assert_eq!(read["secret"], SECRET);
+        let other = "00112233445566778899aabbccddeeff00112233";
+        let read = create(way, &["lamp", "--secret-stdin"], &format!("{other}\n"));
+        assert_eq!(read["secret"], other);
+        let taken = way
+            .run(&["product", "create", "x", "--secret", SECRET])
+            .refused();
+        assert!(taken.contains("this very secret"), "{taken}");
+        assert!(!taken.contains(SECRET), "{taken}");
         assert_ne!(read["product_id"], given["product_id"]);
 
         for wrong in ["", "zz", &SECRET[1..]] {

@@ -16,7 +16,7 @@ fn a_wrong_file_is_one_sentence() {
     for (text, parts) in [
         (
             "[mqtt]\nlissten = '127.0.0.1:0'",
-            ["line 2", "`lissten`", "`listen`"],
+            ["line 2", "\"lissten\"", "\"listen\""],
         ),
         (
             "[limits]\nconnect_seconds = 0",

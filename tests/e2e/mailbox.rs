@@ -449,7 +449,7 @@ fn the_command_line_sends_through_the_same_door() {
     let nobody = send(&[]).refused();
     assert!(nobody.contains("no session that subscribed"), "{nobody}");
     story.away();
-    assert!(send(&["--payload", "now"]).ok().contains("waits"));
+    assert!(send(&["--payload", "now"]).ok().contains("kept until"));
     send(&["--stdin"]).ok();
     send(&["--payload", "", "--for", "1h"]).ok();
     let fleeting = send(&["--qos", "0", "--payload", "x"]).refused();

@@ -46,8 +46,13 @@ fn set(broker: &TestBroker, product: &str, policies: &[&str]) {
     broker.cli(&change).ok();
 }
 
-fn create(way: &Way, more: &[&str]) -> String {
-    let create = [&["product", "create", "lamp", "--secret", SECRET], more].concat();
+/// A product with the published secret.
+fn create(way: &Way) -> String {
+    create_with(way, &["--secret", SECRET])
+}
+
+fn create_with(way: &Way, options: &[&str]) -> String {
+    let create = [&["product", "create", "lamp"], options].concat();
     let made = way.json(&create);
     made["product_id"].as_str().expect("an id").to_owned()
 }
@@ -56,7 +61,7 @@ fn create(way: &Way, more: &[&str]) -> String {
 fn a_product_says_what_it_demands() {
     every_way(|way| {
         let show = |product: &str| way.json(&["product", "show", product]);
-        let plain = create(way, &[]);
+        let plain = create(way);
         let default = json!({
             "proof": "either", "codes_until": null, "hardware": "record",
             "may_change": ["sd_card", "root_disk", "machine_id", "cpuinfo"],
@@ -84,7 +89,7 @@ fn a_product_says_what_it_demands() {
             "may_change": ["sd_card"], "on_clone": "quarantine", "seats": 10, "seats_taken": 0,
             "lease_seconds": 2_592_000,
         });
-        let product = create(way, &options);
+        let product = create_with(way, &options);
         assert_eq!(policies(show(&product)), strict);
         let words = way.run(&["product", "show", &product]).ok();
         assert!(
@@ -132,7 +137,7 @@ fn a_product_says_what_it_demands() {
 #[test]
 fn a_factory_is_told_what_it_burns_in() {
     every_way(|way| {
-        let product = create(way, &[]);
+        let product = create(way);
         way.run(&["device", "register", &product, "S1"]).ok();
         let secret = ProductSecret::parse(SECRET).expect("valid");
         let key = DeviceKey::derive(&secret, &Serial::parse("S1").expect("valid"));
@@ -172,7 +177,7 @@ fn a_factory_is_told_what_it_burns_in() {
 #[test]
 fn a_factory_says_what_it_read_on_its_boards() {
     every_way(|way| {
-        let product = create(way, &[]);
+        let product = create(way);
         let register = |more: &[&str], csv: &str| -> Done {
             let register = [&["device", "register", &product], more].concat();
             way.run_with(&register, csv)

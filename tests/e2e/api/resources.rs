@@ -143,7 +143,7 @@ fn a_device_from_its_serial_to_its_end() {
 #[test]
 fn a_serial_of_two_products_is_said_whose_it_is() {
     let broker = TestBroker::with_http();
-    let products = [broker.fleet(&["S1"]), broker.fleet(&["S1"])];
+    let products = [broker.fleet(&["S1"]), broker.other_fleet(&["S1"])];
     let mut boss = Boss::of(&broker);
     let sentence = boss
         .ask("POST /api/v1/devices/S1/suspend", Value::Null)
@@ -160,7 +160,10 @@ fn devices_are_looked_for_page_by_page() {
     let broker = TestBroker::with_http();
     let serials: Vec<String> = (0..25).map(|n| format!("Lamp-{n:02}")).collect();
     let refs: Vec<&str> = serials.iter().map(String::as_str).collect();
-    let mut products = [broker.fleet(&refs), broker.fleet(&["other-00", "LAMP-99"])];
+    let mut products = [
+        broker.fleet(&refs),
+        broker.other_fleet(&["other-00", "LAMP-99"]),
+    ];
     broker.activate(Version::V5, "Lamp-07");
     let mut boss = Boss::of(&broker);
     let mut all = |filter: &str| {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{is_refused_with_reason, no};
 use crate::support::signing::{Algorithm, Signing, claims, device_key, forged, now, with_part};
-use crate::support::{Connect, SECRET, TestBroker, Version};
+use crate::support::{Connect, TestBroker, Version};
 
 const ELSEWHERE: [u8; 4] = [127, 0, 0, 66];
 const USED: &str = "the token was used before";
@@ -87,18 +87,7 @@ fn a_token_is_good_once_whichever_way_it_comes() {
 fn a_token_is_for_one_product_and_one_device() {
     let broker = TestBroker::start();
     let lamps = broker.fleet(&["S1", "S2"]);
-    // The worst case: another product with the same secret and serial.
-    let create = [
-        "product",
-        "create",
-        "pump",
-        "--secret-stdin",
-        "--output",
-        "json",
-    ];
-    let pumps = broker.cli_with(&create, SECRET).json();
-    let pumps = pumps["product_id"].as_str().expect("an id").to_owned();
-    broker.cli(&["device", "register", &pumps, "S1"]).ok();
+    let pumps = broker.other_fleet(&["S1"]);
     let lamp = Signing::derived(&lamps, "S1");
     for version in Version::ALL {
         let token = lamp.login();

@@ -7,6 +7,8 @@ use super::{Connect, Peer, TestBroker, Version};
 
 /// The published product secret.
 pub(crate) const SECRET: &str = "488f40ff3d0b2c6188e272f8d86416b73b3cb4ef";
+/// That of a second product.
+const OTHER_SECRET: &str = "00112233445566778899aabbccddeeff00112233";
 
 /// What an activation handed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +45,19 @@ pub(crate) fn response(serial: &str) -> String {
 impl TestBroker {
     /// Makes a product with the published secret and registers these serials.
     pub(crate) fn fleet(&self, serials: &[&str]) -> String {
+        self.fleet_with(SECRET, serials)
+    }
+
+    /// Makes another product, with a secret of its own, and registers these
+    /// serials.
+    pub(crate) fn other_fleet(&self, serials: &[&str]) -> String {
+        self.fleet_with(OTHER_SECRET, serials)
+    }
+
+    fn fleet_with(&self, secret: &str, serials: &[&str]) -> String {
         let create = ["product", "create", "lamp", "--secret-stdin"];
         let streams = ["--datastreams", "temperature,humidity", "--output", "json"];
-        let product = self.cli_with(&[create.as_slice(), &streams].concat(), SECRET);
+        let product = self.cli_with(&[create.as_slice(), &streams].concat(), secret);
         let product = product.json()["product_id"]
             .as_str()
             .expect("an id")
