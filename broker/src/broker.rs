@@ -10,7 +10,7 @@ use firstwake::{Counts, Entropy, Pace, Proof, Provisioner, Refusal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bus::{Bus, Message};
+use crate::bus::Bus;
 use crate::downlink::Dispatch;
 use crate::edge::Clock;
 use crate::gate::{Gate, Pass};
@@ -20,7 +20,7 @@ use crate::limits::Limits;
 use crate::paces::Paces;
 use crate::sessions::Sessions;
 use crate::values::Values;
-use crate::wills::Wills;
+use crate::wills::{Author, WillMessage, Wills};
 
 /// How long a source that fails too often waits for each answer.
 const SLOWLY: Duration = Duration::from_secs(3);
@@ -74,9 +74,19 @@ impl Connections {
 }
 
 impl Broker {
-    /// Publishes a will. A device's counts as a message of its own: values in
-    /// it are kept.
-    pub(crate) async fn publish_will(&self, will: Message) {
+    /// Publishes a will, if its author may still be here. A device's counts as
+    /// a message of its own: values in it are kept.
+    pub(crate) async fn publish_will(&self, will: WillMessage) {
+        let WillMessage { message, author } = will;
+        let checked = match &author {
+            Author::Device(login) => self.provisioner.recheck_will(login).await,
+            Author::Operator(login) => self.provisioner.recheck_operator(login).await,
+        };
+        if let Err(error) = checked {
+            tracing::debug!(%error, "a will is not published");
+            return;
+        }
+        let will = message;
         let values = feed_of(&will.topic).and_then(|feed| {
             let uplink = Uplink::permit(feed, &will.topic)?;
             Some((feed, uplink.read(&will.payload, will.at).ok()?))

@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::refusal_log::RefusalLog;
 use crate::broker::Broker;
 use crate::bus::Message;
+use crate::sessions::Owner;
 
 /// Events read at once.
 const PAGE: usize = 1024;
@@ -195,6 +196,13 @@ pub(crate) async fn enforce(broker: Arc<Broker>) {
                 break;
             }
             read = event.seq;
+            if let (Subject::Device { feed, .. }, EventKind::DeviceReset) =
+                (&event.body.subject, &event.body.kind)
+            {
+                // A device that has activated anew by the time the will is due
+                // has no part in it.
+                drop(broker.wills.take(&Owner::Device(*feed)));
+            }
             match (&event.body.subject, ends_sessions(&event.body.kind)) {
                 (Subject::Device { feed, .. }, true) => {
                     broker.sessions.poke_device(*feed);

@@ -1,10 +1,13 @@
 //! Wills that wait: a session is gone, and its will is not due yet.
 //!
 //! A session that comes back in time takes its will along. One table, looked
-//! through once a second, in place of a timer for each.
+//! through by each sweep, in place of a timer for each. Whether a will may be
+//! published is not remembered: the core is asked when it is due.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use firstwake::{DeviceLogin, OperatorLogin};
 
 use crate::bus::Message;
 use crate::edge::Tick;
@@ -13,40 +16,60 @@ use crate::sessions::Owner;
 /// Wills that wait at most; one more is published at once.
 const LIMIT: usize = 10_000;
 
+/// A will, and the login of its author.
+#[derive(Debug)]
+pub(crate) struct WillMessage {
+    pub(crate) message: Message,
+    pub(crate) author: Author,
+}
+
+/// The peer that has left a will.
+#[derive(Debug)]
+pub(crate) enum Author {
+    Device(DeviceLogin),
+    Operator(OperatorLogin),
+}
+
 /// All wills that wait, by whose they are.
-#[derive(Debug, Default)]
-pub(crate) struct Wills(Mutex<HashMap<Owner, Waiting>>);
+#[derive(Debug)]
+pub(crate) struct Wills<W = WillMessage>(Mutex<HashMap<Owner, Waiting<W>>>);
 
 #[derive(Debug)]
-struct Waiting {
-    message: Message,
+struct Waiting<W> {
+    will: W,
     due: Tick,
 }
 
-impl Wills {
+impl<W> Default for Wills<W> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<W> Wills<W> {
     /// Keeps a will until it is due. Returns one that cannot wait.
-    pub(crate) fn keep(&self, owner: Owner, message: Message, due: Tick) -> Option<Message> {
+    pub(crate) fn keep(&self, owner: Owner, will: W, due: Tick) -> Option<W> {
         let mut wills = self.lock();
         if wills.len() >= LIMIT {
-            return Some(message);
+            return Some(will);
         }
-        let earlier = wills.insert(owner, Waiting { message, due });
-        earlier.map(|earlier| earlier.message)
+        let earlier = wills.insert(owner, Waiting { will, due });
+        earlier.map(|earlier| earlier.will)
     }
 
     /// Takes a will out: its session is there again, or over.
-    pub(crate) fn take(&self, owner: &Owner) -> Option<Message> {
-        self.lock().remove(owner).map(|waiting| waiting.message)
+    pub(crate) fn take(&self, owner: &Owner) -> Option<W> {
+        self.lock().remove(owner).map(|waiting| waiting.will)
     }
 
     /// Takes out what is due.
-    pub(crate) fn take_due(&self, now: Tick) -> Vec<Message> {
+    pub(crate) fn take_due(&self, now: Tick) -> Vec<W> {
         let mut wills = self.lock();
         let due = wills.extract_if(|_, waiting| waiting.due <= now);
-        due.map(|(_, waiting)| waiting.message).collect()
+        due.map(|(_, waiting)| waiting.will).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Owner, Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Owner, Waiting<W>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

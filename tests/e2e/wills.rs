@@ -10,7 +10,8 @@ fn connect(broker: &TestBroker, key: &str, topic: &str, clean: bool, delay: u8) 
         properties: &[0x11, 0, 0, 0x0e, 0x10],
         will: Some((0b1000, topic, b"gone")),
         will_properties: &[0x18, 0, 0, 0, delay],
-        ..Connect::new("S1", key)
+        client_id: "S1",
+        ..Connect::new("", key)
     };
     let mut peer = Peer::connect(broker.address(), Version::V5, &connect);
     assert_eq!(peer.packet().body[1], 0);
@@ -67,4 +68,59 @@ fn a_revoked_devices_will_is_never_published() {
     let marker = format!("feeds/{}/status", others.feed);
     other.deliver(&marker, 1, b"marker");
     assert_eq!(watcher.message().topic, marker);
+}
+
+/// Asked when the will is due, and not when its device left.
+#[test]
+fn a_delayed_will_of_a_device_that_may_not_be_here_is_not_published() {
+    let broker = TestBroker::start();
+    let gone = [
+        "revoked",
+        "quarantined",
+        "suspended",
+        "reset",
+        "activated-anew",
+        "removed",
+        "blocked",
+        "renamed",
+    ];
+    let stay = ["resumed", "released", "last"];
+    let product = broker.fleet(&[&gone[..], &stay].concat());
+    let mut watcher = broker.admin(Version::V5);
+    watcher.subscribe(&[("feeds/#", 1)], &[1]);
+    let mut feeds = Vec::new();
+    for serial in gone.iter().chain(&stay) {
+        let credentials = broker.activate(Version::V5, serial);
+        let topic = format!("feeds/{}/status", credentials.feed);
+        // The last is due in a later sweep than all others.
+        let delay = if *serial == "last" { 9 } else { 8 };
+        connect(&broker, &credentials.key, &topic, true, delay).vanish();
+        feeds.push(topic);
+    }
+    for act in [
+        &["device", "revoke", "revoked"][..],
+        &["device", "quarantine", "quarantined"],
+        &["device", "suspend", "suspended"],
+        &["device", "reset", "reset"],
+        &["device", "reset", "activated-anew"],
+        &["device", "remove", "removed"],
+        &["device", "rename", "renamed", "another"],
+        &["device", "suspend", "resumed"],
+        &["device", "resume", "resumed"],
+        &["device", "quarantine", "released"],
+        &["device", "release", "released"],
+    ] {
+        broker.cli(act).ok();
+    }
+    let spared = [&stay[..], &["activated-anew"]].concat().join("\n");
+    let block = ["product", "block", &product, "--except", "-"];
+    broker.cli_with(&block, &spared).ok();
+    let anew = broker.activate(Version::V5, "activated-anew");
+    assert!(broker.works("activated-anew", &anew.key));
+    let mut published: Vec<_> = stay.iter().map(|_| watcher.message().topic).collect();
+    assert_eq!(published.last(), feeds.last());
+    published.sort();
+    let mut expected = feeds.split_off(gone.len());
+    expected.sort();
+    assert_eq!(published, expected);
 }

@@ -10,11 +10,12 @@ use crate::bus::{Message, Sender};
 use crate::mqtt::connack::Rejection;
 use crate::mqtt::packet::{Connect, Farewell, Version, WillFate};
 use crate::sessions::Owner;
+use crate::wills::{Author, WillMessage};
 
 /// A will that its peer may publish.
 #[derive(Debug)]
 pub(crate) struct Will {
-    message: Box<Message>,
+    will: Box<WillMessage>,
     /// Seconds between the end of the connection and this.
     delay: u32,
 }
@@ -31,7 +32,7 @@ impl Will {
         };
         let parse =
             |limits| TopicName::parse(&will.topic, limits).map_err(|_| Rejection::WillTopic);
-        let (topic, retain) = match admission {
+        let (topic, retain, author) = match admission {
             Admission::Activation(_) => return Ok(None),
             Admission::Device(login) => {
                 // 3.1.1 has no way to say that nothing is retained for a device.
@@ -40,7 +41,7 @@ impl Will {
                 }
                 let topic = parse(Limits::DEVICE)?;
                 let uplink = login.uplink(&topic).ok_or(Rejection::WillTopic)?;
-                (uplink.into_topic(), false)
+                (uplink.into_topic(), false, Author::Device(login.clone()))
             }
             Admission::Operator(login) => {
                 let topic = parse(Limits::SERVICE)?;
@@ -48,7 +49,7 @@ impl Will {
                 if !login.rights().may_publish(&topic) || Downlink::of(&topic).is_some() {
                     return Err(Rejection::WillTopic);
                 }
-                (topic, will.retain)
+                (topic, will.retain, Author::Operator(login.clone()))
             }
         };
         let message = Message {
@@ -61,7 +62,7 @@ impl Will {
             at: broker.clock.now(),
         };
         Ok(Some(Self {
-            message: Box::new(message),
+            will: Box::new(WillMessage { message, author }),
             delay: will.delay,
         }))
     }
@@ -78,20 +79,20 @@ impl Will {
         if departure.will == WillFate::Discard {
             return;
         }
-        let mut message = *self.message;
-        message.at = broker.clock.now();
+        let mut will = *self.will;
+        will.message.at = broker.clock.now();
         let delay = self.delay.min(expiry);
         let now = match departure.farewell {
             Some(Farewell::TakenOver) if delay > 0 => return,
-            Some(Farewell::Replaced) => Some(message),
+            Some(Farewell::Replaced) => Some(will),
             _ if delay > 0 => {
                 let due = broker.clock.tick().plus(delay).plus_ticks(1);
-                broker.wills.keep(owner.clone(), message, due)
+                broker.wills.keep(owner.clone(), will, due)
             }
-            _ => Some(message),
+            _ => Some(will),
         };
-        if let Some(message) = now {
-            broker.publish_will(message).await;
+        if let Some(will) = now {
+            broker.publish_will(will).await;
         }
     }
 }

@@ -133,6 +133,20 @@ impl Provisioner {
         Ok(decide::may_stay_with(&device, &product.record, &login.key)?)
     }
 
+    /// Whether a will that a device left may be published now. A key that a newer
+    /// one has replaced makes no difference: the device is the same.
+    pub async fn recheck_will(&self, login: &DeviceLogin) -> Result<(), NotAdmitted> {
+        let (device, product) = self.load(login.feed).await?;
+        if device.serial != login.serial {
+            return Err(Refusal::WrongKey.into());
+        }
+        Ok(decide::may_leave_will(
+            &device,
+            &product.record,
+            &login.key,
+        )?)
+    }
+
     async fn admit_code(
         &self,
         username: &str,

@@ -279,6 +279,20 @@ pub(in crate::provision) fn may_stay_with(
     takes(product, key)
 }
 
+/// Whether what a device left, that logged in with this key, may be published.
+pub(in crate::provision) fn may_leave_will(
+    device: &Device,
+    product: &Product,
+    key: &Key,
+) -> Result<(), Refusal> {
+    may_stay(device, product)?;
+    match device.keys {
+        Keys::Confirmed { .. } => takes(product, key),
+        // A reset took the key away.
+        _ => Err(Refusal::WrongKey),
+    }
+}
+
 /// Whether a username may come with a device's key: its serial, with or without
 /// its product, its feed id, or nothing. Any other name is wrong, whether a
 /// device is called so or not: the answer says nothing of other devices.

@@ -37,8 +37,7 @@ pub(super) async fn sit(mut hold: OperatorHold, place: Place, deadline: Tick, br
         Some(_) => {
             hold.end(&broker);
             if let Some(will) = broker.wills.take(place.owner()) {
-                // Without a router the server is about to stop.
-                drop(broker.bus.publish(will).await);
+                broker.publish_will(will).await;
             }
         }
         // Who may not be here may not publish a will either.
