@@ -136,6 +136,7 @@ impl Provisioner {
             found_any = true;
             if let Some(found) = self.cause(it, username, meant).await? {
                 let feed = meant.device.feed;
+                self.reasons.count(it.source, found.0.as_str());
                 self.attempts
                     .explain(feed, it.source, it.refusal, found, it.at);
             }

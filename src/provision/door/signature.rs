@@ -315,6 +315,17 @@ fn signed_with(
 /// Whether it was signed before the device was registered: perhaps by one of
 /// the same serial that was removed. A device that was registered in the
 /// future, as the clock was wrong then, says nothing about that.
+///
+/// A login dated in whole seconds may be of the second of the registration: one
+/// that was used before it does not come behind the device's first mark. A
+/// request has no such mark.
 fn is_of_another_life(device: &Device, claims: &Claims, now: Timestamp) -> bool {
-    claims.issued_at() < device.registered_at && device.registered_at <= now
+    let issued = claims.issued_at().as_millis();
+    let registered = device.registered_at.as_millis();
+    let counts_seconds = claims.login().is_some() && issued.is_multiple_of(1000);
+    let earliest = match counts_seconds {
+        true => registered / 1000 * 1000,
+        false => registered,
+    };
+    issued < earliest && device.registered_at <= now
 }

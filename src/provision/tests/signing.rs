@@ -332,6 +332,40 @@ async fn a_serial_that_is_registered_anew_knows_no_token_of_before() {
 }
 
 #[tokio::test]
+async fn a_device_that_counts_in_seconds_signs_in_the_second_of_its_registration() {
+    let world = World::new(Reactivation::UntilConfirmed).await;
+    let name = DeviceName::parse(SERIAL).expect("valid");
+    let serial = Serial::parse(SERIAL).expect("valid");
+    let register = async |at| {
+        let new = vec![serial.clone().into()];
+        let again = world.door.register(&world.product, new, at).await;
+        again.expect("registered");
+    };
+    let removed = world.door.remove_device(&name, after(400)).await;
+    removed.expect("removed");
+    register(after(700)).await;
+    let of_seconds = world.derived().login(NOW, "1");
+    let of_millis = world.derived().login(after(650), "1");
+    assert_eq!(
+        world.turned_away(&of_millis, after(800)).await,
+        Refusal::TokenExpired
+    );
+    world
+        .sign_in(&of_seconds, after(800))
+        .await
+        .expect("signed");
+
+    // One that was used is not good for the next of this serial.
+    let removed = world.door.remove_device(&name, after(850)).await;
+    removed.expect("removed");
+    register(after(900)).await;
+    assert_eq!(
+        world.turned_away(&of_seconds, after(950)).await,
+        Refusal::TokenExpired
+    );
+}
+
+#[tokio::test]
 async fn a_session_stays_while_its_signature_would() {
     let world = World::new(Reactivation::UntilConfirmed).await;
     let device = world.derived();

@@ -289,7 +289,15 @@ fn times(claims: &Map<String, Value>, device: &Device, now: Timestamp) -> Option
     if now > exp + leeway {
         return found(format!("it was good until {:.0} seconds ago", now - exp));
     }
-    if iat < seconds(device.registered_at) {
+    let registered = seconds(device.registered_at);
+    let whole = iat.fract() == 0.0;
+    if iat
+        < if whole {
+            registered.floor()
+        } else {
+            registered
+        }
+    {
         return found("it was signed before the device was registered".to_owned());
     }
     None
