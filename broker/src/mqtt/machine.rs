@@ -91,8 +91,13 @@ pub(crate) struct Machine {
     /// Whether an acknowledgement may give its reason in words.
     takes_reasons: bool,
     ended: Option<Farewell>,
-    /// What the peer did that ended the connection.
-    fault: Option<&'static str>,
+    /// What the peer did that ended the connection; in a box, as few sessions
+    /// have it and thousands carry the room for it.
+    #[expect(
+        clippy::redundant_allocation,
+        reason = "a text's pointer and length would take twice the room in each session"
+    )]
+    fault: Option<Box<&'static str>>,
 }
 
 impl Machine {
@@ -149,19 +154,20 @@ impl Machine {
             let events = self.connection.recv(&mut cursor);
             self.handle(events, inputs);
             if self.ended.is_some() {
-                self.fault = Some(fault::describe(&bytes[start..]));
+                self.fault = Some(Box::new(fault::describe(&bytes[start..])));
             }
         }
         if checked.is_err() && self.ended.is_none() {
             self.bid_farewell(Farewell::Malformed);
-            self.fault =
-                Some("the header of a packet has flags or a length that MQTT does not have");
+            self.fault = Some(Box::new(
+                "the header of a packet has flags or a length that MQTT does not have",
+            ));
         }
     }
 
     /// What the peer did that ended the connection, in words for operators.
     pub(crate) fn fault(&self) -> Option<&'static str> {
-        self.fault
+        self.fault.as_deref().copied()
     }
 
     /// Why the connection has to be closed, once what is to be sent was sent.
