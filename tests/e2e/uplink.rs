@@ -92,6 +92,52 @@ fn quality_2_is_carried_on_once() {
 }
 
 #[test]
+fn acknowledgements_of_nothing_change_nothing() {
+    for version in Version::ALL {
+        let broker = TestBroker::start();
+        broker.fleet(&["S1", "S2"]);
+        let (mut device, _) = broker.device(version, "S1");
+        let not_found = match version.is_5() {
+            true => packet(PUBREL, &[0, 7, 0x92]),
+            false => packet(PUBREL, &[0, 7]),
+        };
+        for mut peer in [broker.admin(version), broker.activating(version, "S2")] {
+            peer.send(&version.acknowledgement(PUBACK, 7, 0));
+            peer.send(&version.acknowledgement(PUBCOMP, 7, 0));
+            // In pieces, too.
+            let pubrec = packet(PUBREC, &[0, 7]);
+            let (start, rest) = pubrec.split_at(1);
+            peer.send(start);
+            peer.send(rest);
+            peer.expect(&not_found);
+            peer.expect_alive();
+        }
+        device.send(&[packet(PUBREC, &[0, 7]), packet(PUBACK, &[0, 8])].concat());
+        device.expect(&not_found);
+        device.expect_alive();
+        // A flood of them ends the session.
+        for _ in 0..1_000 {
+            device.send(&packet(PUBACK, &[0, 7]));
+        }
+        device.expect_farewell(0x82);
+    }
+}
+
+#[test]
+fn acknowledgements_that_are_too_long_end_a_session_before_version_5() {
+    for version in [Version::V31, Version::V311] {
+        let broker = TestBroker::start();
+        broker.fleet(&["S1"]);
+        for first in [PUBACK, PUBREC, PUBREL, PUBCOMP] {
+            let mut device = broker.device(version, "S1").0;
+            device.send(&packet(first, &[0, 7, 0]));
+            device.expect_close();
+            broker.cli(&["device", "reset", "S1"]).ok();
+        }
+    }
+}
+
+#[test]
 fn version_5_properties_are_carried_on() {
     let version = Version::V5;
     let broker = TestBroker::start();

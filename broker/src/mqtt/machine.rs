@@ -10,15 +10,18 @@ mod headers;
 mod incoming;
 mod outgoing;
 pub(crate) mod properties;
+mod unsolicited;
 
 use firstwake::topic::Limits;
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::role::Server;
 use mqtt_protocol_core::mqtt::connection::{Connection, ConnectionOptions, Event};
+use mqtt_protocol_core::mqtt::packet::v5_0;
 use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet};
-use mqtt_protocol_core::mqtt::result_code::MqttError;
+use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, MqttError};
 
 use self::headers::Headers;
+use self::unsolicited::{Misconduct, Next};
 use super::opening::Opening;
 use super::packet::{Farewell, Input, Version};
 
@@ -90,14 +93,12 @@ pub(crate) struct Machine {
     transient: bool,
     /// Whether an acknowledgement may give its reason in words.
     takes_reasons: bool,
+    /// Whether the codec has the start of a packet and waits for the rest.
+    inside: bool,
+    /// What the peer did wrong; in a box, as few sessions have it and thousands
+    /// carry the room for it.
+    misconduct: Option<Box<Misconduct>>,
     ended: Option<Farewell>,
-    /// What the peer did that ended the connection; in a box, as few sessions
-    /// have it and thousands carry the room for it.
-    #[expect(
-        clippy::redundant_allocation,
-        reason = "a text's pointer and length would take twice the room in each session"
-    )]
-    fault: Option<Box<&'static str>>,
 }
 
 impl Machine {
@@ -131,8 +132,9 @@ impl Machine {
             awaiting_release: Vec::new(),
             transient: opening.connect.session_expiry == 0,
             takes_reasons: opening.connect.takes_reasons,
+            inside: false,
+            misconduct: None,
             ended: None,
-            fault: None,
         };
         let mut inputs = Vec::new();
         machine.feed(&opening.frame, &mut inputs);
@@ -146,28 +148,51 @@ impl Machine {
         if self.ended.is_some() {
             return;
         }
-        let checked = self.headers.follow(bytes);
+        let checked = self.headers.follow(bytes, self.version);
         let bytes = &bytes[..checked.err().unwrap_or(bytes.len())];
+        match self.take_held() {
+            None => self.read(bytes, inputs),
+            Some(held) => self.read(&[&held, bytes].concat(), inputs),
+        }
+        self.inside = !self.headers.is_between() && !self.holds();
+        if checked.is_err() && self.ended.is_none() {
+            self.bid_farewell(Farewell::Malformed);
+            self.blame("the header of a packet has flags or a length that MQTT does not have");
+        }
+    }
+
+    /// Has the codec read packet after packet, but for those that it must not
+    /// see.
+    fn read(&mut self, bytes: &[u8], inputs: &mut Vec<Input>) {
         let mut cursor = Cursor::new(bytes);
         while self.ended.is_none() && cursor.position() < bytes.len() as u64 {
             let start = cursor.position() as usize;
+            // The codec reads one packet at a time, so only the first may be one
+            // that it has begun already.
+            if start > 0 || !self.inside {
+                match self.screen(&bytes[start..]) {
+                    Next::Feed => {}
+                    Next::Skip(length) => {
+                        cursor.set_position((start + length) as u64);
+                        continue;
+                    }
+                    Next::Wait => {
+                        self.hold(&bytes[start..]);
+                        return;
+                    }
+                }
+            }
             let events = self.connection.recv(&mut cursor);
             self.handle(events, inputs);
             if self.ended.is_some() {
-                self.fault = Some(Box::new(fault::describe(&bytes[start..])));
+                self.blame(fault::describe(&bytes[start..]));
             }
-        }
-        if checked.is_err() && self.ended.is_none() {
-            self.bid_farewell(Farewell::Malformed);
-            self.fault = Some(Box::new(
-                "the header of a packet has flags or a length that MQTT does not have",
-            ));
         }
     }
 
     /// What the peer did that ended the connection, in words for operators.
     pub(crate) fn fault(&self) -> Option<&'static str> {
-        self.fault.as_deref().copied()
+        self.misconduct.as_ref().and_then(|it| it.fault)
     }
 
     /// Why the connection has to be closed, once what is to be sent was sent.
@@ -196,7 +221,7 @@ impl Machine {
         for event in events {
             match event {
                 Event::NotifyPacketReceived(packet) => self.receive(packet, inputs),
-                Event::RequestSendPacket { packet, .. } => self.put(&packet),
+                Event::RequestSendPacket { packet, .. } => self.put(&with_its_reason(packet)),
                 Event::NotifyPacketIdReleased(_) => {
                     self.in_flight = self.in_flight.saturating_sub(1);
                 }
@@ -225,6 +250,23 @@ impl Machine {
         self.output
             .extend_from_slice(&packet.to_continuous_buffer());
     }
+}
+
+/// The codec's DISCONNECT for a packet that it cannot read says 0x80 where it
+/// has no name for the error. MQTT 5 has: a packet that cannot be read is
+/// malformed.
+fn with_its_reason(packet: Packet) -> Packet {
+    let is_nameless = |packet: &Packet| match packet {
+        Packet::V5_0Disconnect(it) => {
+            it.reason_code() == Some(DisconnectReasonCode::UnspecifiedError)
+        }
+        _ => false,
+    };
+    if !is_nameless(&packet) {
+        return packet;
+    }
+    let named = v5_0::Disconnect::builder().reason_code(DisconnectReasonCode::MalformedPacket);
+    named.build().map_or(packet, Into::into)
 }
 
 #[cfg(test)]

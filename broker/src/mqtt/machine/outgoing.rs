@@ -8,7 +8,8 @@ use mqtt_protocol_core::mqtt::packet::{
 };
 use mqtt_protocol_core::mqtt::result_code::{
     ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, MqttError, PubackReasonCode,
-    PubcompReasonCode, PubrecReasonCode, SubackReasonCode, SubackReturnCode, UnsubackReasonCode,
+    PubcompReasonCode, PubrecReasonCode, PubrelReasonCode, SubackReasonCode, SubackReturnCode,
+    UnsubackReasonCode,
 };
 
 use super::{Machine, Offered, Session, Terms, Welcome, properties};
@@ -310,6 +311,26 @@ impl Machine {
                 send!(self, v3_1_1::Pubrel::builder().packet_id(id).build());
             }
             Version::V5 => send!(self, v5_0::Pubrel::builder().packet_id(id).build()),
+        }
+    }
+
+    /// Answers a PUBREC of a message that was never sent. The state would not
+    /// send this: it knows of no such flow.
+    pub(super) fn release_unknown(&mut self, id: u16) {
+        let pubrel = match self.version {
+            Version::V31 | Version::V311 => {
+                let pubrel = v3_1_1::Pubrel::builder().packet_id(id).build();
+                pubrel.map(Packet::from)
+            }
+            Version::V5 => {
+                let code = PubrelReasonCode::PacketIdentifierNotFound;
+                let pubrel = v5_0::Pubrel::builder().packet_id(id).reason_code(code);
+                pubrel.build().map(Packet::from)
+            }
+        };
+        match pubrel {
+            Ok(pubrel) => self.put(&pubrel),
+            Err(error) => self.give_up(error),
         }
     }
 

@@ -372,9 +372,16 @@ fn broken_packets_end_the_connection() {
         for options in [0x40, 0x80, 3] {
             check(0x81, &|bench| bench.subscribe(&[("a", options)]));
         }
-        // Acknowledgements of nothing.
+        // Acknowledgements without a packet id.
         for first in [0x40, 0x50, 0x70] {
-            check(0x82, &|_| vec![first, 2, 0, 77]);
+            check(0x81, &|_| vec![first, 2, 0, 0]);
+        }
+        // A property that is cut short, and a length of five bytes inside.
+        if version == Version::V5 {
+            check(0x81, &|_| vec![0x30, 6, 0, 1, b'a', 2, 2, 0]);
+            check(0x81, &|_| {
+                vec![0x30, 9, 0, 1, b'a', 0x80, 0x80, 0x80, 0x80, 1, 0]
+            });
         }
         // Groups without a name or a filter; the codec knows some of them.
         for (filter, code) in [
