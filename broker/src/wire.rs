@@ -137,7 +137,7 @@ impl<S: Stream> Wire<S> {
         rest
     }
 
-    /// The stream, which may [linger], and the session's place, which need not
+    /// The stream, which may [linger()], and the session's place, which need not
     /// wait for it.
     pub(crate) fn into_parts(self) -> (S, Place) {
         (self.stream, self.place)
