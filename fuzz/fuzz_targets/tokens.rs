@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
-use firstwake::hardware::{Fact, Facts};
+use firstwake::hardware::{Fact, FactValue, Facts};
 use firstwake::registry::Memory;
 use firstwake::signed::{Audience, LEEWAY, LONGEST, LoginClaims, RequestDigest, Signer};
 use firstwake::{
@@ -74,7 +74,7 @@ impl World {
         let (product, _) = now(door.create_product(new, NOW)).expect("made");
         let new = [DERIVED, PAIR].map(|serial| NewSerial {
             serial: self::serial(serial),
-            hardware: vec![(Fact::CpuSerial, "00000000abcdef01".to_owned())],
+            hardware: vec![FactValue::parse(Fact::CpuSerial, "00000000abcdef01").expect("valid")],
             label: None,
         });
         // Long ago: what was signed before is of another life.
