@@ -185,18 +185,21 @@ fn a_publishing_rate_outlives_its_connection() {
             }
             device.vanish();
         }
-        // What comes over HTTP counts too.
-        let line = format!("PUT /v2/feeds/{}.csv", known.feed);
-        let header = format!("X-ApiKey: {}", known.key);
-        let status = broker.xively().ask(&line, &[&header], b"x,1").status;
         let mut seen = 0;
         while everything.says_something_within(std::time::Duration::from_millis(500)) {
             everything.packet();
             seen += 1;
         }
+        // What comes over HTTP counts too.
+        let line = format!("PUT /v2/feeds/{}.csv", known.feed);
+        let header = format!("X-ApiKey: {}", known.key);
+        let mut http = broker.xively();
+        for _ in 0..12 {
+            let status = http.ask(&line, &[&header], b"x,1").status;
+            seen += u64::from(status == 200);
+        }
         let most = 10 + begun.elapsed().as_secs() + 1;
-        assert!(seen <= most, "{seen} of 100, {most} at most");
-        assert!(status == 403 || begun.elapsed().as_secs() > 0, "{status}");
+        assert!(seen <= most, "{seen} of 112, {most} at most");
     }
 }
 
