@@ -55,7 +55,7 @@ pub use entropy::Entropy;
 pub use event::{Event, EventKind, KeySlot, NewEvent, Subject};
 pub use identity::{DeviceName, FeedId, InvalidName, ProductId, Serial};
 pub use keypair::{InvalidPublicKey, PrivateKey, PublicKey};
-pub use label::{InvalidLabel, Label};
+pub use label::{InvalidLabel, Label, deceives, visible, visible_lines};
 pub use operator::{InvalidOperator, Operator, OperatorName, PasswordHash, Role};
 pub use product::{
     Block, Datastream, DatastreamId, FeedDefaults, Indexed, InvalidDatastream, Product,

@@ -47,7 +47,7 @@ use crate::control::Absent;
 use crate::demo;
 use crate::home::FirstOperator;
 use crate::http;
-use crate::output::{complain, say};
+use crate::output::{complain, say_exactly};
 
 /// A secure front door for fleets of devices that speak MQTT
 #[derive(Parser)]
@@ -203,7 +203,7 @@ impl Args {
             }
             Command::Cert(command) => command.run(form),
             Command::Code(args) => args.run(form),
-            Command::Openapi => say(http::page().trim_end()),
+            Command::Openapi => say_exactly(http::page().trim_end()),
             Command::Completions(args) => args.run(Self::command()),
             Command::Man(args) => args.run(Self::command()),
         }

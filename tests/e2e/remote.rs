@@ -513,6 +513,42 @@ fn whatever_a_stranger_answers_is_one_sentence() {
     ends("220 mail.example ESMTP\r\n".to_owned(), 2, 3);
 }
 
+/// A terminal acts on nothing that a stranger answers.
+#[test]
+fn what_a_stranger_answers_moves_no_terminal() {
+    let place = tempfile::tempdir().expect("a directory");
+    let file = place.path().join("token");
+    keep_token(&file, NOBODYS);
+    let harmless = |text: &str| !text.chars().any(|it| it != '\n' && firstwake::deceives(it));
+    let tricks = "\u{1b}[2J\u{9b}31m\u{202e}\r\nfirstwake: done";
+    let ask = |answers: Vec<String>, arguments: &[&str]| {
+        let (address, served) = stranger(answers);
+        let done = asked(&format!("http://{address}"), &file, arguments);
+        served.join().expect("served");
+        done
+    };
+    let problem = serde_json::json!({"detail": tricks}).to_string();
+    let problem = answer("409 Conflict", &problem).replace("/json", "/problem+json");
+    let sentence = ask(vec![problem], &["product", "list"]).failed(1);
+    assert!(harmless(&sentence), "{sentence:?}");
+    assert_eq!(sentence.trim_end().lines().count(), 1, "{sentence:?}");
+    assert!(
+        sentence.contains("\\u{1b}[2J\\u{9b}31m\\u{202e}"),
+        "{sentence:?}"
+    );
+    let events = serde_json::json!([{
+        "seq": 1, "v": 1, "at": "t", "event": tricks, "name": tricks,
+    }]);
+    let page = |events| answer("200 OK", &serde_json::json!({"events": events}).to_string());
+    let pages = vec![page(events), page(serde_json::json!([]))];
+    for form in ["table", "json"] {
+        let list = ["events", "--output", form];
+        let done = ask(pages.clone(), &list);
+        assert_eq!(done.status, 0, "{done:?}");
+        assert!(harmless(&done.stdout) && harmless(&done.stderr), "{done:?}");
+    }
+}
+
 #[test]
 fn events_are_followed_and_gone_on_with() {
     let mut way = Way::over_http();

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Command;
 use clap_complete::{Shell, generate};
 
-use crate::output::say;
+use crate::output::say_exactly;
 
 /// Write what makes a shell complete this command to standard output
 #[derive(clap::Args)]
@@ -18,6 +18,6 @@ impl Args {
     pub(super) fn run(self, mut command: Command) -> Result<()> {
         let mut script = Vec::new();
         generate(self.shell, &mut command, "firstwake", &mut script);
-        say(String::from_utf8(script)?.trim_end())
+        say_exactly(String::from_utf8(script)?.trim_end())
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use firstwake::visible;
 use serde_json::Value;
 
 use super::form::Form;
@@ -87,7 +88,7 @@ fn line(event: &Value) -> String {
             value => line.push_str(&format!("  {name}={value}")),
         }
     }
-    line
+    visible(&line).into_owned()
 }
 
 #[cfg(test)]
@@ -109,6 +110,10 @@ mod tests {
         check(
             json!({"seq": 8, "v": 1, "at": "t", "event": "product_created", "product_id": "p", "name": "a b"}),
             "      8  t  product_created  p  name=a b",
+        );
+        check(
+            json!({"seq": 8, "v": 1, "at": "t", "event": "product_created", "product_id": "p", "name": "a\n9\u{1b}"}),
+            "      8  t  product_created  p  name=a\\u{a}9\\u{1b}",
         );
         check(
             json!({"seq": 9, "v": 1, "at": "t", "event": "source_banned", "source": "::/0", "until": null}),

@@ -19,7 +19,7 @@ use super::form::Form;
 use super::import::only_product;
 use super::whole_file::WholeFile;
 use crate::control::{Control, Reply, Request};
-use crate::output::say;
+use crate::output::say_exactly;
 
 /// Devices read with one request.
 const PAGE: usize = 1000;
@@ -110,7 +110,7 @@ impl Place {
     /// Writes whole lines.
     fn write(&mut self, lines: &str) -> Result<()> {
         match self {
-            Self::Stdout => say(lines.trim_end_matches('\n')),
+            Self::Stdout => say_exactly(lines.trim_end_matches('\n')),
             Self::File(file) => {
                 let written = file.write_all(lines.as_bytes());
                 written.with_context(|| format!("{} cannot be written", file.path().display()))

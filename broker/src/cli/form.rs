@@ -5,6 +5,7 @@
 
 use anyhow::Result;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+use firstwake::visible;
 use serde::Serialize;
 
 use crate::output::{say, say_json};
@@ -74,7 +75,9 @@ impl Pages {
             table.set_header(T::COLUMNS);
         }
         for item in page {
-            table.add_row(item.cells());
+            // One that has lines would be read as several rows.
+            let cells = item.cells();
+            table.add_row(cells.iter().map(|cell| visible(cell)));
         }
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
@@ -94,7 +97,10 @@ impl Pages {
 pub(super) fn fields(fields: &[(&str, String)]) -> String {
     let widest = fields.iter().map(|(name, _)| name.len()).max();
     let width = widest.unwrap_or_default();
-    let line = |(name, value): &(&str, String)| format!("{name:width$}  {value}");
+    let line = |(name, value): &(&str, String)| {
+        let value = visible(value);
+        format!("{name:width$}  {value}")
+    };
     fields.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use device_sim::Progress;
+use firstwake::visible_lines;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::interval;
 
@@ -30,7 +31,7 @@ impl Screen {
     /// Tells one thing that was done.
     pub(super) fn note(&self, what: &str) {
         match self {
-            Self::Bar(bar) => bar.println(what),
+            Self::Bar(bar) => bar.println(visible_lines(what)),
             Self::Lines => complain(what),
         }
     }

@@ -1,6 +1,7 @@
 //! What a server answered, as a reply or as the sentence that it gave.
 
 use anyhow::{Result, anyhow};
+use firstwake::visible;
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -41,7 +42,7 @@ pub(super) fn read(answer: &Answer, call: &Call, address: &Address) -> Result<Re
         .filter(|kind| kind.starts_with("application/problem+json"))
         .and_then(|_| serde_json::from_slice::<Problem>(&answer.body).ok());
     match (problem, because(answer.status)) {
-        (Some(problem), because) => Err(declined(because, problem.detail)),
+        (Some(problem), because) => Err(declined(because, visible(&problem.detail).into_owned())),
         // A proxy before the server, for one.
         (None, Because::Busy) => {
             let status = answer.status;
