@@ -43,7 +43,8 @@ pub(crate) fn response(serial: &str) -> String {
 }
 
 impl TestBroker {
-    /// Makes a product with the published secret and registers these serials.
+    /// Registers these serials with the product that has the published secret,
+    /// and makes that if it is not there.
     pub(crate) fn fleet(&self, serials: &[&str]) -> String {
         self.fleet_with(SECRET, serials)
     }
@@ -57,11 +58,16 @@ impl TestBroker {
     fn fleet_with(&self, secret: &str, serials: &[&str]) -> String {
         let create = ["product", "create", "lamp", "--secret-stdin"];
         let streams = ["--datastreams", "temperature,humidity", "--output", "json"];
-        let product = self.cli_with(&[create.as_slice(), &streams].concat(), secret);
-        let product = product.json()["product_id"]
-            .as_str()
-            .expect("an id")
-            .to_owned();
+        let made = self.cli_with(&[create.as_slice(), &streams].concat(), secret);
+        // A secret is one product's own.
+        let taken = made.stderr.split(" has, or had, this very secret").next();
+        let product = match taken.filter(|_| made.status != 0) {
+            Some(sentence) => sentence.rsplit(' ').next().expect("an id").to_owned(),
+            None => made.json()["product_id"]
+                .as_str()
+                .expect("an id")
+                .to_owned(),
+        };
         let register = ["device", "register", &product, "--from", "-"];
         self.cli_with(&register, &serials.join("\n")).ok();
         product
