@@ -152,7 +152,7 @@ refusals! {
         "devices try again by themselves; if it lasts, give the server more room";
     /// Too many failures of one source.
     Throttled = "throttled", Unproved,
-        "too many logins failed from the address it comes from",
+        "too many logins failed from the address it comes from, or the device asks too often",
         "find out who fails there; an operator may log in from another address meanwhile";
     /// The product takes signatures only.
     KeyDisabled = "key_disabled", Proved,
